@@ -1,0 +1,143 @@
+"""What the shell must do after a step, in this order: persist → send → deliver (rule S3).
+
+The shell syncs `persist` before it sends, and sends before it delivers; it releases the effects
+of successive steps first in, first out, while the core steps on.
+"""
+
+from dataclasses import dataclass, field
+
+from consensus.messages import Message, SignedMessage
+from salus.certificate import Certificate
+from salus.vote import JournalEntry
+
+
+@dataclass(frozen=True, slots=True)
+class PersistBody:
+    """Sync the body with this digest to the block store, before the entries of the same step."""
+
+    sequence: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """To one validator by index, or to all others (`to` is None). A PRE-PREPARE of mine that is
+    sent to all travels with its body."""
+
+    message: Message
+    to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendBody:
+    """Answer a FETCH, if the shell holds the body."""
+
+    to: int
+    sequence: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendBlocks:
+    """The peer is behind: offer it certified blocks above `above` (rule L20)."""
+
+    to: int
+    above: int
+
+
+@dataclass(frozen=True, slots=True)
+class BuildProposal:
+    """I am the primary and may propose this sequence; answer when there is something to propose,
+    at once when `fill` (an epoch must end, rule S13)."""
+
+    view: int
+    sequence: int
+    fill: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CheckProposal:
+    """Judge the body: rule S15 always; the clock, proposer and origin view only if `first`."""
+
+    view: int
+    sequence: int
+    digest: bytes
+    proposer: int
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Committed: run it on top of the previous sequence and answer `Executed`."""
+
+    sequence: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBlock:
+    """Certified: write the one batch and answer `BlockWritten` (rule S12)."""
+
+    height: int
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """Somebody proved a certified height above mine: fetch certified blocks (S14)."""
+
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewEntered:
+    """For status and metrics; also tells the shell to drop its open `BuildProposal`."""
+
+    view: int
+    primary: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Two signed messages that contradict each other (rule S23): gossip, record, alarm."""
+
+    culprit: int
+    first: SignedMessage
+    second: SignedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Somebody shows a vote of mine that my journal lacks (rule S4): sign nothing more."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """I diverged, or a contradiction makes going on unsafe (S6, L24): stop signing, keep data."""
+
+    reason: str
+    height: int
+
+
+Persist = PersistBody | JournalEntry
+Action = (
+    BuildProposal
+    | CheckProposal
+    | Execute
+    | WriteBlock
+    | CatchUp
+    | ViewEntered
+    | Evidence
+    | Quarantine
+    | Halt
+)
+Sending = Send | SendBody | SendBlocks
+
+
+@dataclass(slots=True)
+class Effects:
+    persist: list[Persist] = field(default_factory=list)
+    send: list[Sending] = field(default_factory=list)
+    deliver: list[Action] = field(default_factory=list)

@@ -1,0 +1,1 @@
+"""The health applications: deterministic functions over state, one file per application."""

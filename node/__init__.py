@@ -1,0 +1,1 @@
+"""The process of one hospital: the only package with asyncio, sockets and the clock."""

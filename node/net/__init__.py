@@ -1,0 +1,1 @@
+"""Peers: TLS pinned to member keys, frames, queues, gossip."""

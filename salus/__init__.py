@@ -1,0 +1,1 @@
+"""The library: what is a valid transaction, block and proof; needs no node."""

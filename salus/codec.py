@@ -1,0 +1,61 @@
+"""Canonical MessagePack: one value, one encoding; every decoder failure is one `BadMessage`.
+
+Structs travel as arrays, fields in the order of their declaration. Integers are 0 … 2^53−1
+(what JSON readers can hold), there are no floats and no extension types. Law of the file:
+`decode(encode(v)) == v`, and `decode(b)` raises unless `encode(decode(b)) == b` — otherwise
+two byte strings, hence two hashes and two signatures, could mean one thing (health.md §4.14).
+"""
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from salus.errors import BadMessage
+
+T = TypeVar("T")
+
+UINT_MAX = 2**53 - 1  # Do not change: the largest integer every JSON reader keeps exact.
+
+Uint = Annotated[int, msgspec.Meta(ge=0, le=UINT_MAX)]
+Bytes16 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Bytes32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Bytes64 = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+
+
+class Wire(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Base of everything that is hashed, signed, sent or stored.
+
+    Subclasses repeat `frozen=True` for the type checker."""
+
+
+# "deterministic" sorts map keys: a map has one encoding too.
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
+
+
+def encode(value: object) -> bytes:
+    """The canonical bytes of a `Wire` struct (or of plain data inside one)."""
+    return _encoder.encode(value)
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """The value whose canonical encoding `data` is; raises `BadMessage`."""
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
+    try:
+        value: T = decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError) as error:
+        # The library's words name types and positions, never the content.
+        raise BadMessage(f"not a valid encoding: {_reason(error)}") from None
+    if _encoder.encode(value) != data:
+        raise BadMessage("not the canonical encoding: the value encodes to other bytes")
+    return value
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "text is not UTF-8"
+    return str(error).split("\n", 1)[0][:200]

@@ -1,0 +1,67 @@
+"""The set of validators of one epoch, and every threshold of the protocol (rules S5, 29).
+
+n validators tolerate f = ⌊(n−1)/3⌋ liars; a quorum is q = ⌊(n+f)/2⌋+1, so that two quorums
+share an honest member for every n (2f+1 does not for 64 of the sizes 4…100). f+1 = weak.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from salus.codec import Bytes32, Uint, Wire, encode
+from salus.hashing import hasher
+
+MEMBER_ID_BYTES_MAX = 32
+VALIDATORS_MAX = 100  # n² messages of constant size per block: beyond, PBFT is the wrong tool.
+
+MemberId = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+
+_hash_set = hasher("validator-set")
+
+
+class Validator(Wire, frozen=True):
+    """A member with a vote: its id in the consortium and its node key."""
+
+    member: MemberId
+    public_key: Bytes32
+
+
+class ValidatorSet(Wire, frozen=True):
+    """Validators of one epoch, ordered by member id; a vote names its sender by index here."""
+
+    epoch: Uint
+    validators: Annotated[tuple[Validator, ...], msgspec.Meta(max_length=VALIDATORS_MAX)]
+
+    @property
+    def n(self) -> int:
+        return len(self.validators)
+
+    @property
+    def f(self) -> int:
+        """How many may lie; 0 below four validators (rule 29)."""
+        return (self.n - 1) // 3
+
+    @property
+    def quorum(self) -> int:
+        return (self.n + self.f) // 2 + 1
+
+    @property
+    def weak(self) -> int:
+        """So many contain at least one honest validator."""
+        return self.f + 1
+
+    def primary(self, view: int) -> int:
+        """The index of the primary of a view."""
+        return view % self.n
+
+    def key(self, index: int) -> bytes:
+        return self.validators[index].public_key
+
+    def index_of(self, public_key: bytes) -> int | None:
+        for index, validator in enumerate(self.validators):
+            if validator.public_key == public_key:
+                return index
+        return None
+
+    def hash(self) -> bytes:
+        return _hash_set(encode(self))

@@ -1,0 +1,1 @@
+"""LevelDB, the vote journal and the vault; speaks bytes and `salus` types."""
