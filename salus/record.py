@@ -1,0 +1,66 @@
+"""What the records contract writes to the state map, for whoever proves or verifies it.
+
+A record version is one leaf of an anchored batch. Its tag, 32 random bytes, is published only
+when the version is superseded or retracted; then it is *spent*. So "current as of H" is: the
+leaf is under an anchored root, and the state at H has no spent entry for its tag (health.md
+§4.5). Entries go by the tag's hash, so a proof of absence does not show the tag; and by the
+organisation, so that nobody else can spend a tag that he saw in a pending transaction.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from salus.codec import Bytes32, Uint, Wire, encode
+from salus.hashing import hasher
+from salus.validators import MemberId
+
+BATCH_LEAVES_MAX = 4096  # ◆ a path has at most 12 hashes; a day of a large hospital is one batch
+BATCH_PATH_MAX = BATCH_LEAVES_MAX.bit_length() - 1
+
+LeafCount = Annotated[int, msgspec.Meta(ge=1, le=BATCH_LEAVES_MAX)]
+LeafIndex = Annotated[int, msgspec.Meta(ge=0, le=BATCH_LEAVES_MAX - 1)]
+LeafPath = Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=BATCH_PATH_MAX)]
+
+_ANCHOR = b"records/anchor/"  # ◆ state keys: what a proof speaks of
+_SPENT = b"records/spent/"
+
+_hash_tag = hasher("record-tag")
+_hash_leaf = hasher("record-leaf")
+_hash_spent = hasher("record-spent")
+
+
+class Anchor(Wire, frozen=True):
+    """State value under `anchor_key(root)`: who anchored the batch, when, and its size."""
+
+    org: MemberId
+    height: Uint
+    leaves: LeafCount
+
+
+class Spent(Wire, frozen=True):
+    """State value under `spent_key(org, tag_hash)`: since when a version is no longer current."""
+
+    height: Uint
+    successor_root: Bytes32 | None  # None: retracted without a successor
+    tx_id: Bytes32
+
+
+def tag_hash(tag: bytes) -> bytes:
+    """`tag`: 32 random bytes, secret until the version is spent."""
+    return _hash_tag(tag)
+
+
+def record_leaf(version_commitment: bytes, hash_of_tag: bytes) -> bytes:
+    """◆ The leaf of a version in its batch; it stands in the RFC 6962 tree as a leaf hash."""
+    return _hash_leaf(version_commitment + hash_of_tag)
+
+
+def anchor_key(root: bytes) -> bytes:
+    """The state key of an anchored batch."""
+    return _ANCHOR + root
+
+
+def spent_key(org: str, hash_of_tag: bytes) -> bytes:
+    """The state key whose absence says that the version is current."""
+    return _SPENT + _hash_spent(encode((org, hash_of_tag)))
