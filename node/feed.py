@@ -1,0 +1,213 @@
+"""The events of certified blocks, for subscribers: numbered (height, index), never dropped.
+
+Index 0 of each block is `block.certified`; then, transaction by transaction, `tx.committed` or
+`tx.rejected` followed by the events of its operations. So the number of an event is a function
+of the chain and the same at every node. Law of the file: nobody is sent a copy into a queue.
+A subscriber is a position; it reads the next block from a short cache or from storage, so a
+slow one costs nothing and misses nothing, until pruning has passed it by (EVENTS_PRUNED).
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from salus.block import Fact, Header, Receipt
+from salus.errors import SalusError
+
+# Blocks kept decoded for those who keep up: a few seconds at full speed, ≈ 64 × 1,000 receipts.
+RECENT_BLOCKS_MAX = 64
+
+BlockReader = Callable[[int], tuple[Header, tuple[Receipt, ...]] | None]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """The id of an event; text form `height.index`."""
+
+    height: int
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.height}.{self.index}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Position":
+        """Raises `SalusError` (BAD_POSITION)."""
+        height, dot, index = text.partition(".")
+        digits = (height + index).isascii() and height.isdigit() and (index.isdigit() or not dot)
+        if not digits or len(text) > 32:
+            raise SalusError("an event's id is «height.index»", code="BAD_POSITION")
+        return cls(int(height), int(index) if dot else END_OF_BLOCK)
+
+
+END_OF_BLOCK = 2**53 - 1  # `after=12` means: everything of block 12 is known
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEvent:
+    position: Position
+    kind: str
+    tx_id: bytes | None
+    operation: int | None
+    time_ms: int
+    data: dict[str, Any]
+
+
+class Pruned(SalusError):
+    """The reader asks for events of blocks that are no longer kept."""
+
+    code = "EVENTS_PRUNED"
+
+
+class Feed:
+    def __init__(self, read: BlockReader, *, height: int, first_height: int = 1) -> None:
+        self._read = read
+        self._height = height
+        self._first = first_height
+        self._recent: OrderedDict[int, tuple[Header, tuple[Receipt, ...]]] = OrderedDict()
+        self._grown = asyncio.Event()
+        self._closed = False
+        self.subscribers = 0
+
+    @property
+    def height(self) -> int:
+        return self._height
+
+    @property
+    def first_height(self) -> int:
+        return self._first
+
+    def publish(self, header: Header, receipts: tuple[Receipt, ...]) -> None:
+        """A block is certified and on disk; wakes everybody who waits."""
+        assert header.height == self._height + 1, "blocks are published without a gap"
+        self._height = header.height
+        self._recent[header.height] = (header, receipts)
+        if len(self._recent) > RECENT_BLOCKS_MAX:
+            self._recent.popitem(last=False)
+        self._wake()
+
+    def jumped(self, height: int, first_height: int) -> None:
+        """Storage jumped ahead (a snapshot was restored): nothing below `first_height` is here."""
+        self._height = max(self._height, height)
+        self.prune(first_height)
+        self._wake()
+
+    def prune(self, first_height: int) -> None:
+        """Blocks below `first_height` are gone."""
+        self._first = max(self._first, first_height)
+
+    def close(self) -> None:
+        """Ends all subscriptions after what they have; for a graceful stop."""
+        self._closed = True
+        self._wake()
+
+    def events_of(self, height: int) -> list[FeedEvent]:
+        """All events of a certified block; raises `Pruned`."""
+        block = self._recent.get(height) or (self._read(height) if height >= self._first else None)
+        if block is None:
+            raise Pruned(
+                f"events below height {self._first} are no longer kept", first=f"{self._first}.0"
+            )
+        return block_events(*block)
+
+    def start(self, after: Position | None) -> Position:
+        """Where a subscriber begins; None = with the next block. Raises `Pruned`, BAD_POSITION."""
+        if after is None:
+            return Position(self._height, END_OF_BLOCK)
+        if after.height > self._height:
+            raise SalusError(
+                f"position {after.height} is ahead of height {self._height}", code="BAD_POSITION"
+            )
+        if after.height + (after.index == END_OF_BLOCK) < min(self._first, self._height + 1):
+            self.events_of(after.height)  # raises Pruned with the first position that is here
+        return after
+
+    async def blocks(self, after: Position | None) -> AsyncIterator[list[FeedEvent]]:
+        """Events after a position, block by block, for ever; ends when the feed is closed."""
+        position = self.start(after)
+        self.subscribers += 1
+        try:
+            while True:
+                first = position.height + (position.index == END_OF_BLOCK)
+                if first <= self._height:
+                    events = self.events_of(first)
+                    if position.index != END_OF_BLOCK:
+                        events = [event for event in events if event.position > position]
+                    position = Position(first, END_OF_BLOCK)
+                    if events:
+                        yield events
+                elif self._closed:
+                    return
+                else:
+                    await self._grown.wait()
+        finally:
+            self.subscribers -= 1
+
+    def _wake(self) -> None:
+        self._grown.set()
+        # Whoever waits now holds the old event; later waiters wait for the next block.
+        if not self._closed:
+            self._grown = asyncio.Event()
+
+
+def block_events(header: Header, receipts: tuple[Receipt, ...]) -> list[FeedEvent]:
+    """The events of one block, in order; a function of certified content only."""
+    height, time_ms = header.height, header.time_ms
+    events = [
+        FeedEvent(
+            Position(height, 0),
+            "block.certified",
+            None,
+            None,
+            time_ms,
+            {
+                "hash": header.hash().hex(),
+                "epoch": header.epoch,
+                "transactions_count": header.transactions_count,
+                "state_root": header.state_root.hex(),
+            },
+        )
+    ]
+    for tx_receipts in by_transaction(receipts):
+        tx_id = tx_receipts[0].tx_id
+        refusal = first_refusal(tx_receipts)
+        committed = any(receipt.ok for receipt in tx_receipts)
+        events.append(
+            FeedEvent(
+                Position(height, len(events)),
+                "tx.committed" if committed else "tx.rejected",
+                tx_id,
+                None,
+                time_ms,
+                {"code": refusal or "OK", "operations": len(tx_receipts)},
+            )
+        )
+        for receipt in tx_receipts:
+            for event in receipt.events:
+                data = {name: fact_json(value) for name, value in event.data.items()}
+                position = Position(height, len(events))
+                events.append(
+                    FeedEvent(position, event.kind, tx_id, receipt.operation, time_ms, data)
+                )
+    return events
+
+
+def by_transaction(receipts: tuple[Receipt, ...]) -> list[list[Receipt]]:
+    """Receipts come in the order of (transaction, operation): one list per transaction."""
+    groups: list[list[Receipt]] = []
+    for receipt in receipts:
+        if groups and receipt.tx_id == groups[-1][0].tx_id:
+            groups[-1].append(receipt)
+        else:
+            groups.append([receipt])
+    return groups
+
+
+def first_refusal(receipts: list[Receipt]) -> str | None:
+    return next((receipt.code for receipt in receipts if not receipt.ok), None)
+
+
+def fact_json(value: Fact) -> bool | int | str:
+    return value.hex() if isinstance(value, bytes) else value
