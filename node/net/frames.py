@@ -1,0 +1,175 @@
+"""Frames between nodes: one byte of kind, four of length, the payload (docs/formats-wire.md).
+
+Law of the file: the numbers are on the wire, do not change them; each kind has a size limit
+that is checked before anything is decoded (B25), and a queue class that says what may wait
+for what (B26).
+"""
+
+from enum import IntEnum
+from typing import Annotated
+
+import msgspec
+
+from node.errors import BadFrame
+from salus.codec import Bytes32, Uint, Wire
+
+KIB, MIB = 1024, 1024 * 1024
+
+FRAME_HEADER_BYTES = 5  # Do not change: kind (1), length of the payload (4, big-endian).
+FRAMES_PER_MESSAGE_MAX = 1024  # A WebSocket message of more frames is an attack on the parser.
+COALESCE_BYTES = 64 * KIB  # What waits together travels together, up to a socket buffer's size.
+
+TRANSACTIONS_PER_FRAME_MAX = 1_000
+IDS_PER_FRAME_MAX = 1_000
+BLOCKS_PER_FRAME_MAX = 256
+
+
+class Kind(IntEnum):
+    """What a frame carries."""
+
+    CONSENSUS = 1  # consensus.messages, encode_message
+    PRE_PREPARE = 2  # PrePrepareFrame
+    BODY = 3  # BodyFrame
+    TRANSACTIONS = 4  # TransactionsFrame
+    ANNOUNCE = 5  # IdsFrame: I hold these transactions
+    REQUEST = 6  # IdsFrame: send me these transactions
+    GET_BLOCKS = 7  # GetBlocks
+    BLOCKS = 8  # Blocks
+    EVIDENCE = 9  # EvidenceFrame
+    PING = 10  # 8 bytes, chosen by the sender
+    PONG = 11  # the same 8 bytes
+    HELLO = 16  # the four of the handshake (node/net/handshake.py)
+    PROOF = 17
+    WELCOME = 18
+    REFUSAL = 19
+
+
+class QueueClass(IntEnum):
+    """Lower drains first: consensus never waits behind gossip (B26)."""
+
+    CONSENSUS = 0
+    BLOCKS = 1
+    GOSSIP = 2
+
+
+# The largest proposal that parameters.py allows is 16 MiB; the envelope needs some bytes more.
+_PROPOSAL_BYTES_MAX = 16 * MIB + 4 * KIB
+
+PAYLOAD_BYTES_MAX: dict[Kind, int] = {
+    # A NEW-VIEW of 100 validators over a full watermark window has about 20 MB.
+    Kind.CONSENSUS: 32 * MIB,
+    Kind.PRE_PREPARE: _PROPOSAL_BYTES_MAX,
+    Kind.BODY: _PROPOSAL_BYTES_MAX,
+    # One transaction of the largest allowed size (1 MiB) must fit; more are a matter of batching.
+    Kind.TRANSACTIONS: 2 * MIB,
+    Kind.ANNOUNCE: 40 * KIB,  # 1,000 ids of 34 bytes
+    Kind.REQUEST: 40 * KIB,
+    Kind.GET_BLOCKS: 64,
+    # At least one block of the largest size with its header and 100 signatures.
+    Kind.BLOCKS: 18 * MIB,
+    Kind.EVIDENCE: 4 * MIB,  # two contradicting messages, VIEW-CHANGEs at the largest
+    Kind.PING: 8,
+    Kind.PONG: 8,
+    Kind.HELLO: 256,
+    Kind.PROOF: 512,
+    Kind.WELCOME: 256,
+    Kind.REFUSAL: 256,
+}
+
+MESSAGE_BYTES_MAX = max(PAYLOAD_BYTES_MAX.values()) + FRAME_HEADER_BYTES
+HANDSHAKE_MESSAGE_BYTES_MAX = 512 + FRAME_HEADER_BYTES
+
+QUEUE_CLASS: dict[Kind, QueueClass] = {
+    Kind.CONSENSUS: QueueClass.CONSENSUS,
+    Kind.PRE_PREPARE: QueueClass.CONSENSUS,
+    # The answer to a FETCH: a vote waits for it, so it must not wait behind a sync.
+    Kind.BODY: QueueClass.CONSENSUS,
+    Kind.PONG: QueueClass.CONSENSUS,
+    # Small, and the way out of being behind: never dropped in favour of other gossip.
+    Kind.GET_BLOCKS: QueueClass.BLOCKS,
+    Kind.BLOCKS: QueueClass.BLOCKS,
+    Kind.EVIDENCE: QueueClass.BLOCKS,
+    Kind.TRANSACTIONS: QueueClass.GOSSIP,
+    Kind.ANNOUNCE: QueueClass.GOSSIP,
+    Kind.REQUEST: QueueClass.GOSSIP,
+}
+
+
+class PrePrepareFrame(Wire, frozen=True):
+    """A PRE-PREPARE (`encode_message`) and the proposal that it names."""
+
+    message: bytes
+    body: bytes
+
+
+class BodyFrame(Wire, frozen=True):
+    """The answer to a FETCH: a proposal; its digest is its proof."""
+
+    sequence: Uint
+    digest: Bytes32
+    body: bytes
+
+
+class TransactionsFrame(Wire, frozen=True):
+    transactions: Annotated[
+        tuple[bytes, ...], msgspec.Meta(min_length=1, max_length=TRANSACTIONS_PER_FRAME_MAX)
+    ]
+
+
+class IdsFrame(Wire, frozen=True):
+    ids: Annotated[tuple[Bytes32, ...], msgspec.Meta(min_length=1, max_length=IDS_PER_FRAME_MAX)]
+
+
+class GetBlocks(Wire, frozen=True):
+    """Certified blocks above this height, at most `limit` of them."""
+
+    above: Uint
+    limit: Annotated[int, msgspec.Meta(ge=1, le=BLOCKS_PER_FRAME_MAX)]
+
+
+class Blocks(Wire, frozen=True):
+    """Certified blocks (`encode(CertifiedBlock)`), ascending, and the sender's certified height."""
+
+    blocks: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=BLOCKS_PER_FRAME_MAX)]
+    tip: Uint
+
+
+class EvidenceFrame(Wire, frozen=True):
+    """Two signed messages (`encode_message`) of one sender that contradict each other (L23)."""
+
+    first: bytes
+    second: bytes
+
+
+def frame(kind: Kind, payload: bytes) -> bytes:
+    """The bytes of one frame. A payload above the limit of its kind is our own bug."""
+    assert len(payload) <= PAYLOAD_BYTES_MAX[kind], f"{kind.name}: {len(payload)} bytes"
+    return bytes((kind,)) + len(payload).to_bytes(4) + payload
+
+
+def split(message: bytes) -> list[tuple[Kind, bytes]]:
+    """The frames of one WebSocket message; raises `BadFrame`."""
+    frames: list[tuple[Kind, bytes]] = []
+    at, end = 0, len(message)
+    while at < end:
+        if len(frames) == FRAMES_PER_MESSAGE_MAX:
+            raise BadFrame("too many frames in one message", code="FRAME_COUNT")
+        body = at + FRAME_HEADER_BYTES
+        if body > end:
+            raise BadFrame("a frame ends inside its header", code="FRAME_TRUNCATED")
+        kind = _KINDS.get(message[at])
+        if kind is None:
+            raise BadFrame(f"unknown kind of frame {message[at]}", code="FRAME_KIND")
+        length = int.from_bytes(message[at + 1 : body])
+        if length > PAYLOAD_BYTES_MAX[kind]:
+            raise BadFrame(f"a {kind.name} frame of {length} bytes", code="FRAME_TOO_LARGE")
+        at = body + length
+        if at > end:
+            raise BadFrame("a frame ends inside its payload", code="FRAME_TRUNCATED")
+        frames.append((kind, message[body:at]))
+    if not frames:
+        raise BadFrame("a message without a frame", code="FRAME_TRUNCATED")
+    return frames
+
+
+_KINDS = {int(kind): kind for kind in Kind}
