@@ -1,0 +1,416 @@
+"""The async client: build, sign, submit, wait, prove; one object for one or several nodes.
+
+    async with Client("http://127.0.0.1:7480", signer=key) as client:
+        done = await client.call("records", "anchor", 1, args)
+        proof = await done.proof()
+
+Law of the file: a transaction is signed once and then only ever *sent* again: the same bytes
+have the same id at every node, so a retry can never do a thing twice. Whoever loses the
+connection holds the id, and `wait` finds the outcome at any node.
+"""
+
+import os
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ssl import SSLContext
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from salus import genesis as genesis_document
+from salus.client_errors import (
+    ClientError,
+    NotFoundError,
+    PendingError,
+    RejectedError,
+    UnreachableError,
+)
+from salus.client_events import ChainEvent, Checkpoint, subscribe
+from salus.client_http import Answer, Transport
+from salus.codec import Wire, encode
+from salus.errors import VerificationError
+from salus.forms import (
+    TRANSACTIONS_PER_REQUEST_MAX,
+    Account,
+    Block,
+    ParametersForm,
+    QueryAnswer,
+    RecordForm,
+    RecordPage,
+    Staged,
+    Status,
+    SubmitAnswer,
+    SubmitItem,
+    TransactionForm,
+    TransactionState,
+    Validators,
+)
+from salus.genesis import Genesis
+from salus.keys import Signer
+from salus.transaction import Operation, ParsedTransaction, build
+
+# Half the window of validity: nodes a little ahead or behind the one we ask still accept it.
+EXPIRY_SHARE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What the caller trusts of his own knowledge: the genesis hash (hex), perhaps a block."""
+
+    genesis: str
+    checkpoint: tuple[int, str] | None = None  # (height, block hash)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What signing needs to know of the chain, checked against the trust."""
+
+    genesis: Genesis
+    genesis_hash: bytes
+    expiry_window_blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A certified transaction."""
+
+    tx_id: str
+    height: int
+    answer: TransactionForm
+    client: "Client"
+
+    async def proof(self, operation: int = 0, *, as_of: bool = False) -> bytes:
+        return await self.client.proof(self.tx_id, operation=operation, as_of=as_of)
+
+
+class Client:
+    """Speaks to the first URL that answers; `records` calls always to the first (its vault)."""
+
+    def __init__(
+        self,
+        urls: str | Sequence[str],
+        *,
+        signer: Signer | None = None,
+        trust: Trust | None = None,
+        timeout_s: float = 10.0,
+        token: str | None = None,
+        ssl: SSLContext | None = None,
+    ) -> None:
+        self.signer = signer
+        self.trust = trust
+        self.timeout_s = timeout_s
+        self._http = Transport([urls] if isinstance(urls, str) else urls, token=token, ssl=ssl)
+        self._chain: Chain | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    # ── transactions ─────────────────────────────────────────────────────────
+
+    async def call(
+        self,
+        contract: str,
+        method: str,
+        version: int,
+        args: Wire | bytes,
+        *,
+        timeout_s: float | None = None,
+    ) -> Committed:
+        """Build, sign, submit and wait for one operation."""
+        return await self.commit(
+            await self.build([operation(contract, method, version, args)]), timeout_s
+        )
+
+    async def build(
+        self, operations: Iterable[Operation], *, independent: bool = False
+    ) -> ParsedTransaction:
+        """Sign operations with a fresh nonce and an expiry half a window ahead."""
+        if self.signer is None:
+            raise ClientError("this client has no signer", code="NO_SIGNER")
+        chain = await self.chain()
+        if not self._http.height:
+            await self.height()
+        return build(
+            tuple(operations),
+            signer=self.signer,
+            chain_id=chain.genesis.chain_id,
+            genesis_hash=chain.genesis_hash,
+            nonce=os.urandom(16),
+            expiry_height=self._http.height + chain.expiry_window_blocks // EXPIRY_SHARE,
+            independent=independent,
+        )
+
+    async def submit(
+        self, transaction: ParsedTransaction | bytes, *, timeout_s: float | None = None
+    ) -> TransactionForm:
+        """Hand the bytes to a node; returns its present state. Raises `RejectedError`."""
+        return await self._post(transaction, {}, self.timeout_s if timeout_s is None else timeout_s)
+
+    async def submit_many(
+        self, transactions: Iterable[ParsedTransaction | bytes], *, timeout_s: float | None = None
+    ) -> list[SubmitItem]:
+        """The fast path: arrays of 500; one item per transaction, refusals included, in order."""
+        raw = [_raw(transaction) for transaction in transactions]
+        items: list[SubmitItem] = []
+        for start in range(0, len(raw), TRANSACTIONS_PER_REQUEST_MAX):
+            answer = await self._http.request(
+                "POST",
+                "/v1/txs",
+                body=encode(raw[start : start + TRANSACTIONS_PER_REQUEST_MAX]),
+                content_type="application/msgpack",
+                timeout_s=self.timeout_s if timeout_s is None else timeout_s,
+                transaction=True,
+            )
+            items += answer.decode(SubmitAnswer).items
+        return items
+
+    async def commit(
+        self, transaction: ParsedTransaction | bytes, timeout_s: float | None = None
+    ) -> Committed:
+        """Submit and wait until it is certified, whichever node answers.
+
+        Raises `RejectedError` (it never commits) or `PendingError` (outcome unknown yet)."""
+        deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
+        tx_id = transaction.id.hex() if isinstance(transaction, ParsedTransaction) else None
+        while True:
+            left = deadline - time.monotonic()
+            params = {"wait": "commit", "timeout": f"{max(0.1, min(left, 30)):.3f}s"}
+            try:
+                answer = await self._post(transaction, params, max(left, 0.5))
+            except UnreachableError as error:
+                if tx_id is None:
+                    raise
+                # It may have reached a node before the line broke.
+                raise PendingError(f"{error.message}; outcome unknown", tx_id=tx_id) from None
+            tx_id = answer.tx_id
+            if answer.state.final:
+                return self._outcome(answer)
+            if time.monotonic() >= deadline:
+                raise PendingError("not committed in time; it may commit later", tx_id=tx_id)
+
+    async def wait(self, tx_id: str | bytes, timeout_s: float | None = None) -> Committed:
+        """The outcome of a transaction that was sent before; any node can tell."""
+        tx = tx_id.hex() if isinstance(tx_id, bytes) else tx_id
+        deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
+        while True:
+            left = max(0.1, deadline - time.monotonic())
+            params = {"wait": "commit", "timeout": f"{min(left, 30):.3f}s"}
+            try:
+                answer = await self._get(f"/v1/txs/{tx}", params, left + 1)
+            except UnreachableError as error:
+                raise PendingError(f"{error.message}; outcome unknown", tx_id=tx) from None
+            form = answer.decode(TransactionForm)
+            if form.state.final:
+                return self._outcome(form)
+            if time.monotonic() >= deadline:
+                if form.state is TransactionState.UNKNOWN:
+                    raise NotFoundError(
+                        "no node asked has seen it", code="UNKNOWN_TRANSACTION", tx_id=tx
+                    )
+                raise PendingError("not committed in time; it may commit later", tx_id=tx)
+
+    def _outcome(self, answer: TransactionForm) -> Committed:
+        if answer.state is TransactionState.COMMITTED and answer.height is not None:
+            return Committed(answer.tx_id, answer.height, answer, self)
+        expired = answer.state is TransactionState.EXPIRED
+        code = answer.code or ("EXPIRED" if expired else "CONTRACT_FAULT")
+        where = f" at height {answer.height}" if answer.height is not None else ""
+        raise RejectedError(f"{answer.state.value}{where}", code=code, tx_id=answer.tx_id)
+
+    async def _post(
+        self, transaction: ParsedTransaction | bytes, params: Mapping[str, str], timeout_s: float
+    ) -> TransactionForm:
+        answer = await self._http.request(
+            "POST",
+            "/v1/txs",
+            params=params,
+            body=_raw(transaction),
+            timeout_s=timeout_s + 1,  # the node's own time-out should come first: it knows why
+            transaction=True,
+        )
+        return answer.decode(TransactionForm)
+
+    # ── the chain ────────────────────────────────────────────────────────────
+
+    async def chain(self) -> Chain:
+        """Genesis and limits; raises `VerificationError` if it is not the trusted chain."""
+        if self._chain is None:
+            text = (await self._get("/v1/genesis")).body
+            document = genesis_document.from_json(text)
+            genesis_hash = document.hash()
+            if self.trust is not None and genesis_hash.hex() != self.trust.genesis:
+                raise VerificationError("the node belongs to another chain", code="WRONG_CHAIN")
+            form = (await self._get("/v1/params")).decode(ParametersForm)
+            window = form.parameters.get("expiry_window_blocks")
+            if not isinstance(window, int):
+                raise ClientError("/v1/params names no expiry window")
+            self._chain = Chain(document, genesis_hash, window)
+        return self._chain
+
+    async def height(self) -> int:
+        """The newest certified height that a node names."""
+        status = await self.status()
+        return status.height
+
+    async def status(self) -> Status:
+        return (await self._get("/v1/status")).decode(Status)
+
+    async def validators(self) -> Validators:
+        return (await self._get("/v1/validators")).decode(Validators)
+
+    async def block(self, which: int | str = "latest") -> Block:
+        return (await self._get(f"/v1/blocks/{which}")).decode(Block)
+
+    async def transaction(self, tx_id: str) -> TransactionForm:
+        return (await self._get(f"/v1/txs/{tx_id}")).decode(TransactionForm)
+
+    async def account(self, address: str) -> Account:
+        return (await self._get(f"/v1/accounts/{address}")).decode(Account)
+
+    async def query(self, contract: str, name: str, **arguments: Any) -> Any:
+        """A contract's declared query; byte arguments as hex."""
+        answer = await self._json(
+            f"/v1/contracts/{contract}/queries/{name}", {"arguments": arguments}
+        )
+        return answer.decode(QueryAnswer).result
+
+    async def proof(self, tx_id: str, *, operation: int = 0, as_of: bool = False) -> bytes:
+        """The proof file of a certified operation; check it with `salus.proof`."""
+        params = {"operation": str(operation), "as_of": "true" if as_of else "false"}
+        return (await self._get(f"/v1/txs/{tx_id}/proof", params)).body
+
+    def events(
+        self,
+        kind: str | None = None,
+        *,
+        after: str | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> AsyncGenerator[ChainEvent, None]:
+        """Certified events, at least once, resumed after every loss; `kind`: «records.*»."""
+        return subscribe(self._http, kind=kind, after=after, checkpoint=checkpoint)
+
+    # ── records: the vault of the first URL ──────────────────────────────────
+
+    async def record_add(
+        self, document: bytes, media_type: str, *, timeout_s: float | None = None
+    ) -> tuple[Staged, Committed]:
+        """Store a document in the node's vault and anchor its commitment."""
+        return await self._record(document, {"media_type": media_type}, timeout_s)
+
+    async def record_amend(
+        self,
+        document: bytes,
+        media_type: str,
+        previous: str,
+        *,
+        timeout_s: float | None = None,
+    ) -> tuple[Staged, Committed]:
+        """A new version of record `previous`; the old version is superseded on the chain."""
+        params = {"media_type": media_type, "previous": previous}
+        return await self._record(document, params, timeout_s)
+
+    async def _record(
+        self, document: bytes, params: Mapping[str, str], timeout_s: float | None
+    ) -> tuple[Staged, Committed]:
+        answer = await self._http.request(
+            "POST",
+            "/v1/records",
+            params=params,
+            body=document,
+            content_type=params["media_type"],
+            timeout_s=self.timeout_s,
+            repeatable=False,
+            home=True,
+        )
+        staged = answer.decode(Staged)
+        transaction = await self.build(
+            operation(o.contract, o.method, o.version, bytes.fromhex(o.args))
+            for o in staged.operations
+        )
+        return staged, await self.commit(transaction, timeout_s)
+
+    async def records(self, *, after: str | None = None, limit: int = 50) -> RecordPage:
+        params = {"limit": str(limit)} | ({"after": after} if after is not None else {})
+        return (await self._get("/v1/records", params, home=True)).decode(RecordPage)
+
+    async def record(self, record_id: str) -> RecordForm:
+        return (await self._get(f"/v1/records/{record_id}", home=True)).decode(RecordForm)
+
+    async def record_document(
+        self, record_id: str, version: int | None = None
+    ) -> tuple[str, bytes]:
+        """(media type, content)."""
+        params = {} if version is None else {"version": str(version)}
+        answer = await self._get(f"/v1/records/{record_id}/document", params, home=True)
+        return answer.headers.get("Content-Type", "application/octet-stream"), answer.body
+
+    async def record_proof(
+        self, record_id: str, version: int | None = None, *, as_of: bool = False
+    ) -> bytes:
+        """The proof file of a record with the opening of its document."""
+        params = {"as_of": "true" if as_of else "false"}
+        if version is not None:
+            params["version"] = str(version)
+        return (await self._get(f"/v1/records/{record_id}/proof", params, home=True)).body
+
+    # ── raw calls ────────────────────────────────────────────────────────────
+
+    async def api(
+        self, method: str, path: str, body: bytes | None = None, content_type: str = ""
+    ) -> Answer:
+        """Any call of the API (`salus api`); not repeated unless it is a GET."""
+        return await self._http.request(
+            method,
+            path,
+            body=body,
+            content_type=content_type or "application/json",
+            timeout_s=self.timeout_s,
+            repeatable=method == "GET",
+        )
+
+    async def _get(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        *,
+        home: bool = False,
+    ) -> Answer:
+        return await self._http.request(
+            "GET",
+            path,
+            params=params,
+            timeout_s=self.timeout_s if timeout_s is None else timeout_s,
+            home=home,
+        )
+
+    async def _json(self, path: str, body: object) -> Answer:
+        """A POST that changes nothing (a query), hence repeatable."""
+        return await self._http.request(
+            "POST",
+            path,
+            body=msgspec.json.encode(body),
+            content_type="application/json",
+            timeout_s=self.timeout_s,
+        )
+
+
+def operation(contract: str, method: str, version: int, args: Wire | bytes) -> Operation:
+    return Operation(contract, method, version, args if isinstance(args, bytes) else encode(args))
+
+
+def _raw(transaction: ParsedTransaction | bytes) -> bytes:
+    return transaction if isinstance(transaction, bytes) else transaction.raw

@@ -1,0 +1,244 @@
+"""HTTP to several nodes as if they were one: fail-over, back-off, typed errors.
+
+Law of the file: a request is repeated only if it is safe to (reads, and transactions, whose id
+names their bytes). A node that fails is left alone for a capped, growing time; while another
+one answers, the caller notices nothing. All waiting ends at the caller's deadline.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import TypeVar
+
+import aiohttp
+import msgspec
+
+from salus.client_errors import ClientError, NotReadyError, UnreachableError, from_problem
+from salus.forms import Problem
+
+T = TypeVar("T")
+
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MAX_S = 5.0  # a restarted node is noticed within this time
+ATTEMPT_MIN_S = 1.0
+CONNECT_S = 3.0
+ANSWER_BYTES_MAX = 64 * 2**20  # a document of the vault is the largest answer
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One node's URL, and since when it is being left alone."""
+
+    url: str
+    failures: int = 0
+    rest_until: float = 0.0
+
+    def failed(self, now: float) -> None:
+        self.failures += 1
+        pause = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self.failures - 1, 10))
+        self.rest_until = now + pause
+
+    def answered(self) -> None:
+        self.failures, self.rest_until = 0, 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+    def decode(self, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except msgspec.MsgspecError as error:
+            raise ClientError(f"{self.url}: not the answer of a Salus node: {error}") from None
+
+
+class Transport:
+    """Owns the connections; `Client` speaks through it."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        token: str | None,
+        ssl: SSLContext | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        assert urls, "a client needs at least one URL"
+        self.endpoints = [Endpoint(url.rstrip("/")) for url in urls]
+        self._headers = {"Accept": "application/json"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._ssl = ssl
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+        self.height = 0  # the newest certified height that any answer has named
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=64, ssl=self._ssl or True)
+            self._session = aiohttp.ClientSession(
+                connector=connector, headers=self._headers, auto_decompress=False
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout_s: float,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        content_type: str = "application/octet-stream",
+        repeatable: bool = True,
+        home: bool = False,
+        transaction: bool = False,
+    ) -> Answer:
+        """The first proper answer of any node; raises a `ClientError`.
+
+        `home`: the first URL only (documents lie in that node's vault)."""
+        deadline = self._clock() + timeout_s
+        headers = {"Content-Type": content_type} if body is not None else {}
+        last: ClientError | None = None
+        while True:
+            endpoint = self._choose(home)
+            now = self._clock()
+            wait_s = endpoint.rest_until - now
+            if wait_s > 0:
+                if now + wait_s >= deadline:
+                    raise last or UnreachableError(f"{endpoint.url}: no answer in {timeout_s:g} s")
+                await asyncio.sleep(wait_s)
+                continue
+            remaining = deadline - now
+            if remaining <= 0:
+                raise last or UnreachableError(f"{endpoint.url}: no answer in {timeout_s:g} s")
+            try:
+                answer = await self._once(
+                    endpoint, method, path, params, body, headers, self._attempt_s(remaining, home)
+                )
+            except aiohttp.ClientConnectorError as error:  # nothing was sent: always repeatable
+                endpoint.failed(self._clock())
+                last = UnreachableError(f"{endpoint.url}: {_os_reason(error)}")
+                continue
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                endpoint.failed(self._clock())
+                last = UnreachableError(f"{endpoint.url}: {_reason(error)}")
+                if not repeatable:
+                    raise last from None
+                continue
+            if answer.status < 400:
+                endpoint.answered()
+                return answer
+            failure = problem_of(answer, transaction)
+            if not (repeatable and isinstance(failure, NotReadyError)):
+                endpoint.answered()
+                raise failure
+            endpoint.failed(self._clock())
+            endpoint.rest_until = max(endpoint.rest_until, self._clock() + _retry_after(answer))
+            last = failure
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, params: Mapping[str, str], headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A long answer (the events feed) of the node whose turn it is; raises a `ClientError`."""
+        endpoint = self._choose(home=False)
+        wait_s = endpoint.rest_until - self._clock()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        # The feed sends a comment every 15 s; three missed ones mean the node is gone.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=45)
+        try:
+            async with self.session.get(
+                endpoint.url + path, params=params, headers=headers, timeout=timeout
+            ) as response:
+                if response.status >= 400:
+                    body = await response.content.read(ANSWER_BYTES_MAX)
+                    answer = Answer(response.status, response.headers, body, endpoint.url)
+                    raise problem_of(answer, False)
+                endpoint.answered()
+                yield response
+        except NotReadyError:
+            endpoint.failed(self._clock())
+            raise
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            endpoint.failed(self._clock())
+            raise UnreachableError(f"{endpoint.url}: {_reason(error)}") from None
+
+    def _choose(self, home: bool) -> Endpoint:
+        """The first that may be asked now in the order given, else the one soonest rested."""
+        if home:
+            return self.endpoints[0]
+        now = self._clock()
+        for endpoint in self.endpoints:
+            if endpoint.rest_until <= now:
+                return endpoint
+        return min(self.endpoints, key=lambda endpoint: endpoint.rest_until)
+
+    def _attempt_s(self, remaining: float, home: bool) -> float:
+        """A node that hangs must leave time for the others."""
+        others = 0 if home else sum(1 for e in self.endpoints if e.failures == 0) - 1
+        return max(min(ATTEMPT_MIN_S, remaining), remaining / (1 + max(0, others)))
+
+    async def _once(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        timeout_s: float,
+    ) -> Answer:
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s))
+        async with self.session.request(
+            method,
+            endpoint.url + path,
+            params=params,
+            data=body,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+        ) as response:
+            content = await response.read()
+            height = response.headers.get("X-Height", "")
+            if height.isascii() and height.isdigit():
+                self.height = max(self.height, int(height))
+            return Answer(response.status, response.headers, content, endpoint.url)
+
+
+def problem_of(answer: Answer, transaction: bool) -> ClientError:
+    """The typed error of an answer ≥ 400, also when it is not a problem of ours."""
+    try:
+        problem = msgspec.json.decode(answer.body, type=Problem)
+    except msgspec.MsgspecError:
+        # A proxy in between: 5xx may pass, the rest will not.
+        kind = NotReadyError if answer.status >= 500 else ClientError
+        return kind(f"{answer.url}: HTTP {answer.status} and no problem document")
+    return from_problem(problem, sent_transaction=transaction)
+
+
+def _retry_after(answer: Answer) -> float:
+    value = answer.headers.get("Retry-After", "")
+    return min(float(value), BACKOFF_MAX_S) if value.isascii() and value.isdigit() else 0.0
+
+
+def _os_reason(error: aiohttp.ClientConnectorError) -> str:
+    return error.os_error.strerror or str(error.os_error) or type(error).__name__
+
+
+def _reason(error: Exception) -> str:
+    return "no answer in time" if isinstance(error, TimeoutError) else str(error) or repr(error)
