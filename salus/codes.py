@@ -44,6 +44,7 @@ class Family(StrEnum):
     CONFIG = "config"
     STORE = "store"
     NODE = "node"
+    CLI = "cli"  # the command line itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,215 @@
+"""Where things lie on disk: the home of one node, or the root of a testnet with several.
+
+    NODE_HOME   node.toml  genesis.json  join.json  api.token  keys/  data/  logs/
+    testnet     testnet.json  genesis.json  nodes/NAME/ (a NODE_HOME each)  logs/NAME.log
+
+Told apart by `testnet.json` and `node.toml`. Nothing here talks to a node.
+"""
+
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cli.errors import CliError
+
+DEFAULT_API = "127.0.0.1:7480"
+
+
+@dataclass(frozen=True)
+class NodeHome:
+    """The files of one node."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "node.toml"
+
+    @property
+    def genesis(self) -> Path:
+        return self.path / "genesis.json"
+
+    @property
+    def join(self) -> Path:
+        return self.path / "join.json"
+
+    @property
+    def keys(self) -> Path:
+        return self.path / "keys"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data"
+
+    @property
+    def token_file(self) -> Path:
+        return self.path / "api.token"
+
+    @property
+    def exists(self) -> bool:
+        return self.config.is_file()
+
+    def token(self) -> str | None:
+        """What protected paths of the API ask for; only who may read the home has it."""
+        try:
+            return self.token_file.read_text().strip() or None
+        except FileNotFoundError:
+            return None
+
+    def settings(self) -> dict[str, Any]:
+        """node.toml as plain data, unchecked; `node.config` is what checks it."""
+        try:
+            return tomllib.loads(self.config.read_text())
+        except FileNotFoundError:
+            raise CliError("NO_HOME", f"{self.path} is not the home of a node") from None
+        except tomllib.TOMLDecodeError as error:
+            raise CliError("CONFIG_INVALID", f"{self.config}: {error}") from None
+
+    def setting(self, section: str, name: str, default: str) -> str:
+        """One text of node.toml, or of the environment variable that overrides it."""
+        override = os.environ.get(f"SALUS_{section}__{name}".upper())
+        return override or str(self.settings().get(section, {}).get(name, default))
+
+    def api_url(self) -> str:
+        return "http://" + _reachable(self.setting("api", "listen", DEFAULT_API))
+
+
+@dataclass(frozen=True)
+class TestnetNode:
+    """One node as testnet.json names it."""
+
+    __test__ = False  # for pytest: not a test class
+
+    name: str
+    pid: int
+    api: str
+    home: str
+    address: str
+    p2p: str
+
+    @property
+    def node_home(self) -> NodeHome:
+        return NodeHome(Path(self.home))
+
+    def document(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True)
+class TestnetDescription:
+    __test__ = False
+
+    chain_id: str
+    genesis_hash: str
+    nodes: tuple[TestnetNode, ...]
+
+    def node(self, name: str) -> TestnetNode:
+        for node in self.nodes:
+            if node.name == name or name.rstrip("/") == node.api:
+                return node
+        known = ", ".join(node.name for node in self.nodes)
+        raise CliError(
+            "UNKNOWN_NODE",
+            f"there is no node «{name}» in this testnet",
+            next_step=f"known: {known}",
+        )
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "chain_id": self.chain_id,
+            "genesis_hash": self.genesis_hash,
+            "nodes": [node.document() for node in self.nodes],
+        }
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whom a command talks to, and whose keys are at hand."""
+
+    urls: tuple[str, ...]
+    home: NodeHome | None
+    name: str
+
+
+class Home:
+    """What --home names."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def is_testnet(self) -> bool:
+        return (self.path / "testnet.json").is_file()
+
+    @property
+    def node(self) -> NodeHome:
+        return NodeHome(self.path)
+
+    @cached_property
+    def testnet(self) -> TestnetDescription:
+        return read_testnet(self.path)
+
+    def target(self, node: str | None) -> Target:
+        """The node that --node names, or the one that the home suggests."""
+        if self.is_testnet:
+            if node is None:
+                return self._any_of_testnet()
+            if "://" not in node or any(node.rstrip("/") == n.api for n in self.testnet.nodes):
+                found = self.testnet.node(node)
+                return Target((found.api,), found.node_home, found.name)
+        if node is not None and "://" in node:
+            return Target((node.rstrip("/"),), self.node if self.node.exists else None, node)
+        if not self.node.exists:
+            raise CliError("NO_HOME", f"{self.path} is neither a node's home nor a testnet")
+        name = self.node.setting("node", "moniker", "this node")
+        if node not in {None, name}:
+            raise CliError(
+                "UNKNOWN_NODE",
+                f"«{node}» is not the node of this home",
+                next_step="name it by its URL: --node http://HOST:PORT",
+            )
+        return Target((self.node.api_url(),), self.node, name)
+
+    def _any_of_testnet(self) -> Target:
+        """All of them, those whose process lives first: the client fails over."""
+        nodes = sorted(self.testnet.nodes, key=lambda node: not alive(node.pid))
+        return Target(tuple(n.api for n in nodes), nodes[0].node_home, nodes[0].name)
+
+
+def read_testnet(root: Path) -> TestnetDescription:
+    path = root / "testnet.json"
+    try:
+        document = json.loads(path.read_text())
+        nodes = tuple(TestnetNode(**node) for node in document["nodes"])
+        return TestnetDescription(document["chain_id"], document["genesis_hash"], nodes)
+    except FileNotFoundError:
+        raise CliError("NO_HOME", f"{root} is not a testnet") from None
+    except (ValueError, TypeError, KeyError):
+        raise CliError("CONFIG_INVALID", f"{path} is damaged") from None
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this id runs (a zombie does not)."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        # Field 3, after the name in brackets: Z = dead, and only waiting to be collected.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True
+
+
+def _reachable(listen: str) -> str:
+    """An address to dial for one to listen on."""
+    host, _, port = listen.rpartition(":")
+    return f"{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]', '': '127.0.0.1'}.get(host, host) }:{port}"
