@@ -1,0 +1,386 @@
+"""A contract is one file, and everything else follows from its declaration.
+
+    records = Contract("records", version=1, doc="…", refusals={"DUPLICATE_ROOT": "…"})
+    ANCHORED = records.event("anchored", "…", root="…", leaves="…")
+
+    @records.method(senders=(Capacity.OPERATOR,), roles=(Role.HOSPITAL,))
+    def anchor(ctx: Context, state: State, args: AnchorArgs) -> list[Event]: ...
+
+From this come strict decoding, dispatch by the epoch's versions, the JSON form, schemas, who may
+send, the reference pages and the list of methods for API, CLI and SDK. A declaration that would
+publish what must not be published does not import (contracts/fields.py).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, get_type_hints
+
+import msgspec
+
+from contracts import fields
+from contracts.context import Capacity, Context, Identity, View
+from contracts.errors import (
+    BAD_ARGUMENTS,
+    BAD_OPERATION,
+    FRAMEWORK_CODES,
+    UNKNOWN_CONTRACT,
+    UNKNOWN_METHOD,
+    UNKNOWN_QUERY,
+    WRONG_VERSION,
+    BadDeclaration,
+)
+from contracts.fields import Field
+from contracts.state import Read, ReadState, State
+from salus.block import Event, Fact
+from salus.codec import UINT_MAX, Wire, decode, encode
+from salus.errors import BadMessage
+from salus.forms import ContractForm, FieldForm, MethodForm, QueryDeclaration
+from salus.genesis import Genesis, Role
+from salus.parameters import ContractVersion
+from salus.transaction import Operation
+from salus.validators import ValidatorSet
+
+A = TypeVar("A", bound=Wire)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Run = Callable[[Context, State, Any], list[Event]]
+Answer = Callable[[ReadState, Any], Wire | None]
+
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{1,47}")
+_FACT_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
+
+EVENTS_MAX = 64  # per operation: receipts are stored and proved, so they have a cap too
+ANYONE: tuple[Capacity, ...] = ()  # the method itself decides by the sender's key
+
+
+class EventKind(NamedTuple):
+    """A declared event; calling it makes one. Facts that are None are left out."""
+
+    name: str  # contract.what
+    doc: str
+    fields: Mapping[str, str]  # name → what it is
+
+    def __call__(self, **data: Fact | None) -> Event:
+        return Event(self.name, {key: fact for key, fact in data.items() if fact is not None})
+
+
+class Method(msgspec.Struct, frozen=True):
+    """One kind of operation: who may send it, its fields, and the pure function it runs."""
+
+    contract: str
+    version: int
+    name: str
+    doc: str
+    args: type[Wire]
+    fields: tuple[Field, ...]
+    senders: tuple[Capacity, ...]
+    roles: tuple[Role, ...]
+    run: Run
+
+    def allows(self, identity: Identity | None) -> bool:
+        """May a sender of this identity call it at all? The method may narrow it further."""
+        if not self.senders:
+            return True
+        if identity is None or identity.capacity not in self.senders:
+            return False
+        return not self.roles or any(role in self.roles for role in identity.roles)
+
+    def decode(self, raw: bytes) -> Wire:
+        """Raises `BadMessage` unless `raw` is the canonical form of the arguments."""
+        return decode(raw, self.args)
+
+    def from_json(self, document: Any) -> Wire:
+        """Raises `BadMessage` (BAD_ARGUMENTS) with the path of the fault, never its content."""
+        return fields.from_json(self.args, document)
+
+    def operation(self, args: Wire) -> Operation:
+        """Ready to be signed into a transaction."""
+        assert type(args) is self.args
+        return Operation(self.contract, self.name, self.version, encode(args))
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the arguments."""
+        return _schema(self.args, self.fields, self.doc)
+
+
+class Query(msgspec.Struct, frozen=True):
+    """A question about a contract's state; part of no consensus."""
+
+    contract: str
+    version: int
+    name: str
+    doc: str
+    args: type[Wire]
+    result: type[Wire]
+    answer: Answer
+
+
+class Contract:
+    """The declaration of one version of one application."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: int,
+        doc: str,
+        refusals: Mapping[str, str],
+        reads: tuple[str, ...] = (),
+    ) -> None:
+        _word(name, "a contract's name")
+        for code in refusals:
+            if not _CODE.fullmatch(code) or code in FRAMEWORK_CODES:
+                raise BadDeclaration(f"{name}: a refusal is a new word in capitals, not {code!r}")
+        self.name, self.version, self.doc = name, version, doc
+        self.refusals, self.reads = dict(refusals), reads
+        self.methods: dict[str, Method] = {}
+        self.queries: dict[str, Query] = {}
+        self.events: dict[str, EventKind] = {}
+        self.founding: Callable[[Genesis, State], None] | None = None
+
+    def method(
+        self, *, senders: tuple[Capacity, ...], roles: tuple[Role, ...] = ()
+    ) -> Callable[
+        [Callable[[Context, State, A], list[Event]]], Callable[[Context, State, A], list[Event]]
+    ]:
+        """Declare a method: its name is the function's, its doc the docstring, its fields the
+        struct of the third parameter."""
+
+        def declare(
+            run: Callable[[Context, State, A], list[Event]],
+        ) -> Callable[[Context, State, A], list[Event]]:
+            name = _word(run.__name__, "a method's name")
+            args = _parameter(run, 2)
+            if name in self.methods:
+                raise BadDeclaration(f"{self.name}.{name} is declared twice")
+            self.methods[name] = Method(
+                self.name,
+                self.version,
+                name,
+                _doc(run),
+                args,
+                fields.declare(args),
+                senders,
+                roles,
+                run,
+            )
+            return run
+
+        return declare
+
+    def query(self, answer: Callable[[ReadState, A], R]) -> Callable[[ReadState, A], R]:
+        """Declare a query: a pure function (state, args) → struct or None."""
+        name = _word(answer.__name__, "a query's name")
+        result = get_type_hints(answer)["return"]
+        self.queries[name] = Query(
+            self.name,
+            self.version,
+            name,
+            _doc(answer),
+            _parameter(answer, 1),
+            result,
+            answer,  # type: ignore[arg-type]
+        )
+        return answer
+
+    def view(self, function: Callable[Concatenate[ReadState, P], R]) -> View[P, R]:
+        """Declare what other contracts may ask (`ctx.ask`)."""
+        return View(self.name, function)
+
+    def event(self, what: str, doc: str, **facts: str) -> EventKind:
+        kind = EventKind(f"{self.name}.{_word(what, 'an event')}", doc, facts)
+        self.events[kind.name] = kind
+        return kind
+
+    def genesis(
+        self, function: Callable[[Genesis, State], None]
+    ) -> Callable[[Genesis, State], None]:
+        """Declare what the contract writes into the genesis state."""
+        self.founding = function
+        return function
+
+    def admits(self, event: Event) -> bool:
+        """Is it an event that this contract declared, with facts that may be published?"""
+        kind = self.events.get(event.kind)
+        return kind is not None and all(
+            name in kind.fields and publishable(fact) for name, fact in event.data.items()
+        )
+
+
+def publishable(fact: object) -> bool:
+    """Receipts and events carry integers, booleans, 32-byte hashes and single words."""
+    match fact:
+        case bool():
+            return True
+        case int():
+            return type(fact) is int and 0 <= fact <= UINT_MAX
+        case bytes():
+            return len(fact) == 32
+        case str():
+            return _FACT_WORD.fullmatch(fact) is not None
+    return False
+
+
+class Membership(NamedTuple):
+    """What the node must know from the contract that keeps the members."""
+
+    contract: str
+    identify: Callable[[ReadState, bytes, int], Identity | None]  # key, block time in ms
+    validator_set: Callable[[ReadState, int], ValidatorSet]  # epoch
+
+
+class Registry:
+    """All contracts that this software knows, in all versions it can still execute."""
+
+    def __init__(self, contracts: Iterable[Contract], membership: Membership) -> None:
+        self.contracts: dict[tuple[str, int], Contract] = {}
+        for contract in contracts:
+            key = (contract.name, contract.version)
+            if key in self.contracts:
+                raise BadDeclaration(f"{contract.name} version {contract.version} twice")
+            self.contracts[key] = contract
+        self.membership = membership
+
+    def activate(self, versions: Iterable[ContractVersion]) -> "Active":
+        """The contracts of an epoch; raises `BadMessage` if this software lacks one."""
+        active: dict[str, Contract] = {}
+        for wanted in versions:
+            contract = self.contracts.get((wanted.contract, wanted.version))
+            if contract is None:
+                raise BadMessage(
+                    f"this software has no contract {wanted.contract} version {wanted.version}",
+                    code=UNKNOWN_CONTRACT,
+                )
+            active[wanted.contract] = contract
+        return Active(active, self.membership)
+
+
+class Active:
+    """The contracts in force in one epoch: dispatch, descriptions, queries."""
+
+    def __init__(self, contracts: dict[str, Contract], membership: Membership) -> None:
+        self.contracts, self.membership = contracts, membership
+
+    def find(self, operation: Operation) -> Method:
+        """The method of an operation; raises `BadMessage` with the code of its receipt."""
+        contract = self.contracts.get(operation.contract)
+        if contract is None:
+            raise BadMessage("no such contract is active", code=UNKNOWN_CONTRACT)
+        if operation.version != contract.version:
+            raise BadMessage(
+                f"version {contract.version} of {contract.name} is active",
+                code=WRONG_VERSION,
+                active=contract.version,
+            )
+        method = contract.methods.get(operation.method)
+        if method is None:
+            known = ", ".join(contract.methods)
+            raise BadMessage(f"{contract.name} has the methods {known}", code=UNKNOWN_METHOD)
+        return method
+
+    def method(self, contract: str, name: str) -> Method:
+        """By name, for whoever builds an operation; raises `BadMessage`."""
+        version = self.contracts[contract].version if contract in self.contracts else 0
+        return self.find(Operation(contract, name, version, b""))
+
+    def check(self, raw_operation: bytes) -> tuple[Method, Wire]:
+        """All that can be said of an operation without state; raises `BadMessage`."""
+        try:
+            operation = decode(raw_operation, Operation)
+        except BadMessage as error:
+            raise BadMessage(error.message, code=BAD_OPERATION) from None
+        method = self.find(operation)
+        try:
+            return method, method.decode(operation.args)
+        except BadMessage as error:
+            raise BadMessage(error.message, code=BAD_ARGUMENTS) from None
+
+    def methods(self) -> list[Method]:
+        """For the CLI and the SDK: `salus tx CONTRACT METHOD`."""
+        return [method for c in self.contracts.values() for method in c.methods.values()]
+
+    def declarations(self) -> tuple[ContractForm, ...]:
+        """For `GET /v1/contracts`."""
+        return tuple(_form(contract) for contract in self.contracts.values())
+
+    def decoded(self, operation: Operation) -> dict[str, Any] | None:
+        """The arguments by field name, JSON-ready; None if they do not decode."""
+        try:
+            method = self.find(operation)
+            document: dict[str, Any] = fields.to_json(method.decode(operation.args))
+        except BadMessage:
+            return None
+        return document
+
+    def query(self, read: Read, contract: str, name: str, arguments: Mapping[str, Any]) -> Any:
+        """JSON-ready answer from a state; raises `BadMessage` UNKNOWN_QUERY or BAD_ARGUMENTS."""
+        found = self.contracts.get(contract)
+        query = found.queries.get(name) if found else None
+        if query is None:
+            raise BadMessage("no such query", code=UNKNOWN_QUERY)
+        args = fields.from_json(query.args, dict(arguments))
+        return fields.to_json(query.answer(ReadState(read, contract), args))
+
+
+def _form(contract: Contract) -> ContractForm:
+    return ContractForm(
+        contract.name,
+        contract.version,
+        contract.doc,
+        tuple(
+            MethodForm(
+                m.name,
+                m.version,
+                m.doc,
+                tuple(capacity.value for capacity in m.senders) or ("anyone",),
+                tuple(
+                    FieldForm(f.name, fields.words(f.shape), f.publication.value, f.doc)
+                    for f in m.fields
+                ),
+            )
+            for m in contract.methods.values()
+        ),
+        tuple(
+            QueryDeclaration(
+                q.name,
+                q.doc,
+                tuple(
+                    FieldForm(f.name, fields.words(f.type), "public", "")
+                    for f in fields.struct_fields(q.args)
+                ),
+            )
+            for q in contract.queries.values()
+        ),
+    )
+
+
+def _schema(args: type[Wire], declared: tuple[Field, ...], doc: str) -> dict[str, Any]:
+    document = fields.schema(msgspec.inspect.type_info(args))
+    document["description"] = doc
+    for field in declared:
+        document["properties"][field.name]["description"] = f"{field.publication}: {field.doc}"
+    return document
+
+
+def _word(name: str, what: str) -> str:
+    if not _WORD.fullmatch(name):
+        raise BadDeclaration(f"{what} is a lower-case word, not {name!r}")
+    return name
+
+
+def _doc(function: Callable[..., object]) -> str:
+    text = " ".join((function.__doc__ or "").split())
+    if not text:
+        raise BadDeclaration(f"{function.__name__}: say in a docstring what it does")
+    return text
+
+
+def _parameter(function: Callable[..., object], position: int) -> type[Wire]:
+    hints = get_type_hints(function)
+    hints.pop("return", None)
+    if len(hints) != position + 1:
+        raise BadDeclaration(f"{function.__name__}: annotate its {position + 1} parameters")
+    args: type[Wire] = list(hints.values())[position]
+    return args

@@ -1,0 +1,317 @@
+"""Members: the organisations, their keys and roles, their staff; and a validator's rejoin.
+
+Genesis founds the organisations; adding and removing them is governance and comes with an epoch
+(rule S13). An organisation registers its own staff: a random handle, a key, roles of at most
+eight words, and a commitment to the qualification — no name, ever (health.md §4.0).
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from contracts.context import Capacity, Context, Identity, StaffRole
+from contracts.errors import NOT_AUTHORISED, Refused
+from contracts.fields import committed, public
+from contracts.framework import Contract, Membership
+from contracts.state import ReadState, State
+from salus.block import Event
+from salus.codec import Bytes32, Uint, Wire
+from salus.genesis import Genesis, Member
+from salus.keys import valid_public_key
+from salus.validators import MemberId, Validator, ValidatorSet
+
+members = Contract(
+    "members",
+    version=1,
+    doc="Organisations of the consortium, their keys and roles, and their staff.",
+    refusals={
+        "DUPLICATE_STAFF": "A staff member with this handle exists.",
+        "KEY_IN_USE": "The key belongs to somebody already; every key has one owner, for ever.",
+        "BAD_KEY": "The 32 bytes are not a valid Ed25519 public key.",
+        "BAD_PERIOD": "The period ends before it begins.",
+        "BAD_ROLES": "Staff roles are listed once each, in ascending order, at least one.",
+        "UNKNOWN_STAFF": "No staff member of this organisation has this handle.",
+        "ALREADY_REVOKED": "The staff member was revoked before; fact `height`.",
+        "REJOIN_TOO_SOON": "This validator asked to rejoin before; fact `height` says when.",
+    },
+)
+
+STAFF_REGISTERED = members.event(
+    "staff_registered",
+    "An organisation registered a key of its staff.",
+    org="the organisation",
+    handle="the staff handle",
+)
+STAFF_REVOKED = members.event(
+    "staff_revoked",
+    "An organisation withdrew a staff key; it signs nothing more.",
+    org="the organisation",
+    handle="the staff handle",
+)
+REJOINED = members.event(
+    "rejoined",
+    "A validator that lost its vote journal asks for a new epoch, in which it votes again.",
+    org="the validator's organisation",
+)
+
+MEMBERS_PER_PAGE = 256  # of the index: 256 ids of 32 letters fit into half of a state value
+
+
+class KeyStanding(Wire, frozen=True):
+    """State under key/<public key>: to whom a key belongs."""
+
+    member: MemberId
+    capacity: Capacity
+    staff: Bytes32 | None
+
+
+class StaffEntry(Wire, frozen=True):
+    """State under staff/<handle>."""
+
+    org: MemberId
+    key: Bytes32
+    roles: tuple[StaffRole, ...]
+    qualification: Bytes32
+    from_ms: Uint
+    until_ms: Uint
+    revoked_height: Uint | None
+
+
+class MemberPage(Wire, frozen=True):
+    """State under index/<page>: member ids in ascending order, MEMBERS_PER_PAGE a page."""
+
+    ids: tuple[MemberId, ...]
+
+
+class RejoinEntry(Wire, frozen=True):
+    """State under rejoin/<member>: when this validator last rejoined."""
+
+    epoch: Uint
+    height: Uint
+
+
+# ── methods ──────────────────────────────────────────────────────────────────
+
+StaffRoles = Annotated[tuple[StaffRole, ...], msgspec.Meta(min_length=1, max_length=8)]
+
+
+class StaffRegisterArgs(Wire, frozen=True):
+    org: Annotated[MemberId, public("the organisation that employs")]
+    handle: Annotated[Bytes32, public("random; names the person nowhere else")]
+    key: Annotated[Bytes32, public("Ed25519 public key that the person signs with")]
+    roles: Annotated[StaffRoles, public("what the person does there")]
+    qualification: Annotated[Bytes32, committed("licence and qualification")]
+    from_ms: Annotated[Uint, public("valid from this block time on, Unix milliseconds")]
+    until_ms: Annotated[Uint, public("valid before this block time, Unix milliseconds")]
+
+
+@members.method(senders=(Capacity.OPERATOR,))
+def staff_register(ctx: Context, state: State, args: StaffRegisterArgs) -> list[Event]:
+    """Register a key of the organisation's own staff."""
+    if args.org != ctx.member:
+        raise Refused(NOT_AUTHORISED)
+    if list(args.roles) != sorted(set(args.roles)):
+        raise Refused("BAD_ROLES")
+    if args.until_ms <= args.from_ms:
+        raise Refused("BAD_PERIOD")
+    if not valid_public_key(args.key):
+        raise Refused("BAD_KEY")
+    if state.get(StaffEntry, _staff(args.handle)) is not None:
+        raise Refused("DUPLICATE_STAFF")
+    if state.get(KeyStanding, _key(args.key)) is not None:
+        raise Refused("KEY_IN_USE")
+    entry = StaffEntry(
+        args.org, args.key, args.roles, args.qualification, args.from_ms, args.until_ms, None
+    )
+    state.put(_staff(args.handle), entry)
+    state.put(_key(args.key), KeyStanding(args.org, Capacity.STAFF, args.handle))
+    return [STAFF_REGISTERED(org=args.org, handle=args.handle)]
+
+
+class StaffRevokeArgs(Wire, frozen=True):
+    handle: Annotated[Bytes32, public("of the staff member")]
+
+
+@members.method(senders=(Capacity.OPERATOR,))
+def staff_revoke(ctx: Context, state: State, args: StaffRevokeArgs) -> list[Event]:
+    """Withdraw a staff key at once; what it signed before stays valid."""
+    entry = state.get(StaffEntry, _staff(args.handle))
+    if entry is None:
+        raise Refused("UNKNOWN_STAFF")
+    if entry.org != ctx.member:
+        raise Refused(NOT_AUTHORISED)
+    if entry.revoked_height is not None:
+        raise Refused("ALREADY_REVOKED", height=entry.revoked_height)
+    state.put(_staff(args.handle), msgspec.structs.replace(entry, revoked_height=ctx.height))
+    return [STAFF_REVOKED(org=entry.org, handle=args.handle)]
+
+
+class RejoinArgs(Wire, frozen=True):
+    """Nothing to say: who signs is who rejoins."""
+
+
+@members.method(senders=(Capacity.NODE,))
+def rejoin(ctx: Context, state: State, args: RejoinArgs) -> list[Event]:
+    """A validator without its own intact journal asks for a new epoch (rule S4).
+
+    At most once an epoch and once a watermark window: each one costs everybody an epoch change.
+    """
+    if ctx.member is None or ctx.validators.index_of(ctx.sender) is None:
+        raise Refused(NOT_AUTHORISED)
+    key = b"rejoin/" + ctx.member.encode("ascii")
+    last = state.get(RejoinEntry, key)
+    if last is not None and (
+        last.epoch == ctx.epoch or ctx.height < last.height + ctx.parameters.watermark_window
+    ):
+        raise Refused("REJOIN_TOO_SOON", height=last.height)
+    state.put(key, RejoinEntry(ctx.epoch, ctx.height))
+    ctx.request_epoch_end()
+    return [REJOINED(org=ctx.member)]
+
+
+# ── genesis, and what the node asks ──────────────────────────────────────────
+
+
+@members.genesis
+def found(genesis: Genesis, state: State) -> None:
+    """The founding members and their keys."""
+    for member in genesis.members:
+        state.put(_member(member.id), member)
+        state.put(_key(member.node_key), KeyStanding(member.id, Capacity.NODE, None))
+        state.put(_key(member.operator_key), KeyStanding(member.id, Capacity.OPERATOR, None))
+    ids = tuple(member.id for member in genesis.members)
+    for page, start in enumerate(range(0, len(ids), MEMBERS_PER_PAGE)):
+        state.put(_page(page), MemberPage(ids[start : start + MEMBERS_PER_PAGE]))
+
+
+def identify(state: ReadState, sender: bytes, time_ms: int) -> Identity | None:
+    """Whose key it is at this block time; None for strangers, revoked and expired staff."""
+    standing = state.get(KeyStanding, _key(sender))
+    if standing is None:
+        return None
+    member = state.get(Member, _member(standing.member))
+    assert member is not None, "a key without its member"
+    if standing.staff is None:
+        return Identity(standing.member, standing.capacity, member.roles)
+    staff = state.get(StaffEntry, _staff(standing.staff))
+    assert staff is not None, "a staff key without its entry"
+    if staff.revoked_height is not None or not staff.from_ms <= time_ms < staff.until_ms:
+        return None
+    return Identity(standing.member, standing.capacity, member.roles, standing.staff, staff.roles)
+
+
+def validator_set(state: ReadState, epoch: int) -> ValidatorSet:
+    """The members with a vote, ascending by id."""
+    chosen = [member for member in _all(state) if member.validator]
+    return ValidatorSet(epoch, tuple(Validator(m.id, m.node_key) for m in chosen))
+
+
+MEMBERSHIP = Membership(members.name, identify, validator_set)
+
+
+# ── views and queries ────────────────────────────────────────────────────────
+
+
+@members.view
+def organisation(state: ReadState, member: str) -> Member | None:
+    """For other contracts: an organisation by id."""
+    return state.get(Member, _member(member))
+
+
+class NoArgs(Wire, frozen=True):
+    """No arguments."""
+
+
+class MemberList(Wire, frozen=True):
+    members: tuple[Member, ...]
+
+
+@members.query
+def list_members(state: ReadState, args: NoArgs) -> MemberList:
+    """All organisations, ascending by id."""
+    return MemberList(tuple(_all(state)))
+
+
+class MemberArgs(Wire, frozen=True):
+    id: MemberId
+
+
+@members.query
+def member(state: ReadState, args: MemberArgs) -> Member | None:
+    """An organisation by id."""
+    return state.get(Member, _member(args.id))
+
+
+class StaffArgs(Wire, frozen=True):
+    handle: Bytes32
+
+
+@members.query
+def staff(state: ReadState, args: StaffArgs) -> StaffEntry | None:
+    """A staff member by handle."""
+    return state.get(StaffEntry, _staff(args.handle))
+
+
+class KeyArgs(Wire, frozen=True):
+    public_key: Bytes32
+
+
+class KeyStatus(StrEnum):
+    ACTIVE = "active"
+    REVOKED = "revoked"
+
+
+class KeyAnswer(Wire, frozen=True):
+    member: MemberId
+    capacity: Capacity
+    staff: Bytes32 | None
+    status: KeyStatus
+    from_ms: Uint | None  # of staff: the period of validity
+    until_ms: Uint | None
+
+
+@members.query
+def key(state: ReadState, args: KeyArgs) -> KeyAnswer | None:
+    """To whom a public key belongs, and whether it was revoked."""
+    standing = state.get(KeyStanding, _key(args.public_key))
+    if standing is None:
+        return None
+    entry = state.get(StaffEntry, _staff(standing.staff)) if standing.staff else None
+    revoked = entry is not None and entry.revoked_height is not None
+    return KeyAnswer(
+        standing.member,
+        standing.capacity,
+        standing.staff,
+        KeyStatus.REVOKED if revoked else KeyStatus.ACTIVE,
+        entry.from_ms if entry else None,
+        entry.until_ms if entry else None,
+    )
+
+
+def _all(state: ReadState) -> list[Member]:
+    found: list[Member] = []
+    page = 0
+    while (entry := state.get(MemberPage, _page(page))) is not None:
+        for member_id in entry.ids:
+            member = state.get(Member, _member(member_id))
+            assert member is not None, "an id in the index without its member"
+            found.append(member)
+        page += 1
+    return found
+
+
+def _member(member_id: str) -> bytes:
+    return b"member/" + member_id.encode("ascii")
+
+
+def _key(public_key: bytes) -> bytes:
+    return b"key/" + public_key
+
+
+def _staff(handle: bytes) -> bytes:
+    return b"staff/" + handle
+
+
+def _page(number: int) -> bytes:
+    return b"index/" + number.to_bytes(4)

@@ -1,0 +1,197 @@
+"""Runs the operations of transactions: dispatch, all-or-nothing, receipts, faults (rule S16).
+
+Whatever a contract does, an operation ends in exactly one receipt, equal on every node: OK, a
+refusal, or CONTRACT_FAULT with contract and method and nothing else. `fixed_depth` gives
+contracts the same room for recursion on every node, however deep the caller stands.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from contracts.context import BlockFacts, Context, Identity
+from contracts.errors import (
+    BAD_ARGUMENTS,
+    BAD_OPERATION,
+    CONTRACT_FAULT,
+    LIMIT_STATE,
+    NOT_AUTHORISED,
+    ROLLED_BACK,
+    Refused,
+    StoreFailed,
+)
+from contracts.framework import EVENTS_MAX, Active, Contract, Method, publishable
+from contracts.state import Overlay, ReadState, State
+from salus.block import OK, Event, Receipt
+from salus.codec import Wire, decode
+from salus.errors import BadMessage
+from salus.transaction import Operation, ParsedTransaction
+
+# Frames that a contract may stack; ours need about ten. Recursion in contracts is banned by a
+# test (tests/test_purity.py), so this bound is met only by a fault, and then by all nodes.
+CONTRACT_FRAMES_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A contract failed: for this node's alarm, never for the chain. `kind` is the exception's
+    class name; its text stays unread, since it may quote what must not be shown."""
+
+    height: int
+    tx_id: bytes
+    operation: int
+    contract: str
+    method: str
+    kind: str
+
+
+@dataclass(slots=True)
+class Runtime:
+    """Executes the transactions of one block, in order, over one overlay."""
+
+    active: Active
+    block: BlockFacts
+    overlay: Overlay
+    ends_epoch: bool = False  # some operation that stood asked for the epoch's end
+    faults: list[Fault] = field(default_factory=list)
+    _identities: dict[bytes, Identity | None] = field(default_factory=dict)
+
+    def run(self, tx: ParsedTransaction) -> list[Receipt]:
+        """One receipt per operation; the overlay holds what stood."""
+        overlay = self.overlay
+        overlay.begin_transaction()
+        receipts: list[Receipt] = []
+        ends_epoch = False
+        for index, raw in enumerate(tx.body.operations):
+            mark = overlay.mark()
+            overlay.begin_operation(tx.id + index.to_bytes(4))
+            receipt, asks_end = self._operation(tx, index, raw)
+            receipts.append(receipt)
+            if receipt.code == OK:
+                ends_epoch |= asks_end
+                continue
+            overlay.rollback(mark)
+            if not tx.body.independent:
+                overlay.rollback(0)
+                self._identities.clear()
+                return _rolled_back(tx, index, receipt)
+        self.ends_epoch |= ends_epoch
+        return receipts
+
+    def identity(self, sender: bytes) -> Identity | None:
+        """Who this key is at this point of the block."""
+        known = self._identities
+        if sender not in known:
+            membership = self.active.membership
+            state = ReadState(self.overlay.peek, membership.contract)
+            known[sender] = membership.identify(state, sender, self.block.time_ms)
+        return known[sender]
+
+    def _operation(self, tx: ParsedTransaction, index: int, raw: bytes) -> tuple[Receipt, bool]:
+        def receipt(code: str, **facts: bool | int | str | bytes) -> Receipt:
+            return Receipt(tx.id, index, code, facts, ())
+
+        try:
+            operation = decode(raw, Operation)
+        except BadMessage:
+            return receipt(BAD_OPERATION), False
+        try:
+            method = self.active.find(operation)
+        except BadMessage as error:
+            return receipt(error.code, **error.facts), False
+        try:
+            args = method.decode(operation.args)
+        except BadMessage:
+            return receipt(BAD_ARGUMENTS), False
+        identity = self.identity(tx.body.sender)
+        if not method.allows(identity):
+            return receipt(NOT_AUTHORISED), False
+        contract = self.active.contracts[method.contract]
+        context = Context(
+            self.block, _Facts(tx.id, tx.body.sender), index, identity, self.overlay, contract.reads
+        )
+        try:
+            events = self._call(contract, method, context, args)
+        except Refused as refusal:
+            if _lawful(contract, refusal):
+                return receipt(refusal.code, **refusal.facts), False
+            return self._fault(receipt, context, method, refusal), False
+        except (KeyboardInterrupt, StoreFailed):
+            raise  # Somebody stops this node, or its disk fails: no outcome of the contract.
+        except BaseException as error:  # noqa: BLE001 — whatever it is, it is a fault (S16)
+            return self._fault(receipt, context, method, error), False
+        if method.contract == self.active.membership.contract:
+            self._identities.clear()
+        return Receipt(tx.id, index, OK, {}, tuple(events)), context.ends_epoch
+
+    def _call(
+        self, contract: Contract, method: Method, context: Context, args: Wire
+    ) -> list[Event]:
+        state = State(self.overlay, contract.name)
+        events = method.run(context, state, args)
+        if type(events) is not list or len(events) > EVENTS_MAX:
+            raise TypeError("a method returns a list of at most EVENTS_MAX events")
+        for event in events:
+            if type(event) is not Event or not contract.admits(event):
+                raise TypeError("an event is declared, and its facts may be published")
+        return events
+
+    def _fault(
+        self,
+        receipt: Callable[..., Receipt],
+        context: Context,
+        method: Method,
+        error: BaseException,
+    ) -> Receipt:
+        self.faults.append(
+            Fault(
+                context.height,
+                context.tx_id,
+                context.operation,
+                method.contract,
+                method.name,
+                type(error).__name__,
+            )
+        )
+        return receipt(CONTRACT_FAULT, contract=method.contract, method=method.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    id: bytes
+    sender: bytes
+
+
+def _lawful(contract: Contract, refusal: Refused) -> bool:
+    """A refusal with a code that was declared and facts that may be published."""
+    known = refusal.code in contract.refusals or refusal.code in (NOT_AUTHORISED, LIMIT_STATE)
+    return known and all(publishable(fact) for fact in refusal.facts.values())
+
+
+def _rolled_back(tx: ParsedTransaction, failed: int, receipt: Receipt) -> list[Receipt]:
+    """All or nothing: the operation that failed says why, the others say which one failed."""
+    return [
+        receipt
+        if index == failed
+        else Receipt(tx.id, index, ROLLED_BACK, {"operation": failed}, ())
+        for index in range(len(tx.body.operations))
+    ]
+
+
+@contextmanager
+def fixed_depth() -> Iterator[None]:
+    """Within, code may stack CONTRACT_FRAMES_MAX more frames, whoever the caller is.
+
+    The interpreter's limit counts from the bottom of the stack, and how deep the executor is
+    called differs between a node, a test and an audit. Counted from here it is the same.
+    """
+    depth, frame = 0, sys._getframe()
+    while (below := frame.f_back) is not None:
+        depth, frame = depth + 1, below
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(depth + CONTRACT_FRAMES_MAX)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)

@@ -1,0 +1,134 @@
+"""State as contracts see it: typed values under their own prefix, undone when they fail.
+
+`Overlay` gathers the writes of one block over what was executed before. Law of the file: a
+failed operation leaves no trace but its count against the transaction's caps (rule S16) — work
+that was done stays counted, so that failing on purpose is no way round a cap.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from contracts.errors import LimitState, StoreFailed
+from salus.codec import Wire, decode, encode
+from salus.parameters import Parameters
+
+T = TypeVar("T", bound=Wire)
+
+STATE_KEY_BYTES_MAX = 128  # prefix, word and two hashes; a longer key is a contract's mistake
+
+Read = Callable[[bytes], bytes | None]
+
+
+class Write(NamedTuple):
+    """The newest value of a key (None: deleted) and what its leaf's salt is drawn from."""
+
+    value: bytes | None
+    salt_source: bytes
+
+
+class Overlay:
+    """The writes of one block. `read` gives values as of the block before, without salt."""
+
+    __slots__ = ("_bytes_left", "_limits", "_read", "_salt_source", "_touched", "_undo", "writes")
+
+    def __init__(self, read: Read, limits: Parameters) -> None:
+        self._read, self._limits = read, limits
+        self.writes: dict[bytes, Write] = {}
+        self._undo: list[tuple[bytes, Write | None]] = []
+        self._touched: set[bytes] = set()
+        self._bytes_left = 0
+        self._salt_source = b""
+
+    def begin_transaction(self) -> None:
+        """Caps count per transaction; what came before can no longer be undone."""
+        self._undo.clear()
+        self._touched.clear()
+        self._bytes_left = self._limits.state_bytes_written_max
+
+    def begin_operation(self, salt_source: bytes) -> None:
+        self._salt_source = salt_source
+
+    def mark(self) -> int:
+        """A point to return to within this transaction."""
+        return len(self._undo)
+
+    def rollback(self, mark: int) -> None:
+        while len(self._undo) > mark:
+            key, before = self._undo.pop()
+            if before is None:
+                del self.writes[key]
+            else:
+                self.writes[key] = before
+
+    def get(self, key: bytes) -> bytes | None:
+        self._touch(key)
+        write = self.writes.get(key)
+        return self._base(key) if write is None else write.value
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """None deletes."""
+        self._touch(key)
+        size = len(value or b"")
+        if size > self._limits.state_value_bytes_max:
+            raise LimitState("state_value_bytes_max", self._limits.state_value_bytes_max)
+        self._bytes_left -= len(key) + size
+        if self._bytes_left < 0:
+            raise LimitState("state_bytes_written_max", self._limits.state_bytes_written_max)
+        self._undo.append((key, self.writes.get(key)))
+        self.writes[key] = Write(value, self._salt_source)
+
+    def peek(self, key: bytes) -> bytes | None:
+        """For the framework itself: not counted against the transaction."""
+        write = self.writes.get(key)
+        return self._base(key) if write is None else write.value
+
+    def _touch(self, key: bytes) -> None:
+        touched = self._touched
+        if key not in touched:
+            if len(touched) >= self._limits.keys_touched_max:
+                raise LimitState("keys_touched_max", self._limits.keys_touched_max)
+            touched.add(key)
+
+    def _base(self, key: bytes) -> bytes | None:
+        try:
+            return self._read(key)
+        except Exception as error:
+            raise StoreFailed from error
+
+
+class ReadState:
+    """Typed reading under one contract's prefix."""
+
+    __slots__ = ("_get", "_prefix")
+
+    def __init__(self, get: Read, contract: str) -> None:
+        self._get = get
+        self._prefix = contract.encode("ascii") + b"/"
+
+    def get(self, kind: type[T], key: bytes) -> T | None:
+        """The value under `key`, or None."""
+        raw = self._get(self._key(key))
+        return None if raw is None else decode(raw, kind)
+
+    def _key(self, key: bytes) -> bytes:
+        if not 0 < len(key) <= STATE_KEY_BYTES_MAX:
+            raise ValueError("a state key has 1 to 128 bytes")
+        return self._prefix + key
+
+
+class State(ReadState):
+    """Typed reading and writing under one contract's prefix."""
+
+    __slots__ = ("_overlay",)
+
+    def __init__(self, overlay: Overlay, contract: str) -> None:
+        super().__init__(overlay.get, contract)
+        self._overlay = overlay
+
+    def put(self, key: bytes, value: Wire) -> None:
+        raw = encode(value)
+        decode(raw, type(value))  # What could not be read back must fail here, not at a reader.
+        self._overlay.put(self._key(key), raw)
+
+    def delete(self, key: bytes) -> None:
+        self._overlay.put(self._key(key), None)
