@@ -1,20 +1,23 @@
-"""The authenticated state map: 2^b buckets under a binary tree, proofs of presence and absence.
+"""The authenticated state map: 2^b buckets under a tree of arity 16, proofs of presence, absence.
 
-◆ key hash   = H("state-key", key); the bucket of a key is the top b bits of its key hash
-  leaf       = H("state-leaf", key hash ‖ salt ‖ value), salt 16 bytes (health.md §4.0)
-  bucket     = its entries (key hash ‖ leaf), 64 bytes each, strictly ascending by key hash
-  bucket hash= H("state-bucket", bucket), of an empty bucket 32 zero bytes
-  node       = H("state-node", left ‖ right), of two zero children 32 zero bytes
+◆ key hash    = H("state-key", key); the bucket of a key is the top b bits of its key hash
+  leaf        = H("state-leaf", key hash ‖ salt ‖ value), salt 16 bytes (health.md §4.0)
+  bucket      = its entries (key hash ‖ leaf), 64 bytes each, strictly ascending by key hash
+  bucket hash = H("state-bucket", bucket), of an empty bucket 32 zero bytes
+  node        = H("state-node", children), of all-zero children 32 zero bytes; sixteen children
+                each, and the root what is left: 2^(b mod 4) of them, or sixteen
 
-Zero for every empty subtree makes the work follow what exists, not 2^b. Law of the file: the
-tree holds the newest executed block, and `proof` speaks of the newest *certified* one only.
+Zero for every empty subtree makes the work follow what exists, not 2^b. Arity 16 costs a third
+of a binary tree per changed key and 1.4 kB more in a proof; keys change far more often than
+they are proved. Law of the file: the tree holds the newest executed block, and `prove` speaks
+of the newest *certified* one only.
 """
 
 from collections import deque
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
-from salus.codec import Bytes16, Bytes32, Wire
+from salus.codec import Bytes16, Wire
 from salus.errors import VerificationError
 from salus.hashing import HASH_BYTES, ZERO_HASH, domain, hasher
 
@@ -23,7 +26,9 @@ ENTRY_BYTES = 2 * HASH_BYTES
 BUCKET_BITS_MAX = 24  # parameters.py: 2^24 buckets are 1 GiB of nodes, and enough for 10^9 keys.
 
 _NODE = domain("state-node")
-_ZERO_PAIR = ZERO_HASH + ZERO_HASH
+_ARITY_BITS = 4
+_ARITY = 1 << _ARITY_BITS
+_GROUP_BYTES = _ARITY * HASH_BYTES
 
 key_hash = hasher("state-key")
 _hash_leaf = hasher("state-leaf")
@@ -77,7 +82,7 @@ def change_bucket(content: bytes, leaves: Mapping[bytes, bytes | None]) -> bytes
 
 
 class StateProof(Wire, frozen=True):
-    """The bucket of a key and the siblings from it to the state root.
+    """The bucket of a key and what stands beside it on the way to the state root.
 
     `salt` and `value` are there iff the key is; the bucket shows its neighbours only as key
     hashes and salted leaves.
@@ -87,7 +92,7 @@ class StateProof(Wire, frozen=True):
     salt: Bytes16 | None
     value: bytes | None
     bucket: bytes  # as long as the bucket is: whoever reads the file bounds the file
-    siblings: tuple[Bytes32, ...]  # from the bucket upwards
+    siblings: tuple[bytes, ...]  # per level, from the bucket upwards: the other children's hashes
 
 
 def verify_state(proof: StateProof, state_root: bytes, *, bits: int | None = None) -> bytes | None:
@@ -96,11 +101,11 @@ def verify_state(proof: StateProof, state_root: bytes, *, bits: int | None = Non
     Raises `VerificationError`. Give `bits` (from genesis) where it is known, so that a proof
     has exactly one accepted form.
     """
-    depth = len(proof.siblings)
-    if not 1 <= depth <= BUCKET_BITS_MAX or (bits is not None and depth != bits):
+    depth = _proof_bits(proof.siblings)
+    if bits is not None and depth != bits:
         raise VerificationError("state proof: wrong number of siblings")
-    if any(len(node) != HASH_BYTES for node in (state_root, *proof.siblings)):
-        raise VerificationError("state proof: every root and node is 32 bytes")
+    if len(state_root) != HASH_BYTES:
+        raise VerificationError("state proof: a root is 32 bytes")
     hashed_key = key_hash(proof.key)
     index = bucket_of(hashed_key, depth)
     check_bucket(proof.bucket, index, depth)
@@ -114,11 +119,28 @@ def verify_state(proof: StateProof, state_root: bytes, *, bits: int | None = Non
         if leaf != leaf_of(hashed_key, proof.salt + proof.value):
             raise VerificationError("state proof: the bucket does not hold this value")
     node = bucket_hash(proof.bucket)
-    for level, sibling in enumerate(proof.siblings):
-        node = node_hash(sibling + node if index >> level & 1 else node + sibling)
+    for siblings in proof.siblings:
+        at = index % _ARITY * HASH_BYTES
+        node = _hash_group(siblings[:at] + node + siblings[at:])
+        index >>= _ARITY_BITS
     if node != state_root:
         raise VerificationError("state proof: leads to another state root")
     return proof.value
+
+
+def _proof_bits(siblings: tuple[bytes, ...]) -> int:
+    """The b of the tree that a proof of this shape comes from."""
+    bits = 0
+    for level in siblings:
+        if bits % _ARITY_BITS:
+            raise VerificationError("state proof: only the root has fewer than 16 children")
+        children, rest = divmod(len(level) + HASH_BYTES, HASH_BYTES)
+        if rest or children not in (2, 4, 8, _ARITY):
+            raise VerificationError("state proof: wrong number of siblings, or not 32 bytes each")
+        bits += children.bit_length() - 1
+    if not 1 <= bits <= BUCKET_BITS_MAX:
+        raise VerificationError("state proof: wrong number of siblings")
+    return bits
 
 
 def check_bucket(content: bytes, index: int, bits: int) -> None:
@@ -135,17 +157,20 @@ def check_bucket(content: bytes, index: int, bits: int) -> None:
         last = hashed_key
 
 
-def node_hash(pair: bytes) -> bytes:
-    """An inner node over left ‖ right."""
-    return ZERO_HASH if pair == _ZERO_PAIR else sha256(_NODE + pair).digest()
+def _hash_group(children: bytes | bytearray) -> bytes:
+    """An inner node over the hashes of its children, one after the other."""
+    return sha256(_NODE + children).digest() if any(children) else ZERO_HASH
+
+
+_Undo = list[dict[int, bytearray]]  # per level: node → its hash before a block
 
 
 class StateTree:
     """The hashes of all buckets and inner nodes, newest executed block on top.
 
-    Node 1 is the root and node n has the children 2n and 2n+1, so both children of n lie side
-    by side in one array. An update overwrites in place and keeps what stood there before, by
-    block: certifying a block forgets its list, discarding restores from it.
+    One array per level, the buckets first and the root last. An update overwrites in place and
+    keeps what stood there before, by block: certifying a block forgets its notes, discarding
+    restores from them.
     """
 
     def __init__(self, bits: int, *, height: int = 0, uncertified_max: int = 8) -> None:
@@ -155,91 +180,94 @@ class StateTree:
         self.height = height  # of the newest block in the tree
         self.certified_height = height
         self._uncertified_max = uncertified_max
+        widths = [1 << left for left in range(bits, 0, -_ARITY_BITS)] + [1]
         # Zeroed memory that nobody has touched costs nothing, however large b is.
-        self._nodes = bytearray(2 * HASH_BYTES << bits)
-        self._before: deque[dict[int, bytes]] = deque()  # per uncertified block, oldest first
+        self._levels = [bytearray(width * HASH_BYTES) for width in widths]
+        self._undo: deque[_Undo] = deque()  # per uncertified block, oldest first
 
     def load(self, buckets: Iterable[tuple[int, bytes]]) -> bytes:
         """Fill an empty tree with the contents of the non-empty buckets; gives the root."""
-        assert not self._before
-        assert self.root == ZERO_HASH
-        hashes = {index: bucket_hash(content) for index, content in buckets}
-        self._overwrite(hashes)
+        assert self.root == ZERO_HASH, "load is for a new tree"
+        self._overwrite({index: bucket_hash(content) for index, content in buckets})
         return self.root
 
     @property
     def root(self) -> bytes:
         """Of the newest block."""
-        return bytes(self._nodes[HASH_BYTES : 2 * HASH_BYTES])
+        return bytes(self._levels[-1])
 
     @property
     def certified_root(self) -> bytes:
-        return self._certified_node(1)
+        return self._certified(len(self._levels) - 1, 0, 1)
 
     def update(self, height: int, buckets: Mapping[int, bytes]) -> bytes:
         """Put the next block's new bucket contents on top; gives the root after it."""
         assert height == self.height + 1, "blocks are executed in order"
-        assert len(self._before) < self._uncertified_max, "execution runs too far ahead"
+        assert len(self._undo) < self._uncertified_max, "execution runs too far ahead"
         hashes = {index: bucket_hash(content) for index, content in buckets.items()}
-        self._before.append(self._overwrite(hashes))
+        self._undo.append(self._overwrite(hashes))
         self.height = height
         return self.root
 
     def certified(self, height: int) -> None:
         """Block `height`, the oldest uncertified one, has its certificate."""
         assert height == self.certified_height + 1 <= self.height
-        self._before.popleft()
+        self._undo.popleft()
         self.certified_height = height
 
     def discard(self) -> None:
         """Forget every block that is not certified."""
-        while self._before:
-            for node, old in self._before.pop().items():
-                self._nodes[node * HASH_BYTES : (node + 1) * HASH_BYTES] = old
+        while self._undo:
+            for level, before in zip(self._levels, self._undo.pop(), strict=True):
+                for node, old in before.items():
+                    level[node * HASH_BYTES : (node + 1) * HASH_BYTES] = old
         self.height = self.certified_height
 
     def prove(self, key: bytes, stored: bytes | None, bucket: bytes) -> StateProof:
-        """A proof against `certified_root`; `stored` (salt ‖ value or None) and the content of
-        the key's bucket are those of the certified height."""
-        node = bucket_of(key_hash(key), self.bits) + (1 << self.bits)
+        """A proof against `certified_root`; `stored` (salt ‖ value, or None) and the content of
+        the key's bucket must be those of the certified height."""
+        node = bucket_of(key_hash(key), self.bits)
         siblings = []
-        while node > 1:
-            siblings.append(self._certified_node(node ^ 1))
-            node >>= 1
+        for level in range(len(self._levels) - 1):
+            at = node % _ARITY * HASH_BYTES
+            group = self._certified(level, node - node % _ARITY, _ARITY)
+            siblings.append(group[:at] + group[at + HASH_BYTES :])
+            node >>= _ARITY_BITS
         if stored is None:
             return StateProof(key, None, None, bucket, tuple(siblings))
         salt, value = stored[:SALT_BYTES], stored[SALT_BYTES:]
         return StateProof(key, salt, value, bucket, tuple(siblings))
 
-    def _certified_node(self, node: int) -> bytes:
-        # The oldest uncertified block that changed the node remembers the certified hash.
-        for before in self._before:
-            if node in before:
-                return before[node]
-        return bytes(self._nodes[node * HASH_BYTES : (node + 1) * HASH_BYTES])
+    def _certified(self, level: int, first: int, count: int) -> bytes:
+        """The certified hashes of `count` neighbours (fewer where the level ends)."""
+        group = self._levels[level][first * HASH_BYTES : (first + count) * HASH_BYTES]
+        # Newest first, so that the oldest uncertified block has the last word.
+        for undo in reversed(self._undo):
+            for node in range(first, first + len(group) // HASH_BYTES):
+                old = undo[level].get(node)
+                if old is not None:
+                    at = (node - first) * HASH_BYTES
+                    group[at : at + HASH_BYTES] = old
+        return bytes(group)
 
-    def _overwrite(self, hashes: Mapping[int, bytes]) -> dict[int, bytes]:
-        """Set bucket hashes and all nodes above them; gives what stood there before."""
-        nodes, first = self._nodes, 1 << self.bits
-        before: dict[int, bytes] = {}
+    def _overwrite(self, hashes: Mapping[int, bytes]) -> _Undo:
+        """Set bucket hashes and every node above them; gives what stood there before."""
+        below, before = self._levels[0], {}
         changed: set[int] = set()
         for index, value in hashes.items():
-            assert 0 <= index < first
-            node = index + first
-            at = node * HASH_BYTES
-            before[node] = bytes(nodes[at : at + HASH_BYTES])
-            nodes[at : at + HASH_BYTES] = value
-            changed.add(node >> 1)
-        # Level by level; within a level no node depends on another, so their order is free.
-        for _ in range(self.bits):
-            above: set[int] = set()
+            assert 0 <= index < 1 << self.bits
+            at = index * HASH_BYTES
+            before[index] = below[at : at + HASH_BYTES]
+            below[at : at + HASH_BYTES] = value
+            changed.add(index >> _ARITY_BITS)
+        undo = [before]
+        for level in self._levels[1:]:
+            before, above = {}, set()
             for node in sorted(changed):
-                at = node * HASH_BYTES
-                before[node] = bytes(nodes[at : at + HASH_BYTES])
-                pair = bytes(nodes[2 * at : 2 * at + 2 * HASH_BYTES])
-                nodes[at : at + HASH_BYTES] = (
-                    ZERO_HASH if pair == _ZERO_PAIR else sha256(_NODE + pair).digest()
-                )
-                above.add(node >> 1)
-            changed = above
-        return before
+                at, group = node * HASH_BYTES, node * _GROUP_BYTES
+                before[node] = level[at : at + HASH_BYTES]
+                level[at : at + HASH_BYTES] = _hash_group(below[group : group + _GROUP_BYTES])
+                above.add(node >> _ARITY_BITS)
+            undo.append(before)
+            below, changed = level, above
+        return undo
