@@ -99,11 +99,12 @@ class ViewEntered:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Two signed messages that contradict each other (rule S23): gossip, record, alarm."""
+    """Two signed messages that contradict each other, or one that lies by itself (a NEW-VIEW
+    with a wrong choice): gossip, record, alarm (rules S9, L23)."""
 
     culprit: int
     first: SignedMessage
-    second: SignedMessage
+    second: SignedMessage | None
 
 
 @dataclass(frozen=True, slots=True)

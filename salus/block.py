@@ -14,7 +14,7 @@ from salus.errors import BadMessage
 from salus.hashing import hasher
 from salus.keys import Verifier
 from salus.parameters import Parameters
-from salus.transaction import ParsedTransaction, check_heights, parse
+from salus.transaction import ParsedTransaction, check_heights, check_size, parse
 
 BLOCK_VERSION = 1
 OK = "OK"
@@ -85,7 +85,13 @@ def check_proposal(
     transactions = []
     ids = set()
     for raw_tx in body.transactions:
-        tx = verified.get(raw_tx) or parse(raw_tx, chain_id, genesis_hash, parameters)
+        # A cached transaction may have been parsed under an older epoch's limits: the verdict
+        # must not depend on who has seen it before.
+        tx = verified.get(raw_tx)
+        if tx is None:
+            tx = parse(raw_tx, chain_id, genesis_hash, parameters)
+        else:
+            check_size(tx.raw, tx.body, parameters)
         check_heights(tx.body, sequence, parameters)
         if tx.id in ids:
             raise BadMessage("a transaction stands twice in the proposal", code="BAD_PROPOSAL")
@@ -141,22 +147,23 @@ class Header(Wire, frozen=True):
 
     @property
     def ends_epoch(self) -> bool:
-        return self.height == self.epoch_end
+        return self.height == self.epoch_end != 0
 
 
-Fact = (
-    bool
-    | Uint
-    | Annotated[str, msgspec.Meta(max_length=256)]
-    | Annotated[bytes, msgspec.Meta(max_length=256)]
-)
+# A fact is public: a flag, a number, or a word. Hashes and ids stand here as lowercase hex (a
+# union of text and bytes has no one decoder).
+FactName = Annotated[str, msgspec.Meta(max_length=32)]
+Fact = bool | Uint | Annotated[str, msgspec.Meta(max_length=256)]
+Facts = Annotated[dict[FactName, Fact], msgspec.Meta(max_length=16)]
+ReceiptCode = Annotated[str, msgspec.Meta(max_length=48)]
+EVENTS_PER_OPERATION_MAX = 16
 
 
 class Event(Wire, frozen=True):
     """Something that happened, for subscribers: `kind` = contract.what, public facts only."""
 
-    kind: str
-    data: dict[str, Fact]
+    kind: Annotated[str, msgspec.Meta(max_length=65)]
+    data: Facts
 
 
 class Receipt(Wire, frozen=True):
@@ -164,9 +171,9 @@ class Receipt(Wire, frozen=True):
 
     tx_id: Bytes32
     operation: Uint
-    code: str
-    facts: dict[str, Fact]
-    events: tuple[Event, ...]
+    code: ReceiptCode
+    facts: Facts
+    events: Annotated[tuple[Event, ...], msgspec.Meta(max_length=EVENTS_PER_OPERATION_MAX)]
 
     @property
     def ok(self) -> bool:

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import msgspec
 
-from salus.block import Header
+from salus.block import BLOCK_VERSION, Header
 from salus.codec import Bytes32, Bytes64, Uint, Wire
 from salus.errors import VerificationError
 from salus.keys import Verifier, verify
-from salus.validators import VALIDATORS_MAX, ValidatorSet
+from salus.validators import VALIDATORS_MAX, ValidatorSet, check_validators
 from salus.vote import VoteDomain, VoteType
 
 
@@ -60,6 +60,8 @@ def check_certificate(
     verifier: Verifier = verify,
 ) -> None:
     """Raises `VerificationError` unless a quorum of `validators` signed `header`."""
+    if header.version != BLOCK_VERSION:
+        raise VerificationError(f"block version {header.version} is not known here")
     if header.validators_hash != validators.hash() or header.epoch != validators.epoch:
         raise VerificationError("the header names another validator set")
     if certificate.height != header.height or certificate.header_hash != header.hash():
@@ -77,7 +79,7 @@ def check_signatures(
     if certificate.epoch != validators.epoch:
         raise VerificationError("the certificate is of another epoch")
     indexes = [signature.index for signature in certificate.signatures]
-    if indexes != sorted(set(indexes)) or indexes[-1] >= validators.n:
+    if not indexes or indexes != sorted(set(indexes)) or indexes[-1] >= validators.n:
         raise VerificationError("signers must be distinct members in ascending order")
     if len(indexes) < validators.quorum:
         raise VerificationError(f"{len(indexes)} signatures, the quorum is {validators.quorum}")
@@ -96,7 +98,10 @@ def follow_epochs(
     vote_domain: VoteDomain,
     verifier: Verifier = verify,
 ) -> ValidatorSet:
-    """The set that the certified steps lead to, from a set that is trusted (rule 14)."""
+    """The set that the certified steps lead to, from a set that is trusted (rule 14).
+
+    Raises `VerificationError`, or `BadMessage` for a set that is not well-formed.
+    """
     current = first
     for step in steps:
         check_certificate(step.certificate, step.header, current, vote_domain, verifier)
@@ -106,5 +111,6 @@ def follow_epochs(
             raise VerificationError("epochs follow one another without a gap")
         if step.next_validators.hash() != step.header.next_validators_hash:
             raise VerificationError("the certified header names another next set")
+        check_validators(step.next_validators)
         current = step.next_validators
     return current

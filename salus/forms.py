@@ -16,13 +16,13 @@ from salus.codec import Uint
 
 TRANSACTIONS_PER_REQUEST_MAX = 500  # the yardstick's array (performance.md); ≈ 150 kB of work
 
-Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})*$")]
-Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-AddressText = Annotated[str, Meta(pattern=r"^sal1[02-9ac-hj-np-z]{58}$")]
-TimeText = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
-MemberText = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-CodeWord = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{1,47}$")]
-Cursor = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})*$(?!\n)")]
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+AddressText = Annotated[str, Meta(pattern=r"^sal1[02-9ac-hj-np-z]{58}$(?!\n)")]
+TimeText = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$(?!\n)")]
+MemberText = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$(?!\n)")]
+CodeWord = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{1,47}$(?!\n)")]
+Cursor = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)")]
 
 
 class Form(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

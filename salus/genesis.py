@@ -14,13 +14,13 @@ from salus.codec import Bytes32, Uint, Wire, encode
 from salus.errors import BadMessage
 from salus.hashing import hasher
 from salus.keys import address, parse_address, valid_public_key
-from salus.parameters import Parameters
-from salus.validators import MemberId, Validator, ValidatorSet
+from salus.parameters import Parameters, check_parameters
+from salus.validators import MemberId, Validator, ValidatorSet, check_validators
 from salus.vote import VoteDomain
 
 GENESIS_VERSION = 1
 
-ChainId = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{2,31}$")]
+ChainId = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{2,31}$(?!\n)")]
 DisplayName = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 
 _hash_genesis = hasher("genesis")
@@ -96,18 +96,14 @@ def check_genesis(genesis: Genesis) -> None:
             require(valid_public_key(key), f"{member.id}: not a valid Ed25519 key")
             require(key not in seen, f"{member.id} and {seen.get(key)} share a key")
             seen[key] = member.id
-    parameters = genesis.parameters
-    require(
-        parameters.transaction_bytes_max < parameters.block_bytes_max,
-        "a block must hold at least one transaction of the largest size",
-    )
-    require(
-        parameters.in_flight_proposals_max + parameters.execute_ahead_max
-        < parameters.watermark_window,
-        "the watermark window must hold what is in flight and what is executed ahead",
-    )
-    names = [entry.contract for entry in parameters.contracts]
-    require(names == sorted(set(names)), "contracts sorted by name, once each")
+        require(any(member.box_key), f"{member.id}: the box key is empty")
+        require(
+            member.box_key not in seen, f"{member.id} and {seen.get(member.box_key)} share a key"
+        )
+        seen[member.box_key] = member.id
+        require(member.name.isprintable(), f"{member.id}: the name has control characters")
+    check_parameters(genesis.parameters)
+    check_validators(genesis.validators())
 
 
 def to_json(genesis: Genesis) -> str:
@@ -141,13 +137,13 @@ def to_json(genesis: Genesis) -> str:
 def from_json(text: str | bytes) -> Genesis:
     """Parse and check; raises `BadMessage` (code BAD_GENESIS) with the path of the fault."""
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_once)
         members = [
             {
                 **entry,
                 "node_key": parse_address(entry["node_key"]),
                 "operator_key": parse_address(entry["operator_key"]),
-                "box_key": bytes.fromhex(entry["box_key"]),
+                "box_key": _hex(entry["box_key"]),
             }
             for entry in document["members"]
         ]
@@ -163,6 +159,7 @@ def from_json(text: str | bytes) -> Genesis:
         if extra:
             raise BadMessage(f"unknown field {min(extra)!r}", code="BAD_GENESIS")
         genesis = msgspec.convert(plain, Genesis)
+        encode(genesis)  # a lone surrogate in a name has no UTF-8, hence no hash
     except BadMessage as error:
         raise BadMessage(f"genesis: {error.message}", code="BAD_GENESIS") from None
     except KeyError as error:
@@ -172,6 +169,21 @@ def from_json(text: str | bytes) -> Genesis:
         raise BadMessage(f"genesis: {reason}", code="BAD_GENESIS") from None
     check_genesis(genesis)
     return genesis
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A key that stands twice would let people read one value and machines hash the other."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise BadMessage("a key stands twice in one object")
+    return dict(pairs)
+
+
+def _hex(text: str) -> bytes:
+    raw = bytes.fromhex(text)
+    if raw.hex() != text:
+        raise BadMessage("keys are lowercase hex without spaces")
+    return raw
 
 
 def _row(kind: type[Wire], fields: dict[str, Any]) -> list[Any]:

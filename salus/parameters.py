@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from salus.codec import Wire, encode
+from salus.errors import BadMessage
 from salus.hashing import hasher
 
 _hash_parameters = hasher("parameters")
@@ -19,7 +20,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 class ContractVersion(Wire, frozen=True):
     """From the first height of the epoch on, `contract` is executed by this version."""
 
-    contract: str
+    contract: Annotated[str, msgspec.Meta(max_length=32)]
     version: Positive
 
 
@@ -47,10 +48,11 @@ class Parameters(Wire, frozen=True):
     keys_touched_max: Positive = 4_096
     state_value_bytes_max: Positive = 16 * 1024
     state_bytes_written_max: Positive = 512 * 1024
-    # The state map has 2^bits buckets; chosen once, at genesis.
-    state_bucket_bits: Annotated[int, msgspec.Meta(ge=1, le=24)] = 16
+    # The state map has 2^bits buckets; chosen once, at genesis. 18: four entries a bucket at 10^6
+    # keys, 16 MiB of hashes; take 20 where 10^7 are expected.
+    state_bucket_bits: Annotated[int, msgspec.Meta(ge=1, le=24)] = 18
     pool_transactions_max: Positive = 20_000  # also the fairness measure of rule 17
-    contracts: tuple[ContractVersion, ...] = (
+    contracts: Annotated[tuple[ContractVersion, ...], msgspec.Meta(max_length=64)] = (
         ContractVersion("members", 1),
         ContractVersion("records", 1),
     )
@@ -59,4 +61,34 @@ class Parameters(Wire, frozen=True):
         return _hash_parameters(encode(self))
 
 
-PARAMETER_NAMES = Parameters.__struct_fields__
+# Envelope of a proposal that holds a single transaction of the largest size.
+_PROPOSAL_ENVELOPE_BYTES = 128
+
+
+def check_parameters(new: Parameters, old: Parameters | None = None) -> None:
+    """Raises `BadMessage` (BAD_PARAMETERS) unless the limits fit each other; with `old`, unless
+    the change is one that an epoch may bring."""
+
+    def require(condition: bool, message: str) -> None:
+        if not condition:
+            raise BadMessage(message, code="BAD_PARAMETERS")
+
+    require(
+        new.transaction_bytes_max + _PROPOSAL_ENVELOPE_BYTES <= new.block_bytes_max,
+        "a block must hold at least one transaction of the largest size",
+    )
+    require(
+        new.in_flight_proposals_max + new.execute_ahead_max < new.watermark_window,
+        "the watermark window must hold what is in flight and what is executed ahead",
+    )
+    require(
+        new.epoch_blocks_max >= new.watermark_window,
+        "an epoch is at least one watermark window long",
+    )
+    names = [entry.contract for entry in new.contracts]
+    require(names == sorted(set(names)), "contracts sorted by name, once each")
+    if old is not None:
+        require(
+            new.state_bucket_bits == old.state_bucket_bits,
+            "state_bucket_bits is chosen once, at genesis",
+        )

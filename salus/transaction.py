@@ -20,7 +20,7 @@ from salus.parameters import Parameters
 
 TRANSACTION_VERSION = 1
 
-Word = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Word = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)")]
 
 _SIGNED = domain("transaction")
 _ID = domain("transaction-id")
@@ -102,26 +102,32 @@ def parse(
     Raises `BadMessage` with code TOO_LARGE, NOT_CANONICAL, UNSUPPORTED_VERSION, WRONG_CHAIN or
     EXPIRY_RANGE. A function of the bytes and the epoch's parameters only (rule 15).
     """
-    if len(raw) > parameters.transaction_bytes_max:
-        raise BadMessage(
-            f"a transaction has at most {parameters.transaction_bytes_max} bytes, not {len(raw)}",
-            code="TOO_LARGE",
-        )
+    check_size(raw, None, parameters)
     tx = decode(raw, Transaction)
     if tx.version != TRANSACTION_VERSION:
         raise BadMessage(f"transaction version {tx.version}", code="UNSUPPORTED_VERSION")
     if tx.chain_id != chain_id:
         raise BadMessage("the transaction was made for another chain", code="WRONG_CHAIN")
-    if len(tx.operations) > parameters.transaction_operations_max:
-        raise BadMessage(
-            f"at most {parameters.transaction_operations_max} operations", code="TOO_LARGE"
-        )
+    check_size(raw, tx, parameters)
     if tx.first_height > tx.expiry_height:
         raise BadMessage("first height above expiry height", code="EXPIRY_RANGE")
     signed = signed_payload(
         genesis_hash, tx, len(tx.operations), merkle.root(operation_leaves(tx.operations))
     )
     return ParsedTransaction(raw, tx, transaction_id(signed, tx.signature), signed)
+
+
+def check_size(raw: bytes, tx: Transaction | None, parameters: Parameters) -> None:
+    """The limits of this epoch on bytes and operations; raises `BadMessage` (TOO_LARGE)."""
+    if len(raw) > parameters.transaction_bytes_max:
+        raise BadMessage(
+            f"a transaction has at most {parameters.transaction_bytes_max} bytes, not {len(raw)}",
+            code="TOO_LARGE",
+        )
+    if tx is not None and len(tx.operations) > parameters.transaction_operations_max:
+        raise BadMessage(
+            f"at most {parameters.transaction_operations_max} operations", code="TOO_LARGE"
+        )
 
 
 def check_signature(tx: ParsedTransaction, verifier: Verifier = verify) -> None:

@@ -9,12 +9,14 @@ from typing import Annotated
 import msgspec
 
 from salus.codec import Bytes32, Uint, Wire, encode
+from salus.errors import BadMessage
 from salus.hashing import hasher
+from salus.keys import valid_public_key
 
 MEMBER_ID_BYTES_MAX = 32
 VALIDATORS_MAX = 100  # n² messages of constant size per block: beyond, PBFT is the wrong tool.
 
-MemberId = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+MemberId = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$(?!\n)")]
 
 _hash_set = hasher("validator-set")
 
@@ -30,7 +32,9 @@ class ValidatorSet(Wire, frozen=True):
     """Validators of one epoch, ordered by member id; a vote names its sender by index here."""
 
     epoch: Uint
-    validators: Annotated[tuple[Validator, ...], msgspec.Meta(max_length=VALIDATORS_MAX)]
+    validators: Annotated[
+        tuple[Validator, ...], msgspec.Meta(min_length=1, max_length=VALIDATORS_MAX)
+    ]
 
     @property
     def n(self) -> int:
@@ -65,3 +69,18 @@ class ValidatorSet(Wire, frozen=True):
 
     def hash(self) -> bytes:
         return _hash_set(encode(self))
+
+
+def check_validators(validators: ValidatorSet) -> None:
+    """Raises `BadMessage` (BAD_VALIDATORS) unless members ascend and all keys differ.
+
+    Rule S5 counts distinct members: a set that names one key twice would give it two votes.
+    """
+    members = [validator.member for validator in validators.validators]
+    keys = [validator.public_key for validator in validators.validators]
+    if not 1 <= len(members) <= VALIDATORS_MAX:
+        raise BadMessage(f"a set has 1 to {VALIDATORS_MAX} validators", code="BAD_VALIDATORS")
+    if members != sorted(set(members)) or len(set(keys)) != len(keys):
+        raise BadMessage("validators ascend by member, each key once", code="BAD_VALIDATORS")
+    if not all(valid_public_key(key) for key in keys):
+        raise BadMessage("a validator's key is not a valid Ed25519 key", code="BAD_VALIDATORS")

@@ -13,7 +13,11 @@ PROTOCOL_VERSION = 1  # Do not change: a new protocol gets a new number and an a
 
 
 class VoteType(IntEnum):
-    """Message types that carry a signature. The numbers are on the wire: do not change."""
+    """Message types that carry a signature. The numbers are on the wire: do not change.
+
+    STATUS is signed but is no vote: two of them may differ at one (epoch, view, height), so it
+    stands outside the journal, the evidence and the deduplication of votes.
+    """
 
     PRE_PREPARE = 1
     PREPARE = 2
@@ -54,5 +58,8 @@ class JournalEntry(Wire, frozen=True):
 
 
 JOURNAL_PREPARED = 16  # payload: consensus PreparedCertificate
-JOURNAL_FLOOR = 17  # sequence: nothing at or below is ever voted on again (rule 12)
+# (epoch, sequence): nothing at or below is ever voted on again (rule 12). It ends PRE-PREPARE,
+# PREPARE, COMMIT, CHECKPOINT and JOURNAL_PREPARED at or below it; VIEW-CHANGE, NEW-VIEW and
+# JOURNAL_NEW_VIEW carry sequence 0 and live until their epoch is over.
+JOURNAL_FLOOR = 17
 JOURNAL_NEW_VIEW = 18  # payload: the NEW-VIEW that this replica installed

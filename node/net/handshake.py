@@ -65,7 +65,7 @@ class Welcome(Wire, frozen=True):
 class RefusalFrame(Wire, frozen=True):
     """`code`: a word of `Refusal`. Later versions may add words, so it is read as text."""
 
-    code: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z_]{0,31}$")]
+    code: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z_]{0,31}$(?!\n)")]
 
 
 @dataclass(frozen=True, slots=True)
