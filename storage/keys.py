@@ -1,0 +1,37 @@
+"""The one table of keys in the two LevelDB stores; grammar in docs/formats-disk.md.
+
+◆ One letter says what a key is, heights are 8 bytes big-endian, so that order is height. Do not
+reuse a letter: an old store would be read as something else.
+"""
+
+META = b"m"  # ‖ name → see the names below; in both stores
+META_FORMAT = META + b"format"  # version of the store's format (storage/schema.py)
+META_GENESIS = META + b"genesis"  # genesis hash
+META_NODE = META + b"node/"  # ‖ name → small things that the node keeps (state store)
+
+# store «blocks»
+BODY = b"b"  # ‖ height ‖ digest → bytes of the proposal
+
+# store «state»
+META_HEIGHT = META + b"height"  # certified height, 8 bytes: written with every block
+HEADER = b"h"  # ‖ height → header
+CERTIFICATE = b"c"  # ‖ height → certificate
+RECEIPTS = b"r"  # ‖ height → all receipts of the block
+REPLAY = b"x"  # ‖ height → per transaction: first 8 bytes of its id ‖ expiry height
+TRANSACTION = b"t"  # ‖ transaction id → height ‖ index (4 bytes) where it was first executed
+EPOCH = b"e"  # ‖ epoch (8 bytes) → epoch record
+VALUE = b"s"  # ‖ raw state key → salt ‖ value
+BUCKET = b"k"  # ‖ bucket number (4 bytes) → entries; absent = empty
+
+
+def number(value: int) -> bytes:
+    """8 bytes, so that keys sort as numbers do."""
+    return value.to_bytes(8)
+
+
+def body_key(height: int, digest: bytes) -> bytes:
+    return BODY + number(height) + digest
+
+
+def bucket_key(index: int) -> bytes:
+    return BUCKET + index.to_bytes(4)

@@ -1,0 +1,189 @@
+"""Ordered keys and values with one atomic batch: LevelDB on disk, a dict in tests.
+
+Law of the file: `write` is all or nothing, and with `sync` it and every write before it
+survive a power cut. Block checksums are verified on each read from disk, so that a flipped bit
+is an error here and not a wrong value above.
+"""
+
+import contextlib
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import plyvel
+
+from storage.errors import StoreDamaged, StoreUnavailable
+
+Put = tuple[bytes, bytes | None]  # None deletes
+
+CACHE_BYTES = 16 * 2**20  # LevelDB's own cache of uncompressed blocks; hot state is cached above
+WRITE_BUFFER_BYTES = 8 * 2**20  # two of these live in memory; larger means fewer, longer merges
+OPEN_FILES_MAX = 256  # of 2 MiB each: 512 MiB without reopening; a node's soft limit is 1,024
+BLOOM_BITS_PER_KEY = 10  # 1 % false positives: asking for an absent key rarely reads the disk
+
+
+class KeyValue(Protocol):
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def write(self, puts: Iterable[Put], *, sync: bool) -> None:
+        """One atomic batch, applied in order."""
+
+    def scan(
+        self, prefix: bytes, *, start: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Keys with this prefix in order, from `start` on (inclusive; downwards if reverse)."""
+
+    def close(self) -> None: ...
+
+
+def prefix_end(prefix: bytes) -> bytes | None:
+    """The smallest key above every key with this prefix; None if there is none."""
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else None
+
+
+class LevelKV:
+    """LevelDB through plyvel; one process at a time (LevelDB's own lock)."""
+
+    def __init__(
+        self, path: str | Path, *, create: bool = True, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        self.path = Path(path)
+        if not create and not (self.path / "CURRENT").exists():
+            raise StoreUnavailable(f"there is no store at {path}", code="NOT_FOUND")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            # No compression: keys, hashes, signatures and salts do not shrink.
+            self._db = plyvel.DB(
+                str(path),
+                create_if_missing=create,
+                compression=None,
+                lru_cache_size=cache_bytes,
+                write_buffer_size=WRITE_BUFFER_BYTES,
+                max_open_files=OPEN_FILES_MAX,
+                bloom_filter_bits=BLOOM_BITS_PER_KEY,
+            )
+        except (plyvel.Error, OSError) as error:
+            raise _translated(error, self.path) from error
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            return self._db.get(key, verify_checksums=True)
+        except plyvel.Error as error:
+            raise _translated(error, self.path) from error
+
+    def write(self, puts: Iterable[Put], *, sync: bool) -> None:
+        batch = self._db.write_batch(sync=sync)
+        for key, value in puts:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        try:
+            batch.write()
+        except plyvel.Error as error:
+            raise _translated(error, self.path) from error
+
+    def scan(
+        self, prefix: bytes, *, start: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        low, high, include_high = prefix, prefix_end(prefix), False
+        if start is not None and reverse:
+            if high is None or start < high:
+                high, include_high = start, True
+        elif start is not None:
+            low = max(start, prefix)
+        iterator = self._db.iterator(
+            start=low,
+            stop=high,
+            include_stop=include_high,
+            reverse=reverse,
+            verify_checksums=True,
+            fill_cache=False,
+        )
+        try:
+            yield from iterator
+        except plyvel.Error as error:
+            raise _translated(error, self.path) from error
+
+    def compact(self) -> None:
+        """Rewrite everything into as few files as there can be."""
+        self._db.compact_range()
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _translated(error: Exception, path: Path) -> StoreDamaged | StoreUnavailable:
+    if isinstance(error, plyvel.CorruptionError):
+        return StoreDamaged(f"LevelDB finds damage in {path}")
+    text = str(error)
+    if "lock" in text:
+        return StoreUnavailable(
+            f"{path} is in use by another process",
+            code="STORE_LOCKED",
+            hint="Another node runs with this home: stop it first (salus status).",
+        )
+    if "No space left" in text:
+        return StoreUnavailable(
+            f"no space left for {path}",
+            code="DISK_FULL",
+            hint="Free some space and start the node again; nothing certified is lost.",
+        )
+    return StoreUnavailable(f"{path} could not be read or written ({type(error).__name__})")
+
+
+class MemoryKV:
+    """The same in memory. `crash` forgets what was not synced, as a power cut would."""
+
+    def __init__(self) -> None:
+        self._data: dict[bytes, bytes] = {}
+        self._keys: list[bytes] = []  # sorted
+        self._unsynced: list[list[Put]] = []  # per batch since the last sync: what undoes it
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._data.get(key)
+
+    def write(self, puts: Iterable[Put], *, sync: bool) -> None:
+        undo = [self._put(key, value) for key, value in puts]
+        self._unsynced.append(undo[::-1])
+        if sync:
+            self._unsynced.clear()
+
+    def crash(self, *, batches_kept: int = 0) -> None:
+        """Lose the unsynced batches but for the first `batches_kept`."""
+        for undo in reversed(self._unsynced[batches_kept:]):
+            for key, value in undo:
+                self._put(key, value)
+        self._unsynced.clear()
+
+    def scan(
+        self, prefix: bytes, *, start: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        end = prefix_end(prefix)
+        first = bisect_left(self._keys, prefix)
+        last = len(self._keys) if end is None else bisect_left(self._keys, end)
+        if start is not None and reverse:
+            last = min(last, bisect_left(self._keys, start + b"\0"))
+        elif start is not None:
+            first = max(first, bisect_left(self._keys, start))
+        keys = self._keys[first:last]
+        for key in reversed(keys) if reverse else keys:
+            with contextlib.suppress(KeyError):  # deleted while the caller walks
+                yield key, self._data[key]
+
+    def close(self) -> None:
+        pass
+
+    def _put(self, key: bytes, value: bytes | None) -> Put:
+        old = self._data.get(key)
+        if value is None:
+            if old is not None:
+                del self._data[key]
+                del self._keys[bisect_left(self._keys, key)]
+        else:
+            if old is None:
+                insort(self._keys, key)
+            self._data[key] = bytes(value)
+        return key, old

@@ -1,0 +1,40 @@
+"""Format versions of the stores: which this software writes, and which it reads.
+
+Law of the file: a store that a newer version wrote is refused before a byte of it is used; a
+version is raised whenever an older reader would misread what is written.
+"""
+
+from storage import keys
+from storage.errors import StoreDamaged, StoreVersion
+from storage.kv import KeyValue
+
+VERSIONS = {"blocks": 1, "state": 1, "journal": 1, "vault": 1}
+
+
+def check_version(store: str, found: int) -> None:
+    """Raises `StoreVersion` unless this software reads version `found` of `store`."""
+    known = VERSIONS[store]
+    if found > known:
+        raise StoreVersion(
+            f"the {store} store has format version {found}; this software reads up to {known}"
+        )
+    if found < 1:
+        raise StoreVersion(f"the {store} store has no valid format version")
+
+
+def open_schema(kv: KeyValue, store: str, genesis_hash: bytes) -> None:
+    """Stamp an empty store with version and chain, or check the stamp of one that is in use."""
+    stamp, chain = kv.get(keys.META_FORMAT), kv.get(keys.META_GENESIS)
+    if stamp is None and chain is None:
+        if next(iter(kv.scan(b"")), None) is not None:
+            raise StoreDamaged(f"the {store} store has data but no format version")
+        version = VERSIONS[store].to_bytes(4)
+        kv.write([(keys.META_FORMAT, version), (keys.META_GENESIS, genesis_hash)], sync=True)
+        return
+    check_version(store, int.from_bytes(stamp or b""))
+    if chain != genesis_hash:
+        raise StoreDamaged(
+            f"the {store} store belongs to another chain",
+            code="WRONG_CHAIN",
+            hint="Check genesis.json; a home serves one chain for ever.",
+        )
