@@ -7,6 +7,8 @@
 Whatever else leaves a contract is a fault of the contract (rule S16).
 """
 
+from collections.abc import Mapping
+
 from salus.block import Fact
 
 # Codes of the framework; each contract declares its own. Meaning and next step: salus/codes.py.
@@ -42,9 +44,18 @@ class Refused(Exception):
     Facts: integers, booleans, 32-byte hashes and single words; anything else is a fault.
     """
 
-    def __init__(self, code: str, **facts: Fact) -> None:
+    def __init__(self, code: str, **facts: Fact | bytes) -> None:
         super().__init__(code)
-        self.code, self.facts = code, facts
+        self.code, self.facts = code, plain(facts)
+
+
+def plain(facts: Mapping[str, Fact | bytes | None]) -> dict[str, Fact]:
+    """As receipts and events carry them: bytes as lowercase hex; None is left out."""
+    return {
+        name: fact.hex() if isinstance(fact, bytes) else fact
+        for name, fact in facts.items()
+        if fact is not None
+    }
 
 
 class LimitState(Refused):

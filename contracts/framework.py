@@ -28,6 +28,7 @@ from contracts.errors import (
     UNKNOWN_QUERY,
     WRONG_VERSION,
     BadDeclaration,
+    plain,
 )
 from contracts.fields import Field
 from contracts.state import Read, ReadState, State
@@ -49,9 +50,9 @@ Answer = Callable[[ReadState, Any], Wire | None]
 
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{1,47}")
-_FACT_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
+_FACT_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}|[0-9a-f]{64}")
+_FACTS_MAX = 16  # salus.block.Facts
 
-EVENTS_MAX = 64  # per operation: receipts are stored and proved, so they have a cap too
 ANYONE: tuple[Capacity, ...] = ()  # the method itself decides by the sender's key
 
 
@@ -62,8 +63,8 @@ class EventKind(NamedTuple):
     doc: str
     fields: Mapping[str, str]  # name → what it is
 
-    def __call__(self, **data: Fact | None) -> Event:
-        return Event(self.name, {key: fact for key, fact in data.items() if fact is not None})
+    def __call__(self, **data: Fact | bytes | None) -> Event:
+        return Event(self.name, plain(data))
 
 
 class Method(msgspec.Struct, frozen=True):
@@ -190,6 +191,8 @@ class Contract:
         return View(self.name, function)
 
     def event(self, what: str, doc: str, **facts: str) -> EventKind:
+        if len(facts) > _FACTS_MAX:
+            raise BadDeclaration(f"{self.name}.{what}: at most {_FACTS_MAX} facts")
         kind = EventKind(f"{self.name}.{_word(what, 'an event')}", doc, facts)
         self.events[kind.name] = kind
         return kind
@@ -204,23 +207,26 @@ class Contract:
     def admits(self, event: Event) -> bool:
         """Is it an event that this contract declared, with facts that may be published?"""
         kind = self.events.get(event.kind)
-        return kind is not None and all(
-            name in kind.fields and publishable(fact) for name, fact in event.data.items()
+        return (
+            kind is not None
+            and all(name in kind.fields for name in event.data)
+            and publishable(event.data)
         )
 
 
-def publishable(fact: object) -> bool:
-    """Receipts and events carry integers, booleans, 32-byte hashes and single words."""
-    match fact:
-        case bool():
-            return True
-        case int():
-            return type(fact) is int and 0 <= fact <= UINT_MAX
-        case bytes():
-            return len(fact) == 32
-        case str():
-            return _FACT_WORD.fullmatch(fact) is not None
-    return False
+def publishable(facts: Mapping[str, object]) -> bool:
+    """Receipts and events carry flags, integers, single words and 32-byte hashes in hex."""
+    return len(facts) <= _FACTS_MAX and all(
+        len(name) <= 32 and _publishable(fact) for name, fact in facts.items()
+    )
+
+
+def _publishable(fact: object) -> bool:
+    if type(fact) is bool:
+        return True
+    if type(fact) is int:
+        return 0 <= fact <= UINT_MAX
+    return isinstance(fact, str) and _FACT_TEXT.fullmatch(fact) is not None
 
 
 class Membership(NamedTuple):

@@ -21,9 +21,9 @@ from contracts.errors import (
     Refused,
     StoreFailed,
 )
-from contracts.framework import EVENTS_MAX, Active, Contract, Method, publishable
+from contracts.framework import Active, Contract, Method, publishable
 from contracts.state import Overlay, ReadState, State
-from salus.block import OK, Event, Receipt
+from salus.block import EVENTS_PER_OPERATION_MAX, OK, Event, Fact, Receipt
 from salus.codec import Wire, decode
 from salus.errors import BadMessage
 from salus.transaction import Operation, ParsedTransaction
@@ -60,12 +60,12 @@ class Runtime:
     def run(self, tx: ParsedTransaction) -> list[Receipt]:
         """One receipt per operation; the overlay holds what stood."""
         overlay = self.overlay
-        overlay.begin_transaction()
+        overlay.begin_transaction(tx.id)
         receipts: list[Receipt] = []
         ends_epoch = False
         for index, raw in enumerate(tx.body.operations):
             mark = overlay.mark()
-            overlay.begin_operation(tx.id + index.to_bytes(4))
+            overlay.begin_operation(index)
             receipt, asks_end = self._operation(tx, index, raw)
             receipts.append(receipt)
             if receipt.code == OK:
@@ -89,7 +89,7 @@ class Runtime:
         return known[sender]
 
     def _operation(self, tx: ParsedTransaction, index: int, raw: bytes) -> tuple[Receipt, bool]:
-        def receipt(code: str, **facts: bool | int | str | bytes) -> Receipt:
+        def receipt(code: str, **facts: Fact) -> Receipt:
             return Receipt(tx.id, index, code, facts, ())
 
         try:
@@ -130,8 +130,8 @@ class Runtime:
     ) -> list[Event]:
         state = State(self.overlay, contract.name)
         events = method.run(context, state, args)
-        if type(events) is not list or len(events) > EVENTS_MAX:
-            raise TypeError("a method returns a list of at most EVENTS_MAX events")
+        if type(events) is not list or len(events) > EVENTS_PER_OPERATION_MAX:
+            raise TypeError("a method returns a list of at most EVENTS_PER_OPERATION_MAX events")
         for event in events:
             if type(event) is not Event or not contract.admits(event):
                 raise TypeError("an event is declared, and its facts may be published")
@@ -166,7 +166,7 @@ class _Facts:
 def _lawful(contract: Contract, refusal: Refused) -> bool:
     """A refusal with a code that was declared and facts that may be published."""
     known = refusal.code in contract.refusals or refusal.code in (NOT_AUTHORISED, LIMIT_STATE)
-    return known and all(publishable(fact) for fact in refusal.facts.values())
+    return known and publishable(refusal.facts)
 
 
 def _rolled_back(tx: ParsedTransaction, failed: int, receipt: Receipt) -> list[Receipt]:

@@ -20,16 +20,26 @@ Read = Callable[[bytes], bytes | None]
 
 
 class Write(NamedTuple):
-    """The newest value of a key (None: deleted) and what its leaf's salt is drawn from."""
+    """The newest value of a key (None: deleted), and the operation that its salt comes from."""
 
     value: bytes | None
-    salt_source: bytes
+    tx_id: bytes
+    operation: int
 
 
 class Overlay:
     """The writes of one block. `read` gives values as of the block before, without salt."""
 
-    __slots__ = ("_bytes_left", "_limits", "_read", "_salt_source", "_touched", "_undo", "writes")
+    __slots__ = (
+        "_bytes_left",
+        "_limits",
+        "_operation",
+        "_read",
+        "_touched",
+        "_tx_id",
+        "_undo",
+        "writes",
+    )
 
     def __init__(self, read: Read, limits: Parameters) -> None:
         self._read, self._limits = read, limits
@@ -37,16 +47,17 @@ class Overlay:
         self._undo: list[tuple[bytes, Write | None]] = []
         self._touched: set[bytes] = set()
         self._bytes_left = 0
-        self._salt_source = b""
+        self._tx_id, self._operation = b"", 0
 
-    def begin_transaction(self) -> None:
+    def begin_transaction(self, tx_id: bytes) -> None:
         """Caps count per transaction; what came before can no longer be undone."""
         self._undo.clear()
         self._touched.clear()
         self._bytes_left = self._limits.state_bytes_written_max
+        self._tx_id, self._operation = tx_id, 0
 
-    def begin_operation(self, salt_source: bytes) -> None:
-        self._salt_source = salt_source
+    def begin_operation(self, operation: int) -> None:
+        self._operation = operation
 
     def mark(self) -> int:
         """A point to return to within this transaction."""
@@ -75,7 +86,7 @@ class Overlay:
         if self._bytes_left < 0:
             raise LimitState("state_bytes_written_max", self._limits.state_bytes_written_max)
         self._undo.append((key, self.writes.get(key)))
-        self.writes[key] = Write(value, self._salt_source)
+        self.writes[key] = Write(value, self._tx_id, self._operation)
 
     def peek(self, key: bytes) -> bytes | None:
         """For the framework itself: not counted against the transaction."""

@@ -1,0 +1,397 @@
+"""Executes agreed proposals, in order, and derives the header that the validators certify.
+
+Synchronous and clock-free: the simulator and an audit drive the real one. Executed blocks that
+are not certified yet stand as a stack over the certified state; at most `execute_ahead_max`
+(rule B28). Law of the file: whatever fails, `execute` leaves the executor as it was or moves it
+by exactly one whole block.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from contracts.context import BlockFacts
+from contracts.errors import DUPLICATE
+from contracts.framework import Active, Registry
+from contracts.runtime import Fault, Runtime, fixed_depth
+from contracts.state import Overlay, ReadState, State
+from node.replay import ReplayIndex
+from salus import merkle
+from salus.block import (
+    BLOCK_VERSION,
+    Header,
+    ParsedProposal,
+    Receipt,
+    receipt_leaf,
+    transactions_root,
+)
+from salus.certificate import Certificate
+from salus.codec import UINT_MAX, decode, encode
+from salus.epoch import EPOCH_STATE_KEY, EpochRecord
+from salus.genesis import Genesis
+from salus.hashing import ZERO_HASH
+from salus.parameters import Parameters
+from salus.statemap import (
+    SALT_BYTES,
+    StateTree,
+    bucket_of,
+    change_bucket,
+    key_hash,
+    leaf_of,
+    salt_of,
+)
+from salus.transaction import ParsedTransaction
+from storage.state import BlockBatch
+
+SYSTEM_OPERATION = 2**32 - 1  # ◆ stands for the operation in the salt of what the block writes
+
+
+class CertifiedState(Protocol):
+    """The certified state on disk, with its caches; storage.state.StateStore is the real one."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """salt ‖ value."""
+
+    def bucket(self, index: int) -> bytes: ...
+
+    def find_transaction(self, tx_id: bytes) -> tuple[int, int] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """One executed block: its header, and all that goes to disk once it is certified."""
+
+    header: Header
+    receipts: tuple[Receipt, ...]
+    tx_ids: tuple[bytes, ...]
+    expiries: tuple[int, ...]
+    writes: dict[bytes, bytes | None]  # key → salt ‖ value
+    buckets: dict[int, bytes]
+    epoch: EpochRecord | None  # of the next epoch, in the last block of one
+    faults: tuple[Fault, ...]  # for this node's alarm (rule S16)
+
+
+class Executor:
+    """The head of the chain as executed here, and the way to move it by one block."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        genesis: Genesis,
+        reader: CertifiedState,
+        tree: StateTree,
+        head: Header,
+        epoch: EpochRecord,
+        recent: Iterable[tuple[int, list[tuple[bytes, int]]]] = (),
+    ) -> None:
+        """`head`: the newest certified header; `epoch`: of the block after it; `recent`:
+        height and (first 8 bytes of the id, expiry) of the blocks of one expiry window."""
+        assert tree.root == head.state_root, (
+            "the state on disk does not hash to the head's state root: run salus db check"
+        )
+        self.registry, self.reader, self.tree = registry, reader, tree
+        self.chain_id = genesis.chain_id
+        self.head = head
+        self.certified_head = head
+        self.epoch = epoch
+        self._begin_epoch(epoch)
+        self._stack: dict[int, Executed] = {}  # executed, uncertified; ascending heights
+        self._values: dict[bytes, tuple[int, bytes | None]] = {}  # their newest values, by whom
+        self._buckets: dict[int, tuple[int, bytes]] = {}
+        self._ids: dict[bytes, int] = {}  # id → height of the uncertified block that ran it
+        self.replay = ReplayIndex()
+        for _, ids in recent:
+            self.replay.load(ids)
+        self.replay.passed(head.height)
+
+    # ── moving ───────────────────────────────────────────────────────────────
+
+    def execute(self, proposal: ParsedProposal) -> Executed:
+        """Run the next proposal on top of the head."""
+        body, parent, epoch = proposal.body, self.head, self.epoch
+        height = parent.height + 1
+        assert body.sequence == height, "blocks are executed in order, each once (S6)"
+        assert len(self._stack) < epoch.parameters.execute_ahead_max, "too far ahead (B28)"
+        block = BlockFacts(
+            self.chain_id,
+            height,
+            max(parent.time_ms, body.time_ms),  # S11; a null proposal's time is 0
+            epoch.epoch,
+            epoch.validators,
+            epoch.parameters,
+        )
+        runtime = Runtime(self.active, block, Overlay(self.read, epoch.parameters))
+        receipts: list[Receipt] = []
+        with fixed_depth():
+            for tx in proposal.transactions:
+                receipts += _duplicate(tx) if self.is_executed(tx) else runtime.run(tx)
+        end = self._epoch_end(height, runtime.ends_epoch)
+        next_epoch = self._next_epoch(height, runtime.overlay) if height == end else None
+        self._write_epoch(runtime.overlay, end, next_epoch, proposal.digest)
+        writes, buckets = self._stored(runtime.overlay)
+
+        state_root = self.tree.update(height, buckets)  # From here on nothing may fail.
+        validators_hash = parent.next_validators_hash
+        header = Header(
+            version=BLOCK_VERSION,
+            epoch=epoch.epoch,
+            height=height,
+            parent_hash=parent.hash(),
+            time_ms=block.time_ms,
+            proposal_digest=proposal.digest,
+            proposer=body.proposer,
+            origin_view=body.origin_view,
+            transactions_count=len(proposal.transactions),
+            transactions_root=transactions_root(proposal.transactions),
+            receipts_count=len(receipts),
+            receipts_root=merkle.root([receipt_leaf(receipt) for receipt in receipts]),
+            state_root=state_root,
+            validators_hash=validators_hash,
+            next_validators_hash=next_epoch.validators.hash() if next_epoch else validators_hash,
+            parameters_hash=self.parameters_hash,
+            epoch_end=end,
+        )
+        executed = Executed(
+            header,
+            tuple(receipts),
+            tuple(tx.id for tx in proposal.transactions),
+            tuple(tx.body.expiry_height for tx in proposal.transactions),
+            writes,
+            buckets,
+            next_epoch,
+            tuple(runtime.faults),
+        )
+        self._push(executed, end)
+        return executed
+
+    def batch(self, height: int, certificate: Certificate) -> BlockBatch:
+        """What the store commits for the oldest uncertified block. Changes nothing here: while
+        the batch is on its way to disk, reads are still served from memory."""
+        executed = self._stack[height]
+        assert height == self.certified_head.height + 1
+        return BlockBatch(
+            header=executed.header,
+            certificate=certificate,
+            receipts=executed.receipts,
+            tx_ids=executed.tx_ids,
+            expiries=executed.expiries,
+            writes=executed.writes,
+            buckets=executed.buckets,
+            epoch=executed.epoch,
+        )
+
+    def certified(self, height: int) -> None:
+        """The batch of `height` is on disk: from now on the store answers for it."""
+        assert height == self.certified_head.height + 1
+        executed = self._stack.pop(height)
+        self.tree.certified(height)
+        self.certified_head = executed.header
+        for key in executed.writes:
+            if self._values[key][0] == height:
+                del self._values[key]
+        for index in executed.buckets:
+            if self._buckets[index][0] == height:
+                del self._buckets[index]
+        for tx_id in executed.tx_ids:
+            if self._ids[tx_id] == height:
+                del self._ids[tx_id]
+
+    # ── asking ───────────────────────────────────────────────────────────────
+
+    def read(self, key: bytes) -> bytes | None:
+        """The value of a state key at the head, without salt."""
+        found = self._values.get(key)
+        stored = found[1] if found is not None else self.reader.get(key)
+        return None if stored is None else stored[SALT_BYTES:]
+
+    def is_executed(self, tx: ParsedTransaction) -> bool:
+        """Does a block up to the head hold this transaction? (rule S15: then it is skipped)"""
+        if not self.replay.maybe(tx.id, tx.body.expiry_height):
+            return False
+        return tx.id in self._ids or self.reader.find_transaction(tx.id) is not None
+
+    def organisation(self, sender: bytes) -> str | None:
+        """The member that a key speaks for at the head; None for strangers."""
+        membership = self.active.membership
+        identity = membership.identify(
+            ReadState(self.read, membership.contract), sender, self.head.time_ms
+        )
+        return identity.member if identity else None
+
+    def simulate(self, tx: ParsedTransaction) -> tuple[int, tuple[Receipt, ...]]:
+        """What the transaction would do in the block after the certified one; changes nothing."""
+        certified = self.certified_head
+        block = BlockFacts(
+            self.chain_id,
+            certified.height + 1,
+            certified.time_ms,
+            self.epoch.epoch,
+            self.epoch.validators,
+            self.epoch.parameters,
+        )
+        overlay = Overlay(self._read_certified, self.epoch.parameters)
+        with fixed_depth():
+            if self.replay.maybe(tx.id, tx.body.expiry_height) and (
+                self.reader.find_transaction(tx.id) is not None
+            ):
+                return block.height, tuple(_duplicate(tx))
+            return block.height, tuple(Runtime(self.active, block, overlay).run(tx))
+
+    # ── the pieces of a block ────────────────────────────────────────────────
+
+    def _epoch_end(self, height: int, asked: bool) -> int:
+        """◆ S13: a change at h, or an epoch grown old, ends it at exactly h + L."""
+        epoch = self.epoch
+        if epoch.end == 0 and (asked or height - epoch.base >= epoch.parameters.epoch_blocks_max):
+            return height + epoch.parameters.watermark_window
+        return epoch.end
+
+    def _next_epoch(self, height: int, overlay: Overlay) -> EpochRecord:
+        membership = self.active.membership
+        validators = membership.validator_set(
+            ReadState(overlay.peek, membership.contract), self.epoch.epoch + 1
+        )
+        assert validators.n > 0, "an epoch without validators could never end"
+        return EpochRecord(self.epoch.epoch + 1, height, validators, self.epoch.parameters)
+
+    def _write_epoch(
+        self, overlay: Overlay, end: int, next_epoch: EpochRecord | None, digest: bytes
+    ) -> None:
+        if end == self.epoch.end and next_epoch is None:
+            return
+        record = next_epoch or msgspec.structs.replace(self.epoch, end=end)
+        _put_system(overlay, digest, record)
+
+    def _stored(self, overlay: Overlay) -> tuple[dict[bytes, bytes | None], dict[int, bytes]]:
+        """The overlay's writes as they are stored, and the contents of the buckets they change."""
+        bits = self.tree.bits
+        writes: dict[bytes, bytes | None] = {}
+        leaves: dict[int, dict[bytes, bytes | None]] = {}
+        for key, write in overlay.writes.items():
+            hashed = key_hash(key)
+            stored = leaf = None
+            if write.value is not None:
+                stored = salt_of(write.tx_id, write.operation, hashed) + write.value
+                leaf = leaf_of(hashed, stored)
+            writes[key] = stored
+            leaves.setdefault(bucket_of(hashed, bits), {})[hashed] = leaf
+        buckets = {
+            index: change_bucket(self._bucket(index), changed) for index, changed in leaves.items()
+        }
+        return writes, buckets
+
+    def _push(self, executed: Executed, end: int) -> None:
+        height = executed.header.height
+        for key, stored in executed.writes.items():
+            self._values[key] = (height, stored)
+        for index, content in executed.buckets.items():
+            self._buckets[index] = (height, content)
+        for tx_id, expiry in zip(executed.tx_ids, executed.expiries, strict=True):
+            if not self.replay.maybe(tx_id, expiry):
+                self.replay.add(tx_id, expiry)
+            self._ids[tx_id] = height
+        self.replay.passed(height)
+        self._stack[height] = executed
+        self.head = executed.header
+        if executed.epoch is not None:
+            self._begin_epoch(executed.epoch)
+        elif end != self.epoch.end:
+            self.epoch = msgspec.structs.replace(self.epoch, end=end)
+
+    def _begin_epoch(self, epoch: EpochRecord) -> None:
+        self.epoch = epoch
+        self.parameters_hash = epoch.parameters.hash()
+        self.active: Active = self.registry.activate(epoch.parameters.contracts)
+
+    # ── reading ──────────────────────────────────────────────────────────────
+
+    def _read_certified(self, key: bytes) -> bytes | None:
+        stored = self.reader.get(key)
+        return None if stored is None else stored[SALT_BYTES:]
+
+    def _bucket(self, index: int) -> bytes:
+        found = self._buckets.get(index)
+        return found[1] if found is not None else self.reader.bucket(index)
+
+
+def _duplicate(tx: ParsedTransaction) -> list[Receipt]:
+    """Rule S15: executed before, so it is skipped; its first receipts stand."""
+    return [Receipt(tx.id, index, DUPLICATE, {}, ()) for index in range(len(tx.body.operations))]
+
+
+def _put_system(overlay: Overlay, salt_source: bytes, record: EpochRecord) -> None:
+    overlay.begin_transaction(salt_source)
+    overlay.begin_operation(SYSTEM_OPERATION)
+    overlay.put(EPOCH_STATE_KEY, encode(record))
+
+
+def read_epoch(reader: CertifiedState) -> EpochRecord:
+    """The record that the state holds: of the block after the certified head."""
+    stored = reader.get(EPOCH_STATE_KEY)
+    assert stored is not None, "every state since genesis holds the epoch's record"
+    return decode(stored[SALT_BYTES:], EpochRecord)
+
+
+def genesis_block(genesis: Genesis, registry: Registry) -> BlockBatch:
+    """◆ Block 0: derived by everybody from the document, certified by nobody."""
+    parameters, genesis_hash = genesis.parameters, genesis.hash()
+    epoch = EpochRecord(0, 0, genesis.validators(), parameters)
+    overlay = Overlay(lambda key: None, _uncapped(parameters))
+    active = registry.activate(parameters.contracts)
+    for contract in active.contracts.values():
+        if contract.founding is not None:
+            overlay.begin_transaction(genesis_hash)
+            contract.founding(genesis, State(overlay, contract.name))
+    _put_system(overlay, genesis_hash, epoch)
+    writes: dict[bytes, bytes | None] = {}
+    leaves: dict[int, dict[bytes, bytes | None]] = {}
+    for key, write in overlay.writes.items():
+        hashed = key_hash(key)
+        assert write.value is not None
+        stored = salt_of(write.tx_id, write.operation, hashed) + write.value
+        writes[key] = stored
+        bucket = bucket_of(hashed, parameters.state_bucket_bits)
+        leaves.setdefault(bucket, {})[hashed] = leaf_of(hashed, stored)
+    buckets = {index: change_bucket(b"", changed) for index, changed in leaves.items()}
+    validators_hash = epoch.validators.hash()
+    header = Header(
+        version=BLOCK_VERSION,
+        epoch=0,
+        height=0,
+        parent_hash=genesis_hash,
+        time_ms=genesis.time_ms,
+        proposal_digest=ZERO_HASH,
+        proposer=None,
+        origin_view=0,
+        transactions_count=0,
+        transactions_root=merkle.EMPTY_ROOT,
+        receipts_count=0,
+        receipts_root=merkle.EMPTY_ROOT,
+        state_root=StateTree(parameters.state_bucket_bits).load(buckets.items()),
+        validators_hash=validators_hash,
+        next_validators_hash=validators_hash,
+        parameters_hash=parameters.hash(),
+        epoch_end=0,
+    )
+    return BlockBatch(
+        header=header,
+        certificate=None,
+        receipts=(),
+        tx_ids=(),
+        expiries=(),
+        writes=writes,
+        buckets=buckets,
+        epoch=epoch,
+    )
+
+
+def _uncapped(parameters: Parameters) -> Parameters:
+    """The caps are for one transaction; genesis founds everything at once."""
+    return msgspec.structs.replace(
+        parameters,
+        keys_touched_max=UINT_MAX,
+        state_bytes_written_max=UINT_MAX,
+        state_value_bytes_max=UINT_MAX,
+    )
