@@ -101,14 +101,11 @@ class Api(Table, frozen=True, kw_only=True):
         str,
         Setting(
             What.CHOICE,
-            "`token`: whoever asks for more than health and headers shows the token of "
-            "`token_file`. `none`: only on loopback.",
+            "`token`: whoever asks for more than health and headers shows the token in the "
+            "file api.token of the home. `none`: only on loopback.",
             choices=("token", "none"),
         ),
     ] = "token"
-    token_file: Annotated[
-        str, Setting(What.TEXT, "File of the token, made at first start (0600). In the home.")
-    ] = "api.token"
     tls_cert: Annotated[
         str | None, Setting(What.TEXT, "Certificate chain (PEM) for HTTPS. In the home.")
     ] = None
@@ -119,17 +116,22 @@ class Api(Table, frozen=True, kw_only=True):
         tuple[str, ...],
         Setting(What.TEXTS, "Origins of web pages that may call the API.", max=100),
     ] = ()
+    hosts: Annotated[
+        tuple[str, ...],
+        Setting(What.TEXTS, "Names under which clients reach the API, beside loopback.", max=100),
+    ] = ()
     rate_limit: Annotated[
         int,
-        Setting(What.COUNT, "Requests per second and client address; 0: no limit.", max=1_000_000),
-    ] = 0
-    body_max_bytes: Annotated[
-        int,
-        Setting(What.SIZE, "Largest request body.", min=64 * 1024, max=1024 * MIB),
-    ] = 16 * MIB
-    streams_max: Annotated[
+        Setting(
+            What.COUNT, "Requests per second and client address; a flood only.", min=1, max=10**6
+        ),
+    ] = 5_000
+    subscribers_max: Annotated[
         int, Setting(What.COUNT, "Event streams open at once.", min=1, max=10_000)
-    ] = 64
+    ] = 256
+    document_max_bytes: Annotated[
+        int, Setting(What.SIZE, "Largest clinical document.", min=MIB, max=1024 * MIB)
+    ] = 32 * MIB
 
 
 class Mempool(Table, frozen=True, kw_only=True):
@@ -150,9 +152,6 @@ class Mempool(Table, frozen=True, kw_only=True):
 class Storage(Table, frozen=True, kw_only=True):
     """What is kept on disk."""
 
-    data_dir: Annotated[
-        str, Setting(What.TEXT, "Directory of journal, blocks, state and vault. In the home.")
-    ] = "data"
     cache_bytes: Annotated[
         int,
         Setting(

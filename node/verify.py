@@ -1,0 +1,115 @@
+"""Checking client signatures in slices: inline when few wait, in threads when many do (B26).
+
+A signature costs about 55 µs; libsodium releases the interpreter's lock, so threads help where
+cores are spare. One slice a turn of the loop, and smaller ones while consensus frames wait:
+agreement must never queue behind a flood of transactions.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from node.errors import NodeBusy
+from salus.keys import Verifier, verify
+from salus.transaction import ParsedTransaction
+
+SLICE_MAX = 32  # ≈ 1.8 ms of one core: the longest that a vote waits for a slice
+SLICE_MIN = 8
+WAIT_HIGH_MS = 2  # a consensus frame that waited longer asks for smaller slices
+WAITING_MAX = 50_000  # ≈ 3 s of one core; more is answered with «busy», not with memory
+SLICES_PER_THREAD = 2  # one at work, one ready
+
+
+class VerifyPool:
+    """`threads`: 0 checks everything inline. `verified_total` counts every check made."""
+
+    def __init__(
+        self,
+        threads: int,
+        *,
+        verifier: Verifier = verify,
+        waiting_max: int = WAITING_MAX,
+        observe: Callable[[int], None] | None = None,
+    ) -> None:
+        self._verifier, self._waiting_max, self._observe = verifier, waiting_max, observe
+        self._threads = threads
+        self._pool = (
+            ThreadPoolExecutor(threads, thread_name_prefix="salus-verify") if threads else None
+        )
+        self._places = asyncio.Semaphore(max(1, threads * SLICES_PER_THREAD))
+        self.slice_size = SLICE_MAX
+        self.waiting = 0  # transactions handed in and not yet answered
+        self.verified_total = 0
+
+    async def verify(self, transactions: Sequence[ParsedTransaction]) -> list[bool]:
+        """For each transaction, in order: is its signature valid? Raises `NodeBusy`."""
+        count = len(transactions)
+        if self.waiting + count > self._waiting_max:
+            raise NodeBusy(f"{self.waiting} signatures wait to be checked")
+        self.waiting += count
+        try:
+            if self.waiting <= self.slice_size:  # nobody else waits, and it is soon done
+                return self._check(transactions)
+            results: list[bool] = []
+            if self._pool is None:
+                for part in self._slices(transactions):
+                    async with self._places:  # one slice a turn, however many callers there are
+                        results += self._check(part)
+                        await asyncio.sleep(0)
+                return results
+            tasks = [asyncio.ensure_future(self._away(p)) for p in self._slices(transactions)]
+            try:
+                for checked in await asyncio.gather(*tasks):
+                    results += checked
+            finally:
+                for task in tasks:
+                    task.cancel()
+            return results
+        finally:
+            self.waiting -= count
+
+    def note_wait_ms(self, waited_ms: float) -> None:
+        """How long a consensus frame waited for its turn of the loop: steers the slice's size."""
+        if waited_ms > WAIT_HIGH_MS:
+            self.slice_size = max(SLICE_MIN, self.slice_size // 2)
+        elif self.slice_size < SLICE_MAX:
+            self.slice_size += 1  # slowly back, so that it does not swing
+
+    def close(self) -> None:
+        """No more work; what is in the threads is finished and thrown away."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def _away(self, part: Sequence[ParsedTransaction]) -> list[bool]:
+        assert self._pool is not None
+        async with self._places:
+            loop = asyncio.get_running_loop()
+            results = await loop.run_in_executor(self._pool, self._run, part)
+        self._count(len(part))
+        return results
+
+    def _check(self, part: Sequence[ParsedTransaction]) -> list[bool]:
+        results = self._run(part)
+        self._count(len(part))
+        return results
+
+    def _run(self, part: Sequence[ParsedTransaction]) -> list[bool]:
+        verifier = self._verifier
+        return [tx.signature_valid(verifier) for tx in part]
+
+    def _count(self, checked: int) -> None:
+        self.verified_total += checked
+        if self._observe is not None:
+            self._observe(checked)
+
+    def _slices(
+        self, transactions: Sequence[ParsedTransaction]
+    ) -> list[Sequence[ParsedTransaction]]:
+        size = self.slice_size
+        return [transactions[at : at + size] for at in range(0, len(transactions), size)]
+
+
+def default_threads() -> int:
+    """One core is the loop's own; on a single core threads cost more than they give."""
+    return max(0, (os.cpu_count() or 1) - 1)
