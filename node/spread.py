@@ -1,0 +1,326 @@
+"""How transactions reach everybody: bodies to the primary at once, ids to the others if needed.
+
+    admitted here ──► body to the primary
+         │ 50 ms later, unless a PRE-PREPARE has shown it meanwhile
+         └─────────► its id announced to the others ──► who lacks it asks ──► body
+
+Usually the PRE-PREPARE comes first and nothing is announced at all. Law of the file: every
+table has a cap, and what a cap drops is repaired by a later announcement; the clock arrives as
+`now_ms`; a transaction that is not yet executed is announced again until it is (L17: everybody
+must know it, or nobody could complain about a primary that ignores it).
+"""
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from node.net.frames import (
+    IDS_PER_FRAME_MAX,
+    TRANSACTIONS_PER_FRAME_MAX,
+    IdsFrame,
+    Kind,
+    TransactionsFrame,
+)
+from salus.codec import encode
+from salus.hashing import hasher
+
+FLUSH_INTERVAL_MS = 20  # ids are batched for so long
+ANNOUNCE_DELAY_MS = 50  # a PRE-PREPARE usually comes sooner
+REANNOUNCE_MS = 2_000  # then twice that, four times, …: repairs whatever was lost
+REANNOUNCE_DOUBLINGS_MAX = 4
+REQUEST_TIMEOUT_MS = 500  # then the next announcer is asked
+
+TRACKED_MAX = 40_000  # twice the default pool, so that the pool's cap is met first
+WANTED_MAX = 20_000  # ids that somebody announced and we lack
+WANTED_PER_PEER_MAX = 5_000  # a liar who announces ids of nothing fills his own share only
+ANNOUNCERS_MAX = 4  # per wanted id: whom to ask next
+REFUSED_MAX = 20_000  # ids that were asked for and then refused: not asked for again
+EVIDENCE_MAX = 1_024  # evidence seen; each piece travels once
+FRAME_BYTES_TARGET = 256 * 1024  # bodies per frame: small enough to let votes in between
+ANSWER_BYTES_MAX = 4 * 1024 * 1024  # per request: the rest is asked for again
+
+_hash_evidence = hasher("evidence")
+
+
+class Pool(Protocol):
+    """What gossip asks the mempool."""
+
+    def raw(self, tx_id: bytes) -> bytes | None:
+        """The bytes of a transaction that waits or is in flight here."""
+
+    def knows(self, tx_id: bytes) -> bool:
+        """It waits here, is in flight, or was executed within the replay window."""
+
+
+@dataclass(frozen=True, slots=True)
+class GossipSend:
+    member: str
+    kind: Kind
+    payload: bytes
+
+
+@dataclass(slots=True)
+class _Tracked:
+    """A transaction of our pool that is not executed yet."""
+
+    mine: bool  # a client gave it to this node
+    rounds: int = 0
+    ordered: bool = False
+    holders: tuple[str, ...] = ()  # peers known to have it
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """An id that was announced and that we lack; `asked` is where the request went."""
+
+    asked: str
+    until_ms: int
+    others: list[str] = field(default_factory=list)
+
+
+class Spread:
+    """The rules of gossip, without sockets and clock; node/gossip.py is the shell around it.
+
+    `members`: the other members that take part, updated by `set_members`.
+    Every method returns what to send."""
+
+    def __init__(self, pool: Pool, members: Iterable[str], primary: str | None) -> None:
+        self._pool = pool
+        self._members: tuple[str, ...] = tuple(sorted(members))
+        self._primary = primary  # None: this node itself
+        self._tracked: OrderedDict[bytes, _Tracked] = OrderedDict()  # oldest first
+        self._due: list[tuple[int, bytes]] = []  # heap; an entry may outlive its transaction
+        self._wanted: OrderedDict[bytes, _Wanted] = OrderedDict()
+        self._wanted_of: dict[str, int] = {}
+        self._refused: OrderedDict[bytes, None] = OrderedDict()
+        self._evidence: OrderedDict[bytes, None] = OrderedDict()
+        self.dropped_total = 0
+
+    # ---- what happens here ------------------------------------------------------------------
+
+    def admitted(
+        self, transactions: Sequence[tuple[bytes, bytes]], source: str | None, now_ms: int
+    ) -> list[GossipSend]:
+        """(id, bytes) of transactions that entered the pool; `source` None: from a client."""
+        fresh: list[bytes] = []
+        for tx_id, raw in transactions:
+            self._unwant(tx_id)
+            tracked = self._tracked.get(tx_id)
+            if tracked is None:
+                tracked = self._track(tx_id, _Tracked(source is None), now_ms)
+                fresh.append(raw)
+            _add_holder(tracked, source)
+        if source is not None or self._primary is None or not fresh:
+            return []
+        for tx_id, _ in transactions:
+            _add_holder(self._tracked.get(tx_id), self._primary)
+        return _bodies(self._primary, fresh)
+
+    def refused(self, tx_id: bytes) -> None:
+        """A body came and the pool would not have it: do not ask the next announcer."""
+        self._unwant(tx_id)
+        self._refused[tx_id] = None
+        _trim(self._refused, REFUSED_MAX)
+
+    def ordered(self, tx_ids: Iterable[bytes]) -> None:
+        """They stand in a PRE-PREPARE: everybody gets them with it."""
+        for tx_id in tx_ids:
+            self._unwant(tx_id)
+            tracked = self._tracked.get(tx_id)
+            if tracked is not None:
+                tracked.ordered = True
+
+    def gone(self, tx_ids: Iterable[bytes]) -> None:
+        """Executed, expired or evicted: nothing more to say about them."""
+        for tx_id in tx_ids:
+            self._unwant(tx_id)
+            self._tracked.pop(tx_id, None)
+
+    def primary_changed(self, primary: str | None, now_ms: int) -> list[GossipSend]:
+        """A new view: what was ordered may have been dropped with the old one, and our clients'
+        transactions go to the new primary at once."""
+        self._primary = primary
+        bodies: list[bytes] = []
+        for tx_id, tracked in self._tracked.items():
+            if tracked.ordered:
+                tracked.ordered, tracked.rounds = False, 0
+                heapq.heappush(self._due, (now_ms + ANNOUNCE_DELAY_MS, tx_id))
+            if primary is None or not tracked.mine or primary in tracked.holders:
+                continue
+            raw = self._pool.raw(tx_id)
+            if raw is not None and len(bodies) < TRANSACTIONS_PER_FRAME_MAX:
+                bodies.append(raw)
+                _add_holder(tracked, primary)
+        return _bodies(primary, bodies) if primary is not None else []
+
+    def set_members(self, members: Iterable[str], primary: str | None) -> None:
+        """Of a new epoch."""
+        self._members, self._primary = tuple(sorted(members)), primary
+
+    # ---- what peers say ---------------------------------------------------------------------
+
+    def announced(self, member: str, tx_ids: Sequence[bytes], now_ms: int) -> list[GossipSend]:
+        """A peer has these; ask it for those that are new to us."""
+        ask: list[bytes] = []
+        for tx_id in tx_ids:
+            tracked = self._tracked.get(tx_id)
+            if tracked is not None:
+                _add_holder(tracked, member)
+            elif (wanted := self._wanted.get(tx_id)) is not None:
+                others = wanted.others
+                if member != wanted.asked and member not in others and len(others) < ANNOUNCERS_MAX:
+                    others.append(member)
+            elif tx_id in self._refused or self._pool.knows(tx_id):
+                continue
+            elif (
+                len(self._wanted) >= WANTED_MAX
+                or self._wanted_of.get(member, 0) >= WANTED_PER_PEER_MAX
+            ):
+                self.dropped_total += 1
+            else:
+                self._want(tx_id, _Wanted(member, now_ms + REQUEST_TIMEOUT_MS))
+                ask.append(tx_id)
+        return _ids(member, Kind.REQUEST, ask)
+
+    def requested(self, member: str, tx_ids: Sequence[bytes]) -> list[GossipSend]:
+        """A peer asks for bodies; what we no longer hold it will learn from a block."""
+        bodies: list[bytes] = []
+        size = 0
+        for tx_id in tx_ids:
+            raw = self._pool.raw(tx_id)
+            if raw is None:
+                continue
+            size += len(raw)
+            if size > ANSWER_BYTES_MAX:
+                break
+            bodies.append(raw)
+            _add_holder(self._tracked.get(tx_id), member)
+        return _bodies(member, bodies)
+
+    def evidence(self, payload: bytes, source: str | None) -> list[GossipSend]:
+        """Two contradicting votes (L23), ours or a peer's: once to everybody else."""
+        key = _hash_evidence(payload)
+        if key in self._evidence:
+            return []
+        self._evidence[key] = None
+        _trim(self._evidence, EVIDENCE_MAX)
+        return [GossipSend(m, Kind.EVIDENCE, payload) for m in self._members if m != source]
+
+    def knows_evidence(self, payload: bytes) -> bool:
+        """Seen before; saves its verification."""
+        return _hash_evidence(payload) in self._evidence
+
+    # ---- time -------------------------------------------------------------------------------
+
+    def tick(self, now_ms: int) -> list[GossipSend]:
+        """Every FLUSH_INTERVAL_MS: announce what is due, ask others for what did not come."""
+        return self._announce(now_ms) + self._ask_next(now_ms)
+
+    def _announce(self, now_ms: int) -> list[GossipSend]:
+        due: dict[str, list[bytes]] = {member: [] for member in self._members}
+        while self._due and self._due[0][0] <= now_ms:
+            _, tx_id = heapq.heappop(self._due)
+            tracked = self._tracked.get(tx_id)
+            if tracked is None or tracked.ordered:
+                continue  # `primary_changed` puts it back if the order was lost
+            # The first time only to those who are not known to have it; later to all, since
+            # what was sent may have been lost on the way.
+            for member in self._members:
+                if tracked.rounds or member not in tracked.holders:
+                    due[member].append(tx_id)
+            doublings = min(tracked.rounds, REANNOUNCE_DOUBLINGS_MAX)
+            heapq.heappush(self._due, (now_ms + (REANNOUNCE_MS << doublings), tx_id))
+            tracked.rounds += 1
+        return [
+            send for member in self._members for send in _ids(member, Kind.ANNOUNCE, due[member])
+        ]
+
+    def _ask_next(self, now_ms: int) -> list[GossipSend]:
+        """Requests that went unanswered go to the next announcer, or are given up."""
+        again: dict[str, list[bytes]] = {}
+        # Requests are in the order of their deadlines: each new one lies later.
+        while self._wanted:
+            tx_id, wanted = next(iter(self._wanted.items()))
+            if wanted.until_ms > now_ms:
+                break
+            self._unwant(tx_id)
+            if wanted.others and not self._pool.knows(tx_id):
+                member = wanted.others.pop(0)
+                self._want(tx_id, _Wanted(member, now_ms + REQUEST_TIMEOUT_MS, wanted.others))
+                again.setdefault(member, []).append(tx_id)
+        return [send for member, ids in again.items() for send in _ids(member, Kind.REQUEST, ids)]
+
+    # ---- tables -----------------------------------------------------------------------------
+
+    def _track(self, tx_id: bytes, tracked: _Tracked, now_ms: int) -> _Tracked:
+        self._tracked[tx_id] = tracked
+        heapq.heappush(self._due, (now_ms + ANNOUNCE_DELAY_MS, tx_id))
+        if len(self._due) > 2 * TRACKED_MAX:  # mostly entries of what is executed long since
+            self._due = [entry for entry in self._due if entry[1] in self._tracked]
+            heapq.heapify(self._due)
+        if len(self._tracked) > TRACKED_MAX:
+            self._tracked.popitem(last=False)
+            self.dropped_total += 1
+        return tracked
+
+    def _want(self, tx_id: bytes, wanted: _Wanted) -> None:
+        self._wanted[tx_id] = wanted
+        self._wanted_of[wanted.asked] = self._wanted_of.get(wanted.asked, 0) + 1
+
+    def _unwant(self, tx_id: bytes) -> None:
+        wanted = self._wanted.pop(tx_id, None)
+        if wanted is not None:
+            left = self._wanted_of[wanted.asked] - 1
+            if left:
+                self._wanted_of[wanted.asked] = left
+            else:
+                del self._wanted_of[wanted.asked]
+
+    def sizes(self) -> dict[str, int]:
+        """For metrics and for the test of the caps."""
+        return {
+            "tracked": len(self._tracked),
+            "due": len(self._due),
+            "wanted": len(self._wanted),
+            "refused": len(self._refused),
+            "evidence": len(self._evidence),
+        }
+
+
+def _add_holder(tracked: _Tracked | None, member: str | None) -> None:
+    if tracked is not None and member is not None and member not in tracked.holders:
+        tracked.holders += (member,)
+
+
+def _trim(table: "OrderedDict[bytes, None]", size_max: int) -> None:
+    while len(table) > size_max:
+        table.popitem(last=False)
+
+
+def _ids(member: str, kind: Kind, tx_ids: Sequence[bytes]) -> list[GossipSend]:
+    return [
+        GossipSend(member, kind, encode(IdsFrame(tuple(tx_ids[at : at + IDS_PER_FRAME_MAX]))))
+        for at in range(0, len(tx_ids), IDS_PER_FRAME_MAX)
+    ]
+
+
+def _bodies(member: str, raws: Sequence[bytes]) -> list[GossipSend]:
+    """TRANSACTIONS frames of about FRAME_BYTES_TARGET."""
+    sends: list[GossipSend] = []
+    part: list[bytes] = []
+    size = 0
+    for raw in raws:
+        if part and (
+            size + len(raw) > FRAME_BYTES_TARGET or len(part) == TRANSACTIONS_PER_FRAME_MAX
+        ):
+            sends.append(
+                GossipSend(member, Kind.TRANSACTIONS, encode(TransactionsFrame(tuple(part))))
+            )
+            part, size = [], 0
+        part.append(raw)
+        size += len(raw)
+    if part:
+        sends.append(GossipSend(member, Kind.TRANSACTIONS, encode(TransactionsFrame(tuple(part)))))
+    return sends
