@@ -1,0 +1,376 @@
+"""Transactions that wait to be ordered; and the memory of which bytes were verified.
+
+Clock-free and without I/O: the simulator drives the real one. Law of the file: only exact,
+verified bytes are ever given out — a transaction is found by all of its bytes, signature
+included, never by an id that somebody claims. Everything is bounded: number (a parameter of the
+chain, because rule L17 measures fairness by it), bytes, and each organisation's share.
+
+    waiting ──take/ordered──► in flight ──executed──► gone
+       ▲ └──expire──► gone        │
+       └──────── release ─────────┘     its sequence passed, or was given up, without it
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from salus.block import VerifiedTransactions
+from salus.errors import BadMessage
+from salus.keys import Verifier, verify
+from salus.parameters import Parameters
+from salus.transaction import ParsedTransaction, check_size, parse
+
+BYTES_MAX = 64 * 2**20  # 3 kB each for 20,000: hospitals' batches; larger ones fill it sooner
+PER_SENDER_MAX = 10_000  # half of the pool: one organisation's flood leaves room to the others
+STRANGERS_SHARE = 20  # keys of no member, all together, get one part in so many of a member's
+
+# Verified out of proposals of others: two blocks of the largest size for each in flight.
+EXTRAS_MAX = 8_192
+EXTRAS_BYTES_MAX = 16 * 2**20
+
+BLOCK_ITEM_BYTES = 5  # the header that MessagePack puts before bytes, at most
+
+
+class _Entry:
+    __slots__ = ("arrival", "before", "forwarded", "from_height", "group", "ordered", "tx")
+
+    def __init__(self, tx: ParsedTransaction, group: str | None, from_height: int) -> None:
+        self.tx, self.group, self.from_height = tx, group, from_height
+        self.arrival = 0
+        self.before = 0  # how many were in the pool when it came
+        self.ordered = 0  # how many had been ordered when it came
+        self.forwarded = False
+
+
+class Mempool(VerifiedTransactions):
+    """Admission, order of arrival, what is in flight, fairness."""
+
+    def __init__(
+        self,
+        chain_id: str,
+        genesis_hash: bytes,
+        parameters: Parameters,
+        verifier: Verifier = verify,
+        *,
+        height: int = 0,
+        is_executed: Callable[[ParsedTransaction], bool] = lambda tx: False,
+        organisation: Callable[[bytes], str | None] = lambda sender: "",
+        admit: Callable[[ParsedTransaction], None] = lambda tx: None,
+        bytes_max: int = BYTES_MAX,
+        per_sender_max: int = PER_SENDER_MAX,
+    ) -> None:
+        """`organisation`: whom a key speaks for, None for strangers; `admit`: raises for local
+        transactions that can only be refused (contracts/framework.py: `Active.check`)."""
+        super().__init__(verifier)
+        self.chain_id, self.genesis_hash = chain_id, genesis_hash
+        self.parameters, self.height = parameters, height
+        self.bytes_max, self.per_sender_max = bytes_max, per_sender_max
+        self._is_executed, self._organisation, self._admit = is_executed, organisation, admit
+        self.bytes = 0
+        self._pool: dict[bytes, _Entry] = {}  # by id, in order of arrival
+        self._waiting: dict[bytes, _Entry] = {}  # takeable now, in order of arrival
+        self._later: dict[bytes, _Entry] = {}  # valid from some height above the next
+        self._flying: dict[bytes, int] = {}  # id → sequence; also of ids that are not in the pool
+        self._sequences: dict[int, list[bytes]] = {}
+        self._expiries: dict[int, dict[bytes, None]] = {}
+        self._groups: dict[str | None, int] = {}
+        self._forwarded: dict[bytes, _Entry] = {}
+        self._verified: dict[bytes, ParsedTransaction] = {}  # by all bytes: pool and extras
+        self._extras: dict[bytes, bytes] = {}  # id → bytes, not in the pool; oldest first
+        self._extras_bytes = 0
+        self._arrivals = self._ordered_total = self._view_began = 0
+
+    # ── admission ────────────────────────────────────────────────────────────
+
+    def parse_check(self, raw: bytes, *, local: bool = False) -> ParsedTransaction:
+        """All of admission but the signature, cheap to dear; raises `BadMessage`.
+
+        Bytes that were verified before come back as they are, whatever the state of the pool:
+        sending something twice is no error.
+        """
+        known = self._verified.get(raw)
+        if known is not None:
+            return known
+        tx = parse(raw, self.chain_id, self.genesis_hash, self.parameters)
+        self._check_heights(tx)
+        if self._is_executed(tx):
+            raise BadMessage("the transaction was executed before", code="DUPLICATE")
+        self._check_room(tx, self._organisation(tx.body.sender))
+        if local:
+            self._admit(tx)
+        return tx
+
+    def add(self, tx: ParsedTransaction, *, local: bool = False) -> bool:
+        """Take in a transaction whose signature was verified; False if it is here already.
+
+        Raises `BadMessage` as `parse_check` does: time has passed since. `local`: this node
+        owes it to a client, so it is forwarded and its fair treatment is watched (L17).
+        """
+        entry = self._pool.get(tx.id)
+        if entry is not None:
+            if local:
+                self._watch(entry)
+            return False
+        self._check_heights(tx)
+        if self._is_executed(tx):
+            raise BadMessage("the transaction was executed before", code="DUPLICATE")
+        group = self._organisation(tx.body.sender)
+        self._check_room(tx, group)
+        self._forget_extra(tx.id)
+        self._insert(tx, group)
+        if local:
+            self._watch(self._pool[tx.id])
+        return True
+
+    def _check_heights(self, tx: ParsedTransaction) -> None:
+        """Rule S15 for the next sequence, with room for a node that is a little behind."""
+        body, parameters = tx.body, self.parameters
+        slack = parameters.watermark_window
+        if body.expiry_height <= self.height:
+            raise BadMessage(
+                f"valid until height {body.expiry_height}, the chain is at {self.height}",
+                code="EXPIRED",
+            )
+        if body.first_height > self.height + slack:
+            raise BadMessage(
+                f"valid from height {body.first_height}, the chain is at {self.height}",
+                code="NOT_YET_VALID",
+            )
+        if body.expiry_height > self.height + parameters.expiry_window_blocks + slack:
+            raise BadMessage(
+                f"expiry height {body.expiry_height} is more than "
+                f"{parameters.expiry_window_blocks} blocks ahead of {self.height}",
+                code="EXPIRY_RANGE",
+            )
+
+    def _check_room(self, tx: ParsedTransaction, group: str | None) -> None:
+        full = len(self._pool) >= self.parameters.pool_transactions_max
+        if full or self.bytes + len(tx.raw) > self.bytes_max:
+            raise BadMessage("too many transactions wait already", code="POOL_FULL")
+        share = self.per_sender_max
+        if group is None:
+            share = max(1, share // STRANGERS_SHARE)
+        if self._groups.get(group, 0) >= share:
+            raise BadMessage(
+                f"{share} transactions of this sender's organisation wait already"
+                if group is not None
+                else f"{share} transactions of keys that belong to no member wait already",
+                code="SENDER_QUOTA",
+            )
+
+    def _insert(self, tx: ParsedTransaction, group: str | None) -> None:
+        body = tx.body
+        earliest = max(body.first_height, body.expiry_height - self.parameters.expiry_window_blocks)
+        entry = _Entry(tx, group, earliest)
+        self._arrivals += 1
+        entry.arrival, entry.before = self._arrivals, len(self._pool)
+        entry.ordered = self._ordered_total
+        self._pool[tx.id] = entry
+        self._verified[tx.raw] = tx
+        self.bytes += len(tx.raw)
+        self._groups[group] = self._groups.get(group, 0) + 1
+        self._expiries.setdefault(body.expiry_height, {})[tx.id] = None
+        if tx.id not in self._flying:
+            self._wait(entry)
+
+    def _wait(self, entry: _Entry) -> None:
+        place = self._waiting if entry.from_height <= self.height + 1 else self._later
+        place[entry.tx.id] = entry
+
+    # ── what was verified (rule 15: checked once, remembered by its bytes) ───
+
+    def get(self, raw: bytes) -> ParsedTransaction | None:
+        return self._verified.get(raw)
+
+    def check(self, transactions: list[ParsedTransaction]) -> None:
+        super().check(transactions)
+        self.remember(transactions)
+
+    def remember(self, transactions: Iterable[ParsedTransaction]) -> None:
+        """Their signatures were verified (in a proposal): never again, should they come alone."""
+        for tx in transactions:
+            if tx.raw not in self._verified:
+                self._verified[tx.raw] = tx
+                self._extras[tx.id] = tx.raw
+                self._extras_bytes += len(tx.raw)
+        while len(self._extras) > EXTRAS_MAX or self._extras_bytes > EXTRAS_BYTES_MAX:
+            self._forget_extra(next(iter(self._extras)))
+
+    def _forget_extra(self, tx_id: bytes) -> None:
+        raw = self._extras.pop(tx_id, None)
+        if raw is not None:
+            self._extras_bytes -= len(raw)
+            del self._verified[raw]
+
+    # ── ordering ─────────────────────────────────────────────────────────────
+
+    def take(self, sequence: int, count_max: int, bytes_max: int) -> list[ParsedTransaction]:
+        """For my proposal of `sequence`: in order of arrival, at most so many; now in flight."""
+        chosen: list[ParsedTransaction] = []
+        flying = []
+        for tx_id, entry in self._waiting.items():
+            tx = entry.tx
+            if tx.body.expiry_height < sequence:
+                flying.append(tx_id)  # Too late for this sequence; if that fails, it waits again.
+                continue
+            bytes_max -= len(tx.raw) + BLOCK_ITEM_BYTES
+            if bytes_max < 0 or len(chosen) >= count_max:
+                break
+            chosen.append(tx)
+            flying.append(tx_id)
+        self.ordered(flying, sequence)
+        return chosen
+
+    def ordered(self, ids: Iterable[bytes], sequence: int) -> None:
+        """A proposal for `sequence` holds them: they are in flight, do not propose them again.
+
+        What an earlier proposal for the same sequence held, and this one does not, waits again:
+        a new view chose otherwise, so the earlier one was committed nowhere (S9).
+        """
+        listed = list(ids)
+        before = self._sequences.pop(sequence, None)
+        if before:
+            still = set(listed)
+            self._put_back([tx_id for tx_id in before if tx_id not in still])
+        for tx_id in listed:
+            self._flying.setdefault(tx_id, sequence)
+            self._waiting.pop(tx_id, None)
+            self._later.pop(tx_id, None)
+        self._sequences[sequence] = [i for i in listed if self._flying[i] == sequence]
+
+    def release(self, sequence: int) -> None:
+        """The proposal for `sequence` will not be (a new view chose otherwise): they wait again,
+        at their old places."""
+        self._put_back(self._sequences.pop(sequence, []))
+
+    def _put_back(self, ids: list[bytes]) -> None:
+        back = []
+        for tx_id in ids:
+            if self._flying.pop(tx_id, None) is not None and tx_id in self._pool:
+                back.append(self._pool[tx_id])
+        for entry in back:
+            self._wait(entry)
+        if back:
+            ascending = sorted(self._waiting.values(), key=lambda entry: entry.arrival)
+            self._waiting = {entry.tx.id: entry for entry in ascending}
+
+    def executed(self, ids: Iterable[bytes], height: int) -> list[bytes]:
+        """Block `height` ran these. Returns the ids that expired with it, unordered by anybody."""
+        for tx_id in ids:
+            self._ordered_total += 1
+            self._flying.pop(tx_id, None)
+            self._forget_extra(tx_id)
+            self._remove(tx_id)
+        for sequence in sorted(s for s in self._sequences if s <= height):
+            self.release(sequence)  # Another proposal was agreed on there.
+        return self.expire(height)
+
+    def expire(self, height: int) -> list[bytes]:
+        """Drop what can no longer be ordered after `height`; returns their ids."""
+        if height <= self.height:
+            return []
+        self.height = height
+        gone = []
+        for expiry in sorted(e for e in self._expiries if e <= height):
+            for tx_id in list(self._expiries[expiry]):
+                self._remove(tx_id)
+                gone.append(tx_id)
+        for entry in [e for e in self._later.values() if e.from_height <= height + 1]:
+            del self._later[entry.tx.id]
+            self._waiting[entry.tx.id] = entry  # It queues up when it becomes valid.
+        return gone
+
+    def _remove(self, tx_id: bytes) -> None:
+        entry = self._pool.pop(tx_id, None)
+        if entry is None:
+            return
+        self._waiting.pop(tx_id, None)
+        self._later.pop(tx_id, None)
+        self._forwarded.pop(tx_id, None)
+        del self._verified[entry.tx.raw]
+        self.bytes -= len(entry.tx.raw)
+        expiry = entry.tx.body.expiry_height
+        del self._expiries[expiry][tx_id]
+        if not self._expiries[expiry]:
+            del self._expiries[expiry]
+        self._groups[entry.group] -= 1
+        if not self._groups[entry.group]:
+            del self._groups[entry.group]
+
+    def begin_epoch(self, parameters: Parameters) -> None:
+        """New limits: what they exclude leaves, or `take` could never give it."""
+        self.parameters = parameters
+        for tx in [entry.tx for entry in self._pool.values()]:
+            try:
+                check_size(tx.raw, tx.body, parameters)
+            except BadMessage:
+                self._remove(tx.id)
+
+    # ── fairness (L17, L22) ──────────────────────────────────────────────────
+
+    def begin_view(self) -> list[ParsedTransaction]:
+        """A new primary: it starts with a clean slate, and is owed what we are owed."""
+        self._view_began = self._ordered_total
+        return [entry.tx for entry in self._forwarded.values() if entry.tx.id in self._waiting]
+
+    def fairness(self) -> bool:
+        """True when the primary starves us: more than one pool capacity of transactions that
+        came later was ordered before one that we forwarded. Count, not time: a healthy saturated
+        network complains about nobody.
+
+        Of what was ordered since it came, at most `before` came earlier; the oldest watched one
+        has waited for the most, so it speaks for all.
+        """
+        for tx_id, entry in self._forwarded.items():
+            if tx_id in self._waiting:
+                since = self._ordered_total - max(entry.ordered, self._view_began)
+                return since - entry.before > self.parameters.pool_transactions_max
+        return False
+
+    def _watch(self, entry: _Entry) -> None:
+        if not entry.forwarded:
+            entry.forwarded = True
+            # Asked for again later than it came: what was ordered meanwhile wronged nobody.
+            entry.ordered, entry.before = self._ordered_total, len(self._pool)
+            self._forwarded[entry.tx.id] = entry
+
+    # ── asking ───────────────────────────────────────────────────────────────
+
+    @property
+    def proposable(self) -> int:
+        """How many `take` could give for the next sequence."""
+        return len(self._waiting)
+
+    @property
+    def pending(self) -> int:
+        """All that wait or are in flight: work that the progress timer counts on (L17)."""
+        return len(self._pool)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(1 for tx_id in self._flying if tx_id in self._pool)
+
+    @property
+    def organisations(self) -> int:
+        """How many organisations have something here (strangers count as one)."""
+        return len(self._groups)
+
+    def find(self, tx_id: bytes) -> ParsedTransaction | None:
+        """A verified transaction in the pool, to be given to a peer that asks."""
+        entry = self._pool.get(tx_id)
+        return None if entry is None else entry.tx
+
+    def is_ordered(self, tx_id: bytes) -> bool:
+        """Does a proposal that this node has accepted hold it?"""
+        return tx_id in self._flying
+
+    def missing(self, ids: Iterable[bytes]) -> list[bytes]:
+        """Of announced ids, those to ask for: neither here nor in flight."""
+        return [
+            tx_id
+            for tx_id in ids
+            if tx_id not in self._pool and tx_id not in self._flying and tx_id not in self._extras
+        ]
+
+    def ids(self, count_max: int) -> list[bytes]:
+        """The oldest so many, for a peer that has just connected."""
+        return list(islice(self._pool, count_max))
