@@ -96,6 +96,14 @@ PROOF: tuple[Row, ...] = (
     ("NOT_PROVED", 422, 1, FINAL, "The proof does not hold",
      "Do not rely on it; ask its giver for a new one."),
 )
+DOCUMENT: tuple[Row, ...] = (
+    ("BAD_FHIR", 422, 65, FINAL, "The document is not valid FHIR R4",
+     "The detail names paths and rules; store it as application/octet-stream to keep it unread."),
+    ("NOT_ANCHORED", 409, 75, RETRY, "The version is not anchored on the chain yet",
+     "Submit its operations, or wait until they are certified."),
+    ("VERSION_ENDED", 409, 3, FINAL, "The record has no current version: it was retracted",
+     "Add the document as a new record."),
+)
 PEER: tuple[Row, ...] = (
     ("BAD_PROPOSAL", 400, 65, FINAL, "A proposal breaks rule 15",
      "The primary that made it is faulty; the others will replace it."),
