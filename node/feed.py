@@ -9,9 +9,9 @@ slow one costs nothing and misses nothing, until pruning has passed it by (EVENT
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from salus.block import Fact, Header, Receipt
 from salus.errors import SalusError
@@ -69,7 +69,7 @@ class Feed:
         self._recent: OrderedDict[int, tuple[Header, tuple[Receipt, ...]]] = OrderedDict()
         self._grown = asyncio.Event()
         self._closed = False
-        self.subscribers = 0
+        self._subscriptions: set[Subscription] = set()
 
     @property
     def height(self) -> int:
@@ -124,32 +124,60 @@ class Feed:
             self.events_of(after.height)  # raises Pruned with the first position that is here
         return after
 
-    async def blocks(self, after: Position | None) -> AsyncIterator[list[FeedEvent]]:
-        """Events after a position, block by block, for ever; ends when the feed is closed."""
-        position = self.start(after)
-        self.subscribers += 1
-        try:
-            while True:
-                first = position.height + (position.index == END_OF_BLOCK)
-                if first <= self._height:
-                    events = self.events_of(first)
-                    if position.index != END_OF_BLOCK:
-                        events = [event for event in events if event.position > position]
-                    position = Position(first, END_OF_BLOCK)
-                    if events:
-                        yield events
-                elif self._closed:
-                    return
-                else:
-                    await self._grown.wait()
-        finally:
-            self.subscribers -= 1
+    def subscribe(self, after: Position | None) -> "Subscription":
+        """A reader behind `after` (None: from the next block on). Raises `Pruned`, BAD_POSITION."""
+        return Subscription(self, self.start(after))
+
+    @property
+    def subscribers(self) -> int:
+        return len(self._subscriptions)
+
+    def lag_blocks(self) -> int:
+        """How far the slowest subscriber is behind."""
+        return max((self._height - s.position.height for s in self._subscriptions), default=0)
 
     def _wake(self) -> None:
         self._grown.set()
         # Whoever waits now holds the old event; later waiters wait for the next block.
         if not self._closed:
             self._grown = asyncio.Event()
+
+
+class Subscription:
+    """One reader: a position, moved by `next`. Use it as a context manager."""
+
+    def __init__(self, feed: Feed, position: Position) -> None:
+        self._feed = feed
+        self.position = position
+
+    def __enter__(self) -> Self:
+        self._feed._subscriptions.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._feed._subscriptions.discard(self)
+
+    async def next(self, timeout_s: float) -> list[FeedEvent] | None:
+        """The remaining events of the next block; [] when the time is up; None: the feed closed.
+
+        Raises `Pruned` if the reader was so slow that pruning has overtaken it."""
+        while True:
+            height = self.position.height + (self.position.index == END_OF_BLOCK)
+            if height <= self._feed.height:
+                events = self._feed.events_of(height)
+                if self.position.height == height:
+                    events = [event for event in events if event.position > self.position]
+                self.position = Position(height, END_OF_BLOCK)
+                if events:
+                    return events
+            elif self._feed._closed:
+                return None
+            else:
+                try:
+                    async with asyncio.timeout(timeout_s):
+                        await self._feed._grown.wait()
+                except TimeoutError:
+                    return []
 
 
 def block_events(header: Header, receipts: tuple[Receipt, ...]) -> list[FeedEvent]:

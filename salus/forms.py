@@ -387,7 +387,8 @@ class VerifyAnswer(Form, frozen=True, omit_defaults=False):
     """What this node finds when it checks a proof file; the CLI does the same offline."""
 
     verified: bool
-    claim: str
+    claim: str  # what is proved; empty if nothing is
+    limit: str  # what is not
     checks: tuple[CheckForm, ...]
 
 

@@ -1,0 +1,154 @@
+"""The HTTP server: one wrapper around every handler, and the server's own life.
+
+The way of a request: concurrency → host, origin, rate, token → arguments → ?min_height= →
+handler → answer or problem → metrics. Law of the file: whatever happens, the client gets a
+problem or an answer, the log names a route template and never an id, and another client's
+connection is not touched.
+"""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from node.api.guard import Guard
+from node.api.problems import ApiError, from_http, incident, problem_response
+from node.api.request import Call, Read, arguments
+from node.api.route import Access, Route
+from node.api.routes import ROUTES
+from node.api.settings import ApiSettings
+from node.api.view import NodeView
+from salus.errors import SalusError
+
+log = logging.getLogger(__name__)
+
+HEADER_BYTES_MAX = 8_190  # one line; a token, a cursor and a Last-Event-ID fit ten times
+KEEPALIVE_S = 75.0
+SHUTDOWN_S = 5.0  # requests that wait longer are cut; what they asked for can be asked again
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Api:
+    """Builds the application; one per node."""
+
+    def __init__(
+        self,
+        view: NodeView,
+        settings: ApiSettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.view, self.settings, self.clock = view, settings, clock
+        self.guard = Guard(settings, clock)
+        self.in_flight = 0
+        view.metrics.on_scrape(self._gauges)
+
+    def application(self) -> web.Application:
+        app = web.Application(
+            middlewares=[self._outermost], client_max_size=self.settings.body_bytes_max
+        )
+        for route in ROUTES:
+            app.router.add_route(route.method, route.path, self._wrap(route))
+        return app
+
+    def _wrap(self, route: Route) -> Next:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            began = self.clock()
+            self.in_flight += 1
+            status = 499  # the client left before an answer
+            try:
+                response = await self._answer(route, request)
+                status = response.status
+                return response
+            finally:
+                self.in_flight -= 1
+                self.view.metrics.request(route.name, status, self.clock() - began)
+
+        return handle
+
+    async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
+        try:
+            if self.in_flight > self.settings.requests_in_flight_max:
+                raise ApiError("BUSY")
+            self.guard.check(request, route.access)
+            args = arguments(request, route.arguments)
+            if isinstance(args, Read) and args.min_height is not None:
+                await self._reach(args.min_height)
+            call = Call(request, self.view, self.settings, route.path)
+            return await route.handler(call, args)
+        except SalusError as error:
+            if error.code in ("BUSY", "RATE_LIMITED", "UNAUTHENTICATED"):
+                self.view.metrics.api_rejected_total.labels(error.code).inc()
+            response = problem_response(error, route.path)
+            response.headers["X-Height"] = str(self.view.height())
+            return response
+        except (web.HTTPException, ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the last resort, logged with an incident id
+            return problem_response(incident(error, route.name), route.path)
+
+    async def _reach(self, height: int) -> None:
+        if not await self.view.wait_height(height, self.settings.read_wait_seconds_max):
+            raise ApiError("HEIGHT_NOT_REACHED", f"certified here is {self.view.height()}")
+
+    @web.middleware
+    async def _outermost(self, request: web.Request, handler: Next) -> web.StreamResponse:
+        """What no route has handled: unknown paths and methods, CORS, security headers."""
+        response: web.StreamResponse | None = self.guard.preflight(request)
+        if response is None:
+            try:
+                response = await handler(request)
+            except web.HTTPException as error:
+                try:
+                    self.guard.check(request, Access.OPEN)
+                    refusal: SalusError = from_http(error)
+                except SalusError as stricter:
+                    refusal = stricter
+                response = problem_response(refusal, "")
+        if not response.prepared:
+            self.guard.cors(request, response)
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    def _gauges(self) -> None:
+        metrics, feed = self.view.metrics, self.view.feed
+        metrics.api_inflight.set(self.in_flight)
+        metrics.events_subscribers.set(feed.subscribers)
+        metrics.events_lag.set(feed.lag_blocks())
+
+
+class ApiServer:
+    """The API on its socket."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Port 0: the system chooses; `port` then tells. Raises `OSError` if it is taken."""
+        self._runner = web.AppRunner(
+            self._api.application(),
+            access_log=None,  # metrics count requests; a log line could name an id
+            handle_signals=False,
+            keepalive_timeout=KEEPALIVE_S,
+            shutdown_timeout=SHUTDOWN_S,
+            max_line_size=HEADER_BYTES_MAX,
+            max_field_size=HEADER_BYTES_MAX,
+            handler_cancellation=True,  # who left waits for nothing
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=1024)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening, end event streams, let requests finish for a while."""
+        self._api.view.feed.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None

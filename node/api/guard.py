@@ -1,0 +1,108 @@
+"""Who may ask, and how much: token, host, origin, rate and concurrency, in that order.
+
+Law of the file: these checks cost microseconds and come before the body is read. Tokens are
+compared in constant time; addresses are counted, never logged.
+"""
+
+import hmac
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+
+from aiohttp import web
+
+from node.api.problems import ApiError
+from node.api.route import Access
+from node.api.settings import ApiSettings
+
+READ_METHODS = frozenset({"GET", "HEAD"})
+
+
+class Guard:
+    def __init__(self, settings: ApiSettings, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._token = None if settings.token is None else settings.token.encode()
+        self._rate = RateLimit(
+            settings.rate_per_s, settings.rate_burst, settings.rate_clients_max, clock
+        )
+
+    def check(self, request: web.Request, access: Access) -> None:
+        """Raises FOREIGN_HOST, FOREIGN_ORIGIN, RATE_LIMITED or UNAUTHENTICATED."""
+        self._host(request)
+        self._origin(request)
+        pause_s = self._rate.take(request.remote or "")
+        if pause_s > 0:
+            raise ApiError("RATE_LIMITED", retry_after_s=math.ceil(pause_s))
+        if access is not Access.OPEN and self._token is not None:
+            scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+            same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token)
+            if scheme.lower() != "bearer" or not same:
+                raise ApiError("UNAUTHENTICATED")
+
+    def _host(self, request: web.Request) -> None:
+        hosts = self._settings.hosts
+        if hosts and _without_port(request.host) not in hosts:
+            raise ApiError("FOREIGN_HOST")
+
+    def _origin(self, request: web.Request) -> None:
+        """Browsers name the page's origin with every POST and every WebSocket."""
+        origin = request.headers.get("Origin")
+        if origin is None or origin in self._settings.cors_origins:
+            return
+        reads = request.method in READ_METHODS and "Upgrade" not in request.headers
+        if not reads and origin != f"{request.scheme}://{request.host}":
+            raise ApiError("FOREIGN_ORIGIN")
+
+    def cors(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Pages of the listed origins may read the answer."""
+        origin = request.headers.get("Origin")
+        if origin is not None and origin in self._settings.cors_origins:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"
+            response.headers["Access-Control-Expose-Headers"] = "X-Height, Link, Location, ETag"
+
+    def preflight(self, request: web.Request) -> web.Response | None:
+        """The answer to a browser's question before a POST from a listed origin."""
+        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+            return None
+        if request.headers.get("Origin") not in self._settings.cors_origins:
+            return None
+        return web.Response(
+            status=204,
+            headers={
+                "Access-Control-Allow-Methods": "GET, POST",
+                "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID",
+                "Access-Control-Max-Age": "600",
+            },
+        )
+
+
+class RateLimit:
+    """A token bucket per client address; the least recent address is forgotten first."""
+
+    def __init__(
+        self, rate_per_s: float, burst: int, clients_max: int, clock: Callable[[], float]
+    ) -> None:
+        assert rate_per_s > 0
+        assert burst >= 1
+        self._rate, self._burst, self._clients_max = rate_per_s, burst, clients_max
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # (tokens, time)
+
+    def take(self, client: str) -> float:
+        """0 if the request may pass, else the seconds until the next one may."""
+        now = self._clock()
+        tokens, then = self._buckets.get(client, (float(self._burst), now))
+        tokens = min(float(self._burst), tokens + (now - then) * self._rate)
+        allowed = tokens >= 1.0
+        self._buckets[client] = (tokens - 1.0 if allowed else tokens, now)
+        self._buckets.move_to_end(client)
+        if len(self._buckets) > self._clients_max:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1.0 - tokens) / self._rate
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]

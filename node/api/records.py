@@ -1,0 +1,155 @@
+"""Documents: stage into the vault, list, read, prove. Only on the organisation's own node.
+
+Law of the file: what identifies a person stands in bodies only; paths and parameters carry
+opaque record ids, and neither bodies nor ids are logged.
+"""
+
+from typing import Annotated
+
+from aiohttp import web
+from msgspec import Meta
+
+from node.api.problems import ApiError
+from node.api.request import Call, Read
+from node.api.route import BYTES, Access, Body, Route, answer
+from node.api.transactions import proof_file
+from node.api.view import RecordsView
+from salus.forms import Cursor, RecordForm, RecordPage, Request, Staged
+
+MediaType = Annotated[
+    str,
+    Meta(pattern=r"^[a-z]+/[a-z0-9][a-z0-9.+-]{0,99}$", description="e.g. application/fhir+json"),
+]
+RecordId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16,64}$")]
+Version = Annotated[int, Meta(ge=1, le=2**31)]
+
+
+class StageArguments(Request, frozen=True, kw_only=True):
+    media_type: MediaType = "application/fhir+json"
+    previous: RecordId | None = None  # the record that this is a new version of
+
+
+async def stage(call: Call, args: StageArguments) -> web.StreamResponse:
+    content = await call.body(call.settings.document_bytes_max)
+    if not content:
+        raise ApiError("BAD_REQUEST", "the document is empty")
+    staged = await _records(call).stage(content, args.media_type, args.previous)
+    return answer(call, staged, status=201, headers={"Location": f"/v1/records/{staged.record_id}"})
+
+
+class ListArguments(Read, frozen=True):
+    after: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+async def list_records(call: Call, args: ListArguments) -> web.StreamResponse:
+    items, cursor = _records(call).list(args.after, args.limit)
+    link = {"Link": f'</v1/records?after={cursor}>; rel="next"'} if cursor else {}
+    return answer(call, RecordPage(items, cursor), headers=link)
+
+
+class RecordArguments(Read, frozen=True):
+    id: RecordId
+
+
+async def show(call: Call, args: RecordArguments) -> web.StreamResponse:
+    record = _records(call).show(args.id)
+    if record is None:
+        raise ApiError("UNKNOWN_RECORD")
+    return answer(call, record)
+
+
+class VersionArguments(Read, frozen=True):
+    id: RecordId
+    version: Version | None = None  # the newest one if left out
+
+
+async def document(call: Call, args: VersionArguments) -> web.StreamResponse:
+    found = await _records(call).document(args.id, args.version)
+    if found is None:
+        raise ApiError("UNKNOWN_RECORD")
+    return web.Response(
+        body=found.content,
+        headers={
+            "Content-Type": found.media_type,
+            "Content-Disposition": "attachment",  # a document is never shown as a page of ours
+            "X-Height": str(call.view.height()),
+        },
+    )
+
+
+class RecordProofArguments(Read, frozen=True):
+    id: RecordId
+    version: Version | None = None
+    as_of: bool = False
+
+
+async def proof(call: Call, args: RecordProofArguments) -> web.StreamResponse:
+    raw = await _records(call).proof(args.id, args.version, args.as_of)
+    if raw is None:
+        raise ApiError("UNKNOWN_RECORD")
+    return proof_file(call, raw, args.id[:16])
+
+
+def _records(call: Call) -> RecordsView:
+    if call.view.records is None:
+        raise ApiError("NOT_ENABLED", "this node keeps no documents")
+    return call.view.records
+
+
+_COMMON = ("UNKNOWN_RECORD", "NOT_ENABLED")
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/v1/records",
+        access=Access.PARTY,
+        handler=stage,
+        doc="Store a document encrypted in the vault; answers with the operations to sign.\n"
+        "Nothing is on the chain until those operations are submitted in a transaction.",
+        arguments=StageArguments,
+        body=Body({"*/*": None}, "the document's bytes"),
+        answers={201: Staged},
+        errors=("BAD_DOCUMENT", "TOO_LARGE", "SLOW_BODY", *_COMMON),
+    ),
+    Route(
+        method="GET",
+        path="/v1/records",
+        access=Access.PARTY,
+        handler=list_records,
+        doc="Records that this node keeps, newest first.",
+        arguments=ListArguments,
+        answers={200: RecordPage},
+        errors=("NOT_ENABLED",),
+    ),
+    Route(
+        method="GET",
+        path="/v1/records/{id}",
+        access=Access.PARTY,
+        handler=show,
+        doc="A record and its versions.",
+        arguments=RecordArguments,
+        answers={200: RecordForm},
+        errors=_COMMON,
+    ),
+    Route(
+        method="GET",
+        path="/v1/records/{id}/document",
+        access=Access.PARTY,
+        handler=document,
+        doc="The document itself, decrypted.",
+        arguments=VersionArguments,
+        answers={200: "*/*"},
+        errors=_COMMON,
+    ),
+    Route(
+        method="GET",
+        path="/v1/records/{id}/proof",
+        access=Access.PARTY,
+        handler=proof,
+        doc="The proof file of a version with the opening of its document.",
+        arguments=RecordProofArguments,
+        answers={200: BYTES},
+        errors=("NOT_CERTIFIED", *_COMMON),
+    ),
+)

@@ -1,0 +1,130 @@
+"""Reading a request strictly: typed arguments, bounded and timed bodies, durations.
+
+Law of the file: what the route table does not declare is refused, and a refusal names the
+argument and its form, never its content.
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from node.api.problems import ApiError
+from node.api.settings import ApiSettings
+from node.api.view import NodeView
+from salus.codec import Uint
+from salus.forms import Request
+
+T = TypeVar("T")
+A = TypeVar("A", bound=msgspec.Struct)
+
+WAIT_SECONDS_MAX = 60.0  # one request does not hold a connection for longer
+_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m)?")
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+
+# «10s», «250ms»; a plain number is seconds.
+Duration = Annotated[str, Meta(pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m)?$")]
+
+
+class NoArguments(Request, frozen=True):
+    """The path takes no parameters."""
+
+
+class Read(Request, frozen=True, kw_only=True):
+    """Parameters of every read: wait until this node has certified a height (read your writes)."""
+
+    min_height: Uint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a handler is given."""
+
+    request: web.Request
+    view: NodeView
+    settings: ApiSettings
+    route: str  # the template, for problems and metrics: it names no id
+
+    async def body(self, bytes_max: int) -> bytes:
+        """The whole body; raises TOO_LARGE or SLOW_BODY."""
+        length = self.request.content_length
+        if length is not None and length > bytes_max:
+            raise ApiError("TOO_LARGE", f"the body has at most {bytes_max} bytes")
+        try:
+            async with asyncio.timeout(self.settings.body_seconds_max):
+                if length is not None:
+                    return await self.request.read()
+                body = bytearray()
+                async for chunk in self.request.content.iter_any():
+                    body += chunk
+                    if len(body) > bytes_max:
+                        raise ApiError("TOO_LARGE", f"the body has at most {bytes_max} bytes")
+                return bytes(body)
+        except TimeoutError:
+            raise ApiError(
+                "SLOW_BODY", f"the body must arrive within {self.settings.body_seconds_max:g} s"
+            ) from None
+        except web.RequestPayloadError:
+            raise ApiError("BAD_REQUEST", "the body ended early or is not encoded well") from None
+
+    async def json(self, kind: type[T], bytes_max: int) -> T:
+        require_type(self.request, "application/json")
+        return from_json(await self.body(bytes_max), kind)
+
+
+def arguments(request: web.Request, kind: type[A]) -> A:
+    """Path and query parameters as the route's struct; raises BAD_ARGUMENT."""
+    values: dict[str, str] = dict(request.match_info)
+    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    for name, value in request.query.items():
+        if name in values:
+            raise ApiError("BAD_ARGUMENT", "a parameter stands twice")
+        if name not in known:
+            listed = ", ".join(sorted(known - set(request.match_info))) or "none"
+            raise ApiError("BAD_ARGUMENT", f"unknown parameter; this path knows: {listed}")
+        values[name] = value
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ApiError("BAD_ARGUMENT", plain_reason(error)) from None
+
+
+def from_json(body: bytes, kind: type[T]) -> T:
+    """Raises BAD_REQUEST with the path of the fault, never its content."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiError("BAD_REQUEST", plain_reason(error)) from None
+
+
+def plain_reason(error: Exception) -> str:
+    """msgspec's words name types and paths; only unknown fields would echo their name."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "text is not UTF-8"
+    text = str(error).split("\n", 1)[0][:200]
+    if "unknown field" in text:
+        return "an unknown field stands in the object"
+    if "invalid value" in text.lower() or "Invalid enum" in text:
+        return "a value is not one of those that are allowed"
+    return text
+
+
+def require_type(request: web.Request, *allowed: str) -> str:
+    """The content type of the body; raises UNSUPPORTED_MEDIA_TYPE."""
+    if request.content_type not in allowed:
+        raise ApiError("UNSUPPORTED_MEDIA_TYPE", f"expected {' or '.join(allowed)}")
+    return request.content_type
+
+
+def seconds(duration: str) -> float:
+    """«10s» → 10.0, capped at what one request may wait."""
+    match = _DURATION.fullmatch(duration)
+    if match is None:
+        raise ApiError("BAD_ARGUMENT", "a duration is written like 10s or 250ms")
+    return min(WAIT_SECONDS_MAX, float(match[1]) * _DURATION_UNITS[match[2]])
