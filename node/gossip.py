@@ -1,8 +1,8 @@
-"""The shell around `Spread`: the clock, the frames, and a bounded queue before verification.
+"""The shell around the rules of gossip: the clock, the sending, a bounded queue of bodies.
 
-Law of the file: `receive` never waits for a signature check. A peer's connection carries votes
-too, and they must not stand behind its transactions (B26); so bodies wait here, bounded per peer
-and in all, and what finds no place is dropped: it will be announced again.
+Law of the file: bodies from peers are verified here, by workers, never on the way of the frame
+that brought them. A peer's connection carries votes too, and they must not stand behind its
+transactions (B26). What finds no place in the queue is dropped: it will be announced again.
 """
 
 import asyncio
@@ -11,128 +11,103 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from node.errors import NodeBusy
-from node.logs import log_event
-from node.net.frames import MIB, IdsFrame, Kind, TransactionsFrame
-from node.spread import FLUSH_INTERVAL_MS, GossipSend, Spread
-from salus.codec import decode
+from node.gossip_rules import FLUSH_INTERVAL_MS, Gossip, GossipSend
+from node.logs import describe_error, log_event
+from node.net.frames import MIB, Kind
 from salus.errors import SalusError
+
+__all__ = ["Gossip", "GossipTask"]
 
 # Verification works off about 18,000 transactions a second and core, some 5 MB.
 INTAKE_BYTES_MAX = 32 * MIB
-INTAKE_BYTES_PER_PEER_MAX = 8 * MIB
+INTAKE_BYTES_PER_PEER_MAX = 8 * MIB  # a flooding peer fills its own share only
 INTAKE_WORKERS = 4  # frames checked at once, so that the verify pool has something to do
+BAD_TRANSACTION_POINTS = 50  # whoever relays has verified; twice may be a fault of ours
 
-Send = Callable[[str, Kind, bytes], bool]
-# Parse, verify and pool these transactions of a peer, then call `admitted` and `refused`.
-# Raises `SalusError` if the peer should not have sent them.
+# Parse, verify and pool these transactions of a peer, then tell `Gossip`. Raises `SalusError`
+# if an honest peer would not have sent them.
 Intake = Callable[[str, Sequence[bytes]], Awaitable[None]]
 Penalise = Callable[[str, int, str], None]
-
-BAD_TRANSACTION_POINTS = 50  # whoever relays has verified; twice may be a fault of ours
 
 _log = logging.getLogger("salus.gossip")
 
 
-class Gossip:
-    """`send` and `penalise` are the network's."""
+class GossipTask:
+    """`send` is the network's."""
 
-    def __init__(self, spread: Spread, send: Send, intake: Intake, penalise: Penalise) -> None:
-        self.spread = spread
-        self._send, self._intake, self._penalise = send, intake, penalise
-        self._queue: deque[tuple[str, tuple[bytes, ...], int]] = deque()
+    def __init__(self, gossip: Gossip, send: Callable[[str, Kind, bytes], bool]) -> None:
+        self.gossip, self._send = gossip, send
+        self._queue: deque[tuple[str, Sequence[bytes], int]] = deque()
         self._queued_bytes: Counter[str] = Counter()
         self._filled = asyncio.Event()
         self.intake_dropped_total = 0
 
-    async def run(self) -> None:
-        """Until cancelled."""
+    async def run(self, intake: Intake | None = None, penalise: Penalise | None = None) -> None:
+        """Tick and, given an `intake`, work off what `put` queued; until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tick(), name="gossip tick")
-            for number in range(INTAKE_WORKERS):
-                group.create_task(self._work(), name=f"gossip intake {number}")
+            if intake is not None:
+                for number in range(INTAKE_WORKERS):
+                    name = f"gossip intake {number}"
+                    group.create_task(self._work(intake, penalise), name=name)
 
-    # ---- what happens here ------------------------------------------------------------------
+    def perform(self, sends: Iterable[GossipSend]) -> None:
+        """Hand what the rules returned to the network."""
+        for send in sends:
+            self._send(send.member, send.kind, send.payload)
 
-    def admitted(self, transactions: Sequence[tuple[bytes, bytes]], source: str | None) -> None:
-        """(id, bytes) entered the pool; `source`: the peer it came from, None for a client."""
-        self._perform(self.spread.admitted(transactions, source, now_ms()))
-
-    def refused(self, tx_id: bytes) -> None:
-        self.spread.refused(tx_id)
-
-    def ordered(self, tx_ids: Iterable[bytes]) -> None:
-        self.spread.ordered(tx_ids)
-
-    def gone(self, tx_ids: Iterable[bytes]) -> None:
-        self.spread.gone(tx_ids)
-
-    def primary_changed(self, primary: str | None) -> None:
-        """`primary`: its member id, None if it is this node."""
-        self._perform(self.spread.primary_changed(primary, now_ms()))
-
-    def evidence(self, payload: bytes, source: str | None) -> None:
-        """`payload`: an EvidenceFrame that this node has checked, or made itself."""
-        self._perform(self.spread.evidence(payload, source))
-
-    # ---- what peers say ---------------------------------------------------------------------
-
-    async def receive(self, member: str, kind: Kind, payload: bytes) -> None:
-        """A gossip frame of a member; raises `BadMessage`."""
-        if kind is Kind.TRANSACTIONS:
-            self._put(member, decode(payload, TransactionsFrame).transactions)
-            return
-        tx_ids = decode(payload, IdsFrame).ids
-        if kind is Kind.ANNOUNCE:
-            self._perform(self.spread.announced(member, tx_ids, now_ms()))
-        else:
-            assert kind is Kind.REQUEST, "the inlet sends gossip here"
-            self._perform(self.spread.requested(member, tx_ids))
-
-    def _put(self, member: str, transactions: tuple[bytes, ...]) -> None:
+    def put(self, member: str, transactions: Sequence[bytes]) -> bool:
+        """Queue a peer's bodies for the intake; False if there was no place. Never blocks."""
         size = sum(map(len, transactions))
         if (
             self._queued_bytes[member] + size > INTAKE_BYTES_PER_PEER_MAX
             or self._queued_bytes.total() + size > INTAKE_BYTES_MAX
         ):
             self.intake_dropped_total += len(transactions)
-            return
+            return False
         self._queue.append((member, transactions, size))
         self._queued_bytes[member] += size
         self._filled.set()
+        return True
 
-    async def _work(self) -> None:
+    @staticmethod
+    def now_ms() -> int:
+        """The loop's clock: it never runs backwards."""
+        return int(asyncio.get_running_loop().time() * 1000)
+
+    async def _work(self, intake: Intake, penalise: Penalise | None) -> None:
         while True:
             while not self._queue:
                 self._filled.clear()
                 await self._filled.wait()
             member, transactions, size = self._queue.popleft()
             try:
-                await self._intake(member, transactions)
+                await intake(member, transactions)
             except NodeBusy:
                 self.intake_dropped_total += len(transactions)
             except SalusError as error:
-                self._penalise(member, BAD_TRANSACTION_POINTS, error.code)
+                if penalise is not None:
+                    penalise(member, BAD_TRANSACTION_POINTS, error.code)
+            except Exception as error:  # noqa: BLE001 - ours; gossip must go on for the others
+                log_event(
+                    _log,
+                    logging.ERROR,
+                    "intake_failed",
+                    member=member,
+                    error=describe_error(error),
+                )
             finally:
                 self._queued_bytes[member] -= size
                 if not self._queued_bytes[member]:
                     del self._queued_bytes[member]
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # a queue that is never empty must not keep the loop
 
     async def _tick(self) -> None:
         dropped = 0
         while True:
             await asyncio.sleep(FLUSH_INTERVAL_MS / 1000)
-            self._perform(self.spread.tick(now_ms()))
-            now_dropped = self.spread.dropped_total + self.intake_dropped_total
-            if now_dropped != dropped:
-                dropped = now_dropped
+            self.perform(self.gossip.tick(self.now_ms()))
+            total = self.gossip.dropped_total + self.intake_dropped_total
+            if total != dropped:
+                dropped = total
                 log_event(_log, logging.WARNING, "gossip_dropped", dropped_total=dropped)
-
-    def _perform(self, sends: Iterable[GossipSend]) -> None:
-        for send in sends:
-            self._send(send.member, send.kind, send.payload)
-
-
-def now_ms() -> int:
-    """The loop's clock: it never runs backwards."""
-    return int(asyncio.get_running_loop().time() * 1000)

@@ -80,7 +80,7 @@ class _Wanted:
     others: list[str] = field(default_factory=list)
 
 
-class Spread:
+class Gossip:
     """The rules of gossip, without sockets and clock; node/gossip.py is the shell around it.
 
     `members`: the other members that take part, updated by `set_members`.
