@@ -13,6 +13,7 @@ from contracts.state import ReadState
 from salus.codec import Bytes32, Wire
 from salus.genesis import Role
 from salus.parameters import Parameters
+from salus.transaction import ParsedTransaction
 from salus.validators import MemberId, ValidatorSet
 
 P = ParamSpec("P")
@@ -77,19 +78,19 @@ class _Reader(Protocol):
 class Context:
     """One per operation."""
 
-    __slots__ = ("_reader", "_reads", "block", "ends_epoch", "identity", "operation", "tx")
+    __slots__ = ("_reader", "_reads", "_tx", "block", "ends_epoch", "identity", "operation")
 
     def __init__(
         self,
         block: BlockFacts,
-        tx: "TransactionFacts",
+        tx: ParsedTransaction,
         operation: int,
         identity: Identity | None,
         reader: _Reader,
         reads: tuple[str, ...],
     ) -> None:
-        self.block, self.tx, self.operation, self.identity = block, tx, operation, identity
-        self._reader, self._reads = reader, reads
+        self.block, self.operation, self.identity = block, operation, identity
+        self._tx, self._reader, self._reads = tx, reader, reads
         self.ends_epoch = False
 
     @property
@@ -120,12 +121,12 @@ class Context:
 
     @property
     def tx_id(self) -> bytes:
-        return self.tx.id
+        return self._tx.id
 
     @property
     def sender(self) -> bytes:
         """The 32-byte key that signed the transaction."""
-        return self.tx.sender
+        return self._tx.body.sender
 
     @property
     def member(self) -> str | None:
@@ -145,12 +146,3 @@ class Context:
     def request_epoch_end(self) -> None:
         """The epoch shall end at height + watermark_window, if its end is open (rule S13)."""
         self.ends_epoch = True
-
-
-class TransactionFacts(Protocol):
-    """Of the transaction: its id and the key that signed it."""
-
-    @property
-    def id(self) -> bytes: ...
-    @property
-    def sender(self) -> bytes: ...

@@ -77,7 +77,7 @@ class Method(msgspec.Struct, frozen=True):
     args: type[Wire]
     fields: tuple[Field, ...]
     senders: tuple[Capacity, ...]
-    roles: tuple[Role, ...]
+    roles: frozenset[Role]  # of the sender's organisation, one of them; empty: any
     run: Run
 
     def allows(self, identity: Identity | None) -> bool:
@@ -86,7 +86,7 @@ class Method(msgspec.Struct, frozen=True):
             return True
         if identity is None or identity.capacity not in self.senders:
             return False
-        return not self.roles or any(role in self.roles for role in identity.roles)
+        return not self.roles or not self.roles.isdisjoint(identity.roles)
 
     def decode(self, raw: bytes) -> Wire:
         """Raises `BadMessage` unless `raw` is the canonical form of the arguments."""
@@ -164,7 +164,7 @@ class Contract:
                 args,
                 fields.declare(args),
                 senders,
-                roles,
+                frozenset(roles),
                 run,
             )
             return run

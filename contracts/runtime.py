@@ -6,7 +6,7 @@ contracts the same room for recursion on every node, however deep the caller sta
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -89,38 +89,34 @@ class Runtime:
         return known[sender]
 
     def _operation(self, tx: ParsedTransaction, index: int, raw: bytes) -> tuple[Receipt, bool]:
-        def receipt(code: str, **facts: Fact) -> Receipt:
-            return Receipt(tx.id, index, code, facts, ())
-
+        """The receipt, and whether the operation asks for the epoch's end."""
         try:
             operation = decode(raw, Operation)
         except BadMessage:
-            return receipt(BAD_OPERATION), False
+            return Receipt(tx.id, index, BAD_OPERATION, {}, ()), False
         try:
             method = self.active.find(operation)
         except BadMessage as error:
-            return receipt(error.code, **error.facts), False
+            return Receipt(tx.id, index, error.code, dict(error.facts), ()), False
         try:
             args = method.decode(operation.args)
         except BadMessage:
-            return receipt(BAD_ARGUMENTS), False
+            return Receipt(tx.id, index, BAD_ARGUMENTS, {}, ()), False
         identity = self.identity(tx.body.sender)
         if not method.allows(identity):
-            return receipt(NOT_AUTHORISED), False
+            return Receipt(tx.id, index, NOT_AUTHORISED, {}, ()), False
         contract = self.active.contracts[method.contract]
-        context = Context(
-            self.block, _Facts(tx.id, tx.body.sender), index, identity, self.overlay, contract.reads
-        )
+        context = Context(self.block, tx, index, identity, self.overlay, contract.reads)
         try:
             events = self._call(contract, method, context, args)
         except Refused as refusal:
             if _lawful(contract, refusal):
-                return receipt(refusal.code, **refusal.facts), False
-            return self._fault(receipt, context, method, refusal), False
+                return Receipt(tx.id, index, refusal.code, refusal.facts, ()), False
+            return self._fault(context, method, refusal), False
         except (KeyboardInterrupt, StoreFailed):
             raise  # Somebody stops this node, or its disk fails: no outcome of the contract.
         except BaseException as error:  # noqa: BLE001 — whatever it is, it is a fault (S16)
-            return self._fault(receipt, context, method, error), False
+            return self._fault(context, method, error), False
         if method.contract == self.active.membership.contract:
             self._identities.clear()
         return Receipt(tx.id, index, OK, {}, tuple(events)), context.ends_epoch
@@ -137,30 +133,12 @@ class Runtime:
                 raise TypeError("an event is declared, and its facts may be published")
         return events
 
-    def _fault(
-        self,
-        receipt: Callable[..., Receipt],
-        context: Context,
-        method: Method,
-        error: BaseException,
-    ) -> Receipt:
-        self.faults.append(
-            Fault(
-                context.height,
-                context.tx_id,
-                context.operation,
-                method.contract,
-                method.name,
-                type(error).__name__,
-            )
-        )
-        return receipt(CONTRACT_FAULT, contract=method.contract, method=method.name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    id: bytes
-    sender: bytes
+    def _fault(self, context: Context, method: Method, error: BaseException) -> Receipt:
+        tx_id, index = context.tx_id, context.operation
+        kind = type(error).__name__
+        self.faults.append(Fault(context.height, tx_id, index, method.contract, method.name, kind))
+        facts: dict[str, Fact] = {"contract": method.contract, "method": method.name}
+        return Receipt(tx_id, index, CONTRACT_FAULT, facts, ())
 
 
 def _lawful(contract: Contract, refusal: Refused) -> bool:

@@ -124,9 +124,14 @@ class Executor:
         )
         runtime = Runtime(self.active, block, Overlay(self.read, epoch.parameters))
         receipts: list[Receipt] = []
+        new: list[ParsedTransaction] = []
         with fixed_depth():
             for tx in proposal.transactions:
-                receipts += _duplicate(tx) if self.is_executed(tx) else runtime.run(tx)
+                if self.is_executed(tx):
+                    receipts += _duplicate(tx)
+                else:
+                    receipts += runtime.run(tx)
+                    new.append(tx)
         end = self._epoch_end(height, runtime.ends_epoch)
         next_epoch = self._next_epoch(height, runtime.overlay) if height == end else None
         self._write_epoch(runtime.overlay, end, next_epoch, proposal.digest)
@@ -163,7 +168,7 @@ class Executor:
             next_epoch,
             tuple(runtime.faults),
         )
-        self._push(executed, end)
+        self._push(executed, new, end)
         return executed
 
     def batch(self, height: int, certificate: Certificate) -> BlockBatch:
@@ -195,7 +200,7 @@ class Executor:
             if self._buckets[index][0] == height:
                 del self._buckets[index]
         for tx_id in executed.tx_ids:
-            if self._ids[tx_id] == height:
+            if self._ids.get(tx_id) == height:
                 del self._ids[tx_id]
 
     # ── asking ───────────────────────────────────────────────────────────────
@@ -282,16 +287,15 @@ class Executor:
         }
         return writes, buckets
 
-    def _push(self, executed: Executed, end: int) -> None:
+    def _push(self, executed: Executed, new: list[ParsedTransaction], end: int) -> None:
         height = executed.header.height
         for key, stored in executed.writes.items():
             self._values[key] = (height, stored)
         for index, content in executed.buckets.items():
             self._buckets[index] = (height, content)
-        for tx_id, expiry in zip(executed.tx_ids, executed.expiries, strict=True):
-            if not self.replay.maybe(tx_id, expiry):
-                self.replay.add(tx_id, expiry)
-            self._ids[tx_id] = height
+        for tx in new:
+            self.replay.add(tx.id, tx.body.expiry_height)
+            self._ids[tx.id] = height
         self.replay.passed(height)
         self._stack[height] = executed
         self.head = executed.header

@@ -243,10 +243,8 @@ class Mempool(VerifiedTransactions):
         self._put_back(self._sequences.pop(sequence, []))
 
     def _put_back(self, ids: list[bytes]) -> None:
-        back = []
-        for tx_id in ids:
-            if self._flying.pop(tx_id, None) is not None and tx_id in self._pool:
-                back.append(self._pool[tx_id])
+        landed = [tx_id for tx_id in ids if self._flying.pop(tx_id, None) is not None]
+        back = [self._pool[tx_id] for tx_id in landed if tx_id in self._pool]
         for entry in back:
             self._wait(entry)
         if back:
