@@ -1,0 +1,299 @@
+"""The vault: encrypted documents as files named by the hash of their ciphertext.
+
+Each document version has a key of its own; that key lies in a file beside the document, wrapped
+under the vault epoch key, so that erasing means to re-wrap the survivors under a new epoch key
+and to destroy the old one (health.md §4.11). Law of the file: a name appears only when its
+whole file is on disk (temp → sync → rename → sync directory), so a crash leaves no half
+document; reading and writing hold two chunks in memory, however large the document is.
+"""
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+from salus.codec import Bytes32, Uint, Wire, decode, encode
+from salus.errors import BadMessage
+from storage.disk import TEMP_SUFFIX, Disk, ReadFile, RealDisk, io_errors, sweep_temps, write_atomic
+from storage.errors import DocumentMissing, VaultDamaged
+from storage.sealing import (
+    CHUNK_BYTES,
+    DOCUMENT_HEADER_BYTES,
+    DOCUMENT_TAG_BYTES,
+    KEY_BYTES,
+    NONCE_BYTES,
+    SEALED_CHUNK_BYTES,
+    TAG_BYTES,
+    document_header,
+    opened_chunks,
+    seal,
+    sealed_chunks,
+    unseal,
+)
+from storage.vault_keys import WRAP_BYTES, EpochKeys, Random, wrap_epoch
+
+DOCUMENTS, KEYS, RECORDS = "documents", "keys", "records"
+KEY_SUFFIX, RECORD_SUFFIX = ".key", ".rec"
+
+ERASING_FILE = "erasing"
+
+DOCUMENT_ID_BYTES = 32
+RECORD_ID_BYTES_MAX = 64  # a file name has at most 255 characters; ids are written in hex
+RECORD_BYTES_MAX = 16 * 2**20  # a record is read and replaced as a whole
+
+
+@dataclass(frozen=True, slots=True)
+class VaultEntry:
+    """A stored document: its name (SHA-256 of the ciphertext) and the size of the plain text."""
+
+    document: bytes
+    size: int
+
+
+class Erasing(Wire, frozen=True):
+    """What an erasure is about, on disk from its first step to its last (◆ `erasing`)."""
+
+    epoch: Uint  # the vault epoch under which the survivors are re-wrapped
+    documents: tuple[Bytes32, ...]
+    records: tuple[bytes, ...]
+
+
+class Vault:
+    def __init__(self, directory: str, disk: Disk, keys: EpochKeys, random: Random) -> None:
+        """Use `open`."""
+        self.directory = directory
+        self._disk, self._keys, self._random = disk, keys, random
+        # Documents may be stored from several worker threads. The lock covers what must not
+        # interleave with a change of the epoch key, never the encryption of a document.
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(
+        cls,
+        directory: str,
+        lock: bytes,
+        *,
+        random: Random = os.urandom,
+        disk: Disk | None = None,
+    ) -> "Vault":
+        """The vault in `directory`, a new one if there is none.
+
+        `lock`: 32 bytes under which the epoch key rests, derived from a key of the node's
+        keystore: who steals the directory alone can read nothing. Raises `VaultDamaged` if it
+        is the wrong one, `StoreVersion`, `StoreUnavailable`.
+        """
+        assert len(lock) == KEY_BYTES
+        disk = disk or RealDisk()
+        with io_errors(directory):
+            for name in (DOCUMENTS, KEYS, RECORDS):
+                disk.make_directory(f"{directory}/{name}")
+                sweep_temps(disk, f"{directory}/{name}")
+            sweep_temps(disk, directory)
+            keys = EpochKeys.open(disk, directory, lock, random)
+            if keys.current == 0:
+                if disk.names(f"{directory}/{KEYS}") or disk.names(f"{directory}/{RECORDS}"):
+                    raise VaultDamaged(
+                        f"{directory} holds documents but no epoch key",
+                        hint="Restore epochs/ from where its keys are kept; without it nothing "
+                        "in this vault can be read.",
+                    )
+                keys.advance(1)
+            vault = cls(directory, disk, keys, random)
+            vault._finish_erasing()
+        return vault
+
+    # --- documents
+
+    def put(self, chunks: Iterable[bytes]) -> VaultEntry:
+        """Encrypt and store a document that comes in pieces of any size; durable on return."""
+        key, header = self._random(KEY_BYTES), document_header(self._random(DOCUMENT_TAG_BYTES))
+        temp = self._path(DOCUMENTS, self._random(16).hex() + TEMP_SUFFIX)
+        digest, size = sha256(header), 0
+        with io_errors(self.directory):
+            file = self._disk.create(temp)
+            try:
+                file.write(header)
+                for sealed in sealed_chunks(key, header, chunks):
+                    digest.update(sealed)
+                    size += len(sealed) - TAG_BYTES
+                    file.write(sealed)
+                file.sync()
+            except BaseException:
+                self._disk.remove(temp)
+                raise
+            finally:
+                file.close()
+            document = digest.digest()
+            with self._lock:
+                # The key first: a document that has its name can be read.
+                self._write_key(document, key)
+                self._disk.rename(temp, self._path(DOCUMENTS, document.hex()))
+                self._disk.sync_directory(self._path(DOCUMENTS))
+        return VaultEntry(document, size)
+
+    def get(self, document: bytes) -> Iterator[bytes]:
+        """The document in chunks of 1 MiB; each is authentic when it is given, and the last one
+        proves that none is missing. Raises `DocumentMissing` at once, `VaultDamaged` on the way.
+        """
+        key = self._read_key(document)
+        with io_errors(self.directory):
+            file = self._disk.open_read(self._path(DOCUMENTS, document.hex()))
+        if file is None:
+            raise DocumentMissing("the vault has no such document")
+        return self._opened(file, key, document)
+
+    def __contains__(self, document: bytes) -> bool:
+        return self._disk.exists(self._path(DOCUMENTS, document.hex()))
+
+    def documents(self) -> Iterator[bytes]:
+        """The names of all documents, ascending."""
+        for name in self._disk.names(self._path(DOCUMENTS)):
+            if not name.endswith(TEMP_SUFFIX):
+                yield bytes.fromhex(name)
+
+    def verify(self, document: bytes) -> None:
+        """Read the whole document; raises `VaultDamaged` or `DocumentMissing`."""
+        with io_errors(self.directory):
+            file = self._disk.open_read(self._path(DOCUMENTS, document.hex()))
+            if file is None:
+                raise DocumentMissing("the vault has no such document")
+            try:
+                digest = sha256()
+                for piece in _pieces(file, CHUNK_BYTES):
+                    digest.update(piece)
+            finally:
+                file.close()
+        if digest.digest() != document:
+            raise VaultDamaged(f"document {document.hex()} is not what its name says")
+        for _ in self.get(document):
+            pass
+
+    def _opened(self, file: ReadFile, key: bytes, document: bytes) -> Iterator[bytes]:
+        with io_errors(self.directory):
+            try:
+                header = _read_exactly(file, DOCUMENT_HEADER_BYTES)
+                sealed = _pieces(file, SEALED_CHUNK_BYTES)
+                yield from opened_chunks(key, header, sealed, f"document {document.hex()}")
+            finally:
+                file.close()
+
+    def _write_key(self, document: bytes, key: bytes) -> None:
+        wrapped = self._keys.wrap(key, KEYS, document)
+        write_atomic(self._disk, self._path(KEYS), document.hex() + KEY_SUFFIX, wrapped)
+
+    def _read_key(self, document: bytes) -> bytes:
+        assert len(document) == DOCUMENT_ID_BYTES
+        with self._lock, io_errors(self.directory):
+            wrapped = self._disk.read(self._path(KEYS, document.hex() + KEY_SUFFIX))
+            if wrapped is None:
+                raise DocumentMissing("the vault has no such document")
+            return self._keys.unwrap(wrapped, KEYS, document)
+
+    # --- records: private metadata (salts, tags, versions), replaced as a whole
+
+    def put_record(self, record_id: bytes, content: bytes) -> None:
+        """Store or replace a record; durable on return, old or new after a crash."""
+        assert 1 <= len(record_id) <= RECORD_ID_BYTES_MAX
+        assert len(content) <= RECORD_BYTES_MAX
+        key = self._random(KEY_BYTES)
+        sealed = seal(key, self._random(NONCE_BYTES), content, _record_context(record_id))
+        with self._lock, io_errors(self.directory):
+            wrapped = self._keys.wrap(key, RECORDS, record_id)
+            name = record_id.hex() + RECORD_SUFFIX
+            write_atomic(self._disk, self._path(RECORDS), name, wrapped + sealed)
+
+    def record(self, record_id: bytes) -> bytes | None:
+        """The record's content; None if there is none. Raises `VaultDamaged`."""
+        with self._lock, io_errors(self.directory):
+            data = self._disk.read(self._path(RECORDS, record_id.hex() + RECORD_SUFFIX))
+            if data is None:
+                return None
+            key = self._keys.unwrap(data[:WRAP_BYTES], RECORDS, record_id)
+        return unseal(
+            key, data[WRAP_BYTES:], _record_context(record_id), f"record {record_id.hex()}"
+        )
+
+    def records(self) -> Iterator[bytes]:
+        """The ids of all records, ascending."""
+        for name in self._disk.names(self._path(RECORDS)):
+            if name.endswith(RECORD_SUFFIX):
+                yield bytes.fromhex(name.removesuffix(RECORD_SUFFIX))
+
+    # --- erasing (health.md §4.11)
+
+    def erase(self, documents: Iterable[bytes], records: Iterable[bytes] = ()) -> None:
+        """Make documents and records unreadable for ever, here: the survivors' keys are
+        re-wrapped under a new epoch key, the old one is destroyed, then the files go.
+
+        Takes one small write per surviving document. A crash on the way is finished at the next
+        `open`. Copies elsewhere (backups of `epochs/`, the disk's spare blocks) are not ours to
+        reach, so this is a claim and no proof.
+        """
+        with self._lock, io_errors(self.directory):
+            todo = Erasing(
+                self._keys.current + 1, tuple(sorted(set(documents))), tuple(sorted(set(records)))
+            )
+            write_atomic(self._disk, self.directory, ERASING_FILE, encode(todo))
+            self._finish_erasing()
+
+    def _finish_erasing(self) -> None:
+        data = self._disk.read(f"{self.directory}/{ERASING_FILE}")
+        if data is None:
+            return
+        try:
+            todo = decode(data, Erasing)
+        except BadMessage:
+            raise VaultDamaged(f"{self.directory}/{ERASING_FILE} is damaged") from None
+        keys = {document.hex() + KEY_SUFFIX for document in todo.documents}
+        records = {record.hex() + RECORD_SUFFIX for record in todo.records}
+        self._keys.advance(todo.epoch)
+        self._rewrap(KEYS, KEY_SUFFIX, todo.epoch, erased=keys)
+        self._rewrap(RECORDS, RECORD_SUFFIX, todo.epoch, erased=records)
+        self._keys.destroy_older()
+        self._remove(KEYS, keys)
+        self._remove(RECORDS, records)
+        self._remove(DOCUMENTS, {document.hex() for document in todo.documents})
+        self._disk.remove(f"{self.directory}/{ERASING_FILE}")
+        self._disk.sync_directory(self.directory)
+
+    def _rewrap(self, kind: str, suffix: str, epoch: int, *, erased: set[str]) -> None:
+        for name in self._disk.names(self._path(kind)):
+            data = self._disk.read(self._path(kind, name)) or b""
+            if name in erased or not name.endswith(suffix):
+                continue
+            owner = bytes.fromhex(name.removesuffix(suffix))
+            try:
+                if wrap_epoch(data, f"{kind}/{name}") == epoch:
+                    continue  # done before a crash
+                key = self._keys.unwrap(data, kind, owner)
+            except VaultDamaged:
+                continue  # nobody can read it anyway; it must not keep others from being erased
+            wrapped = self._keys.wrap(key, kind, owner)
+            write_atomic(self._disk, self._path(kind), name, wrapped + data[WRAP_BYTES:])
+
+    def _remove(self, kind: str, names: set[str]) -> None:
+        for name in sorted(names):
+            self._disk.remove(self._path(kind, name))
+        self._disk.sync_directory(self._path(kind))
+
+    def _path(self, *parts: str) -> str:
+        return "/".join((self.directory, *parts))
+
+
+def _record_context(record_id: bytes) -> bytes:
+    return b"record\0" + record_id
+
+
+def _pieces(file: ReadFile, size: int) -> Iterator[bytes]:
+    while piece := _read_exactly(file, size):
+        yield piece
+
+
+def _read_exactly(file: ReadFile, size: int) -> bytes:
+    """`size` bytes, fewer only at the end of the file."""
+    parts = []
+    while size and (part := file.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
