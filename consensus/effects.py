@@ -13,7 +13,11 @@ from salus.vote import JournalEntry
 
 @dataclass(frozen=True, slots=True)
 class PersistBody:
-    """Sync the body with this digest to the block store, before the entries of the same step."""
+    """Sync the body with this digest to the block store, before the entries of the same step.
+
+    The shell holds it: it said so (`BodyArrived`, `ProposalBuilt`), or it is the body of
+    Null(sequence), which everybody can make (rule S11).
+    """
 
     sequence: int
     digest: bytes
@@ -39,16 +43,22 @@ class SendBody:
 
 @dataclass(frozen=True, slots=True)
 class SendBlocks:
-    """The peer is behind: offer it certified blocks above `above` (rule L20)."""
+    """The peer is behind: offer it certified blocks above `above` (rule L20).
+
+    `to` is an index in the set of `epoch`: mine, or an older one whose boundary certificate the
+    peer still lacks (rule S13).
+    """
 
     to: int
     above: int
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class BuildProposal:
     """I am the primary and may propose this sequence; answer when there is something to propose,
-    at once when `fill` (an epoch must end, rule S13)."""
+    at once when `fill` (an epoch must end, rule S13). One is open at a time: a newer one
+    replaces it, and `ViewEntered` or `ViewLeft` closes it."""
 
     view: int
     sequence: int
@@ -84,7 +94,10 @@ class WriteBlock:
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """Somebody proved a certified height above mine: fetch certified blocks (S14)."""
+    """Certified blocks up to about this height should be had: fetch and check them (S14).
+
+    The height may be hearsay (a STATUS); only the certificates that come with the blocks decide.
+    """
 
     height: int
 
@@ -98,9 +111,27 @@ class ViewEntered:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewLeft:
+    """I asked for view `wish`: nothing of mine is proposed until a view is entered."""
+
+    wish: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The message of this step is a lie or garbage (signature, form): score the connection that
+    brought it, whoever it names as its sender (rule B25)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
-    """Two signed messages that contradict each other, or one that lies by itself (a NEW-VIEW
-    with a wrong choice): gossip, record, alarm (rules S9, L23)."""
+    """Two signed messages that contradict each other (rule L23): gossip, record, alarm.
+
+    A NEW-VIEW that contradicts its own VIEW-CHANGEs (rule S9) stands in both places.
+    """
 
     culprit: int
     first: SignedMessage
@@ -130,6 +161,8 @@ Action = (
     | WriteBlock
     | CatchUp
     | ViewEntered
+    | ViewLeft
+    | Rejected
     | Evidence
     | Quarantine
     | Halt

@@ -34,8 +34,8 @@ class ProposalBuilt:
 
 class Verdict(Enum):
     VALID = auto()
-    INVALID = auto()  # by rule S15: a lie of its proposer
-    OFF_CLOCK = auto()  # |time − local| above the drift; asked for first proposals only (L21)
+    INVALID = auto()  # by rule S15, or (first proposals) another proposer or origin view: a lie
+    OFF_CLOCK = auto()  # valid, but |time − local| above the drift; first proposals only (L21)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,9 @@ class ProposalChecked:
 
 @dataclass(frozen=True, slots=True)
 class BodyArrived:
-    """The shell now holds the body with this digest (from a PRE-PREPARE frame or a BODY)."""
+    """The shell now holds the body with this digest (from a PRE-PREPARE frame or a BODY).
+
+    For a PRE-PREPARE frame it follows the `Received` of the message."""
 
     sequence: int
     digest: bytes
@@ -59,7 +61,8 @@ class BodyArrived:
 @dataclass(frozen=True, slots=True)
 class Executed:
     """Answer to `Execute`: the header that the contracts gave, and where the epoch ends
-    (0 while that is open, rule S13)."""
+    (0 while that is open, rule S13). For a height that a sync has passed meanwhile the answer
+    may also stay out."""
 
     sequence: int
     header_hash: bytes
@@ -75,7 +78,9 @@ class BlockWritten:
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """The shell fetched, executed and wrote certified blocks up to `height` (rules S14, L20)."""
+    """The shell fetched, checked, executed and wrote certified blocks up to `height` (rules
+    S14, L20); never past the epoch's end. Asked for or not; best once per block, so that the
+    core sees each certificate that carries a signature of mine (rule S4)."""
 
     height: int
     certificate: Certificate

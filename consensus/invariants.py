@@ -1,0 +1,113 @@
+"""What must hold of a replica after every step; cheap enough to ask after each event.
+
+A failure here is a bug of ours, so these are assertions. What needs several replicas or their
+disks (agreement, no double vote across restarts) the simulator checks itself.
+"""
+
+from consensus.log import BODIES_PER_SLOT_MAX, OLD_COMMITS_PER_SENDER_MAX, Slot
+from consensus.replica import Replica
+from consensus.state import State
+
+
+class Watch:
+    """Follows one replica object and remembers what may only grow."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[int, ...] = ()
+
+    def check(self, replica: Replica) -> None:
+        s = replica.state
+        log = s.log
+        now = (
+            s.view,
+            s.wish,
+            log.certified,
+            log.low,
+            log.executed,
+            log.committed,
+            log.writing,
+            log.executing,
+            s.proved,
+            s.voter.floor,
+            log.epoch_end,
+        )
+        if self._seen:
+            assert all(a >= b for a, b in zip(now, self._seen, strict=True)), (self._seen, now)
+        self._seen = now
+        check(replica)
+
+
+def check(replica: Replica) -> None:
+    s = replica.state
+    if s.halted is not None:
+        assert not s.voter.active, "a halted replica signs nothing (L24)"
+        return
+    _check_heights(s)
+    _check_view(s)
+    _check_caps(s)
+    for sequence, slot in s.log.slots.items():
+        _check_slot(s, sequence, slot)
+
+
+def _check_heights(s: State) -> None:
+    log = s.log
+    assert s.base <= log.certified <= log.executed <= log.executing <= log.committed
+    assert log.certified <= log.writing <= log.executed
+    assert log.certified <= log.low
+    assert log.executing <= log.certified + s.parameters.execute_ahead_max  # B28
+    assert s.voter.floor >= log.certified
+    assert (log.certificate is None) == (log.certified == s.base)
+    assert (log.low_certificate is None) == (log.low == s.base)
+    if log.certificate is not None:
+        assert log.certificate.height == log.certified
+    if log.low_certificate is not None:
+        assert log.low_certificate.height == log.low
+    if log.epoch_end:
+        assert log.executed <= log.epoch_end, "nothing is executed past the epoch's end (S13)"
+
+
+def _check_view(s: State) -> None:
+    assert s.wish >= s.view
+    assert (s.new_view is None) == (s.view == 0)
+    if s.me is not None:
+        assert s.reached[s.me] >= s.wish or not s.voter.active
+        if s.in_view_change:
+            assert s.view_changes[s.me].view == s.wish
+    assert s.doublings <= s.parameters.timeout_doublings_max  # L18
+    assert s.view_change_left is None or s.in_view_change
+    assert s.building is None or s.leading
+
+
+def _check_caps(s: State) -> None:
+    """B25: nothing that peers can fill grows without bound."""
+    window = s.parameters.watermark_window
+    assert len(s.log.slots) <= 2 * window
+    assert len(s.checkpoints) <= s.log.high - s.log.certified
+    assert len(s.certificates) <= s.log.high - s.log.certified
+    assert len(s.headers) <= s.parameters.execute_ahead_max
+    assert len(s.view_changes) <= s.n
+    assert all(size <= s.future.votes_max for size in s.future.sizes())
+
+
+def _check_slot(s: State, sequence: int, slot: Slot) -> None:
+    log = s.log
+    assert log.certified < sequence <= log.high
+    assert slot.sequence == sequence
+    assert len(slot.bodies) <= BODIES_PER_SLOT_MAX
+    assert len(slot.commits) <= 1 + s.n * (1 + OLD_COMMITS_PER_SENDER_MAX)
+    if slot.pre_prepare is not None:
+        assert slot.pre_prepare.view == s.view
+        assert slot.pre_prepare.sender == s.validators.primary(s.view)
+    if slot.prepared is not None:  # S6
+        assert len(slot.prepared.prepares) == s.quorum - 1
+        assert slot.prepared.pre_prepare.view <= s.view
+    if slot.committed is not None:  # S6: every commit is backed by a quorum of one view
+        assert slot.commits[slot.committed_view].count(slot.committed) >= s.quorum
+    if log.certified < sequence <= log.committed:
+        assert slot.committed is not None
+    if sequence <= log.executing:
+        assert slot.committed in slot.persisted, "executed bodies are on disk (S3)"
+    for commits in slot.commits.values():
+        if s.me in commits.votes:
+            digest = commits.votes[s.me].digest
+            assert digest in slot.persisted, "no COMMIT without its body on disk (S3)"

@@ -1,0 +1,164 @@
+"""What is known of each sequence between the watermarks, and how far each stage has come.
+
+    certified ≤ executed ≤ executing ≤ committed          (all contiguous from below)
+    certified ≤ low;  votes are cast in (low, low + L]     (rules S10, S12)
+
+`certified` means: the block stands on disk with its certificate. `low` is above it only while
+I fetch what a NEW-VIEW proved to be certified elsewhere.
+"""
+
+from dataclasses import dataclass, field
+
+from consensus.events import Verdict
+from consensus.messages import Commit, Prepare, PreparedCertificate, PrePrepare
+from consensus.votes import Ballot
+from salus.certificate import Certificate
+
+# Different bodies a slot remembers as held. An honest view has one; equivocating primaries of
+# several views can bring more. Forgetting one costs a FETCH.
+BODIES_PER_SLOT_MAX = 4
+
+# Views besides mine in which one sender's COMMITs for one sequence are kept: a commit proof of an
+# old view may arrive late (rule L20), an honest member rarely commits in more than two views.
+OLD_COMMITS_PER_SENDER_MAX = 4
+
+
+@dataclass(slots=True)
+class Slot:
+    """One sequence number. The fields of the view are reset when a view is entered."""
+
+    sequence: int
+    # Of the current view:
+    pre_prepare: PrePrepare | None = None
+    first: bool = False  # not fixed by this view's NEW-VIEW: the clock is checked (L21)
+    checking: bool = False  # a CheckProposal of this view is out
+    verdict: Verdict | None = None  # of pre_prepare.digest
+    prepares: Ballot[Prepare] = field(default_factory=Ballot)
+    prepare_sent: bool = False
+    exposed: bool = False  # two PRE-PREPAREs of this view have been reported
+    # Of all views:
+    commits: dict[int, Ballot[Commit]] = field(default_factory=dict)  # by view
+    prepared: PreparedCertificate | None = None  # that of the highest view (S7)
+    bodies: list[bytes] = field(default_factory=list)  # digests that the shell holds
+    persisted: list[bytes] = field(default_factory=list)  # digests whose body is synced (S3)
+    valid: bytes | None = None  # digest that passed rule S15; holds in every view
+    committed: bytes | None = None
+    committed_view: int = 0
+    fetches: int = 0  # how often the missing body was asked for: rotates the peer
+
+    def enter_view(self) -> None:
+        self.pre_prepare, self.verdict = None, None
+        self.first = self.checking = self.prepare_sent = self.exposed = False
+        self.prepares = Ballot()
+
+    @property
+    def prepared_view(self) -> int:
+        """The view of the prepared certificate, −1 without one."""
+        return -1 if self.prepared is None else self.prepared.pre_prepare.view
+
+    @property
+    def wanted(self) -> bytes | None:
+        """The digest whose body this slot needs next: what is committed, else what is proposed."""
+        if self.committed is not None:
+            return self.committed
+        return None if self.pre_prepare is None else self.pre_prepare.digest
+
+    def hold(self, digest: bytes) -> None:
+        """The shell holds this body; the oldest that nothing points to makes room."""
+        if digest in self.bodies:
+            return
+        if len(self.bodies) >= BODIES_PER_SLOT_MAX:
+            spare = [d for d in self.bodies if d != self.wanted and d not in self.persisted]
+            self.bodies.remove(spare[0] if spare else self.bodies[0])
+        self.bodies.append(digest)
+
+    def ballot(self, commit: Commit, view: int) -> Ballot[Commit] | None:
+        """Where to count a COMMIT; None when its sender has used up its old views (B25)."""
+        ballot = self.commits.get(commit.view)
+        if commit.view != view and (ballot is None or commit.sender not in ballot.votes):
+            old = [v for v, b in self.commits.items() if v != view and commit.sender in b.votes]
+            if len(old) >= OLD_COMMITS_PER_SENDER_MAX:
+                return None
+        if ballot is None:
+            ballot = self.commits[commit.view] = Ballot()
+        return ballot
+
+
+class Log:
+    """The slots and the heights. Every height only grows."""
+
+    __slots__ = (
+        "certificate",
+        "certified",
+        "committed",
+        "epoch_end",
+        "executed",
+        "executing",
+        "low",
+        "low_certificate",
+        "proposed",
+        "slots",
+        "window",
+        "writing",
+    )
+
+    def __init__(
+        self, certified: int, certificate: Certificate | None, window: int, epoch_end: int
+    ) -> None:
+        self.certified = self.low = certified
+        self.certificate = self.low_certificate = certificate
+        self.writing = self.executed = self.executing = self.committed = certified
+        self.proposed = certified  # highest sequence with a PRE-PREPARE in this view
+        self.window = window
+        self.epoch_end = epoch_end
+        self.slots: dict[int, Slot] = {}
+
+    @property
+    def high(self) -> int:
+        return self.low + self.window
+
+    def votable(self, sequence: int) -> bool:
+        """Within the watermarks, and within the epoch as far as its end is known (S13)."""
+        return self.low < sequence <= self.low + self.window and not (0 < self.epoch_end < sequence)
+
+    def provable(self, sequence: int) -> bool:
+        """Where COMMITs are still of use: also below an adopted watermark, until the block is
+        certified here (L20)."""
+        if sequence > self.low:
+            return self.votable(sequence)
+        return self.certified < sequence <= self.certified + self.window
+
+    def slot(self, sequence: int) -> Slot:
+        slot = self.slots.get(sequence)
+        if slot is None:
+            slot = self.slots[sequence] = Slot(sequence)
+        return slot
+
+    def adopt(self, low: int, certificate: Certificate | None) -> None:
+        """Rule S10: the low watermark of a NEW-VIEW, also where I executed less."""
+        if low > self.low:
+            self.low, self.low_certificate = low, certificate
+
+    def certify(self, height: int, certificate: Certificate) -> None:
+        """The block stands on disk: everything at or below is settled (S12)."""
+        assert height > self.certified
+        for sequence in range(self.certified + 1, height + 1):
+            self.slots.pop(sequence, None)
+        self.certified, self.certificate = height, certificate
+        self.adopt(height, certificate)
+        self.writing = max(self.writing, height)
+        self.executed = max(self.executed, height)
+        self.executing = max(self.executing, height)
+        self.committed = max(self.committed, height)
+
+    def advance_committed(self) -> int:
+        """Move `committed` over what is contiguous; returns by how much."""
+        before = self.committed
+        while (slot := self.slots.get(self.committed + 1)) is not None and slot.committed:
+            self.committed += 1
+        return self.committed - before
+
+    @property
+    def settled(self) -> int:
+        """Agreement on everything up to here is done, by my own commits or by proof (S10)."""
+        return max(self.committed, self.low)
