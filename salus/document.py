@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import msgspec
 
 from salus import merkle
-from salus.codec import Bytes32, Wire, decode, encode
+from salus.codec import Bytes32, Uint, Wire, decode, encode
 from salus.errors import BadMessage, VerificationError
 from salus.hashing import HASH_BYTES, hasher
 from salus.record import BATCH_LEAVES_MAX, record_leaf
@@ -40,6 +40,9 @@ _SPLIT_TYPES = ("application/fhir+json", "application/json")
 _hash_part = hasher("document-leaf")
 _hash_salt = hasher("document-salt")
 _hash_version = hasher("document-version")
+_hash_author = hasher("record-author")
+_hash_context = hasher("record-context")
+_hash_reason = hasher("record-reason")
 
 
 class Structure(Wire, frozen=True):
@@ -291,3 +294,32 @@ def check_record(
         raise VerificationError(f"a batch has 2^k leaves, at most {BATCH_LEAVES_MAX}")
     leaf = record_leaf(version_commitment, hash_of_tag)
     merkle.verify_inclusion(leaf, index, leaves, path, root)
+
+
+# -- what else an anchor commits to ----------------------------------------------------------
+
+
+class Context(Wire, frozen=True):
+    """What a batch is about; on chain stands only its salted hash (health.md §4.0)."""
+
+    label: str = ""  # as the organisation calls it
+    record_class: str = ""  # the fine class, in the organisation's own code
+    care_time_ms: Uint = 0  # when the care took place; 0 = not said
+
+
+def author_commitment(salt: bytes, author: str) -> bytes:
+    """H("record-author", salt32 ‖ UTF-8): who wrote it, as the organisation names its staff."""
+    assert len(salt) == SALT_BYTES
+    return _hash_author(salt + author.encode())
+
+
+def context_commitment(salt: bytes, context: Context) -> bytes:
+    """H("record-context", salt32 ‖ encode(context))."""
+    assert len(salt) == SALT_BYTES
+    return _hash_context(salt + encode(context))
+
+
+def reason_commitment(salt: bytes, reason: str) -> bytes:
+    """H("record-reason", salt32 ‖ UTF-8): why a version is withdrawn."""
+    assert len(salt) == SALT_BYTES
+    return _hash_reason(salt + reason.encode())

@@ -1,0 +1,432 @@
+"""The records service: documents into the vault, their commitments ready for the chain.
+
+Law of the file: a document leaves the vault only through here; its bytes are never changed;
+what stands on the chain is read from the certified state and never remembered beside it. The
+operator signs: this service returns operations and holds no key.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from contracts.records import AnchorArgs, RetractArgs, SupersedeArgs
+from node.api.view import Document
+from node.fhir import check_fhir, is_json
+from node.proofs import ProofMaker
+from node.record_files import (
+    RECORD_FILE_VERSION,
+    RECORD_ID_BYTES,
+    VERSIONS_MAX,
+    PrivateVersion,
+    RecordFile,
+    RecordFiles,
+    cursor,
+)
+from salus.codec import Wire, decode, encode
+from salus.document import (
+    SALT_BYTES,
+    BatchPlace,
+    Context,
+    Opening,
+    author_commitment,
+    batch,
+    batch_size,
+    commitment,
+    context_commitment,
+    open_all,
+    reason_commitment,
+    split,
+)
+from salus.errors import SalusError
+from salus.forms import RecordForm, Staged, UnsignedOperation, VersionForm
+from salus.proof import RecordProof
+from salus.record import Anchor, Spent, anchor_key, record_leaf, spent_key, tag_hash
+from salus.statemap import SALT_BYTES as STATE_SALT_BYTES
+from storage.errors import DocumentMissing
+from storage.state import StateStore
+from storage.vault import Vault
+
+DOCUMENTS_AT_ONCE = 2  # in memory with all their parts: each takes about three times its size
+
+Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A document to be staged; `previous`: the record (hex) that it is a new version of."""
+
+    content: bytes
+    media_type: str
+    previous: str | None = None
+    author: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the certified state says of a version."""
+
+    state: str  # staged | anchored | superseded | retracted
+    anchor: Anchor | None = None
+    spent: Spent | None = None
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A submission on its way: cut, salted, and in the vault."""
+
+    record_id: bytes
+    file: RecordFile | None
+    base: PrivateVersion | None  # the version that it supersedes
+    document: bytes
+    size: int
+    media_type: str
+    author: str
+    salt_seed: bytes
+    tag: bytes
+    commitment: bytes
+    leaf: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.leaf = record_leaf(self.commitment, tag_hash(self.tag))
+
+
+class RecordService:
+    """Implements `node.api.view.RecordsView` over a vault and the certified state."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        state: StateStore,
+        proofs: ProofMaker,
+        org: str,
+        *,
+        random: Random,
+        now_ms: Callable[[], int],
+    ) -> None:
+        """`org`: the member whose records these are; `random`: the system's, fit for keys."""
+        self.vault, self.state, self.proofs, self.org = vault, state, proofs, org
+        self._random, self._now_ms = random, now_ms
+        self._writing = asyncio.Lock()  # record files are read, changed and replaced
+        self._documents = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
+        self.files = RecordFiles(vault)
+
+    # -- staging -----------------------------------------------------------------------------
+
+    async def stage(
+        self,
+        content: bytes,
+        media_type: str,
+        previous: str | None = None,
+        *,
+        author: str = "",
+        context: Context | None = None,
+    ) -> Staged:
+        """Encrypt a document into the vault; returns the operations that anchor it.
+
+        With `previous` it becomes the next version of that record, and its operations end the
+        version before. Raises `SalusError`: BAD_FHIR, TOO_LARGE, UNKNOWN_RECORD, NOT_ANCHORED,
+        VERSION_ENDED.
+        """
+        submission = Submission(content, media_type, previous, author)
+        (staged,) = await self.stage_batch([submission], context=context)
+        return staged
+
+    async def stage_batch(
+        self, submissions: Sequence[Submission], *, context: Context | None = None
+    ) -> Sequence[Staged]:
+        """Stage several documents under one root, padded to a power of two with random leaves.
+
+        The first result carries the operations of the whole batch, the others carry none: they
+        belong into one transaction. Authors must agree, for a batch commits to one.
+        """
+        batch_size(len(submissions))
+        authors = {submission.author for submission in submissions}
+        assert len(authors) == 1, "one author a batch"
+        amended = [one.previous for one in submissions if one.previous is not None]
+        if len(set(amended)) != len(amended):
+            raise SalusError("a record stands twice in the batch", code="BAD_ARGUMENT")
+        for submission in submissions:
+            async with self._documents:
+                await asyncio.to_thread(_check, submission)
+        async with self._writing:
+            drafts = []
+            for submission in submissions:
+                file, base = self._amended(submission.previous)
+                async with self._documents:
+                    drafts.append(await asyncio.to_thread(self._draft, submission, file, base))
+            return await asyncio.to_thread(self._anchor, drafts, context or Context())
+
+    async def retract(self, record_id: str, reason: str) -> Staged:
+        """The operation that ends the current version without a successor."""
+        async with self._writing:
+            file, base = self._amended(record_id)
+            assert file is not None
+            assert base is not None
+            number = file.versions.index(base)
+            ended = msgspec.structs.replace(
+                base, reason_salt=self._random(SALT_BYTES), reason=reason
+            )
+            assert ended.reason_salt is not None
+            versions = (*file.versions[:number], ended, *file.versions[number + 1 :])
+            self.files.store(
+                bytes.fromhex(record_id), msgspec.structs.replace(file, versions=versions)
+            )
+            arguments = RetractArgs(
+                base.root,
+                base.leaves,
+                base.index,
+                base.commitment,
+                base.tag,
+                base.path,
+                reason_commitment(ended.reason_salt, reason),
+            )
+            return Staged(
+                record_id,
+                number + 1,
+                base.commitment.hex(),
+                base.root.hex(),
+                (_operation("retract", arguments),),
+            )
+
+    def _amended(self, previous: str | None) -> tuple[RecordFile | None, PrivateVersion | None]:
+        """The record to amend and its current version."""
+        if previous is None:
+            return None, None
+        file = self.files.find(previous)
+        if file is None:
+            raise SalusError("this node keeps no such record", code="UNKNOWN_RECORD")
+        if len(file.versions) >= VERSIONS_MAX:
+            raise SalusError(f"a record has at most {VERSIONS_MAX} versions", code="TOO_LARGE")
+        states = [self.standing(version).state for version in file.versions]
+        if "anchored" in states:
+            return file, file.versions[states.index("anchored")]
+        if "staged" in states:
+            raise SalusError("the version before is not anchored yet", code="NOT_ANCHORED")
+        raise SalusError("the record was retracted", code="VERSION_ENDED")
+
+    def _draft(
+        self, submission: Submission, file: RecordFile | None, base: PrivateVersion | None
+    ) -> _Draft:
+        """In a thread: cuts, salts and encrypts."""
+        seed = self._random(SALT_BYTES)
+        version = commitment(open_all(split(submission.content, submission.media_type), seed))
+        entry = self.vault.put([submission.content])
+        record_id = submission.previous
+        return _Draft(
+            self._random(RECORD_ID_BYTES) if record_id is None else bytes.fromhex(record_id),
+            file,
+            base,
+            entry.document,
+            entry.size,
+            submission.media_type,
+            submission.author,
+            seed,
+            self._random(SALT_BYTES),
+            version,
+        )
+
+    def _anchor(self, drafts: Sequence[_Draft], context: Context) -> Sequence[Staged]:
+        """In a thread: places the drafts in one batch and writes their record files."""
+        size = batch_size(len(drafts))
+        padding = [self._random(SALT_BYTES) for _ in range(size - len(drafts))]
+        root, places = batch([draft.leaf for draft in drafts], padding)
+        author_salt, context_salt = self._random(SALT_BYTES), self._random(SALT_BYTES)
+        author = drafts[0].author
+        arguments = AnchorArgs(
+            root,
+            size,
+            author_commitment(author_salt, author),
+            context_commitment(context_salt, context),
+        )
+        operations = [_operation("anchor", arguments)]
+        operations += (
+            _operation("supersede", _supersede(draft.base, root))
+            for draft in drafts
+            if draft.base is not None
+        )
+        staged: list[Staged] = []
+        for draft, place in zip(drafts, places, strict=True):
+            version = _private(draft, root, place, author_salt, author, context_salt, context)
+            before = draft.file or RecordFile(RECORD_FILE_VERSION, self._now_ms(), ())
+            file = msgspec.structs.replace(before, versions=(*before.versions, version))
+            self.files.store(draft.record_id, file)
+            staged.append(
+                Staged(
+                    draft.record_id.hex(),
+                    len(file.versions),
+                    version.commitment.hex(),
+                    root.hex(),
+                    () if staged else tuple(operations),
+                )
+            )
+        return staged
+
+    # -- looking up --------------------------------------------------------------------------
+
+    def standing(self, version: PrivateVersion) -> Standing:
+        """Where a version stands in the newest certified state."""
+        stored = self.state.get(anchor_key(version.root))
+        if stored is None:
+            return Standing("staged")
+        anchor = decode(stored[STATE_SALT_BYTES:], Anchor)
+        stored = self.state.get(spent_key(self.org, tag_hash(version.tag)))
+        if stored is None:
+            return Standing("anchored", anchor)
+        spent = decode(stored[STATE_SALT_BYTES:], Spent)
+        return Standing(
+            "retracted" if spent.successor_root is None else "superseded", anchor, spent
+        )
+
+    def show(self, record_id: str) -> RecordForm | None:
+        file = self.files.find(record_id)
+        return None if file is None else self._form(record_id, file)
+
+    def list(self, after: str | None, limit: int) -> tuple[tuple[RecordForm, ...], str | None]:
+        """A page, newest first, and the cursor of the next one."""
+        order = self.files.order
+        if after is not None:
+            order = tuple(place for place in order if cursor(place) < after)
+        page = order[:limit]
+        forms = tuple(
+            self._form(record_id.hex(), self.files.get(record_id)) for _, record_id in page
+        )
+        return forms, cursor(page[-1]) if len(order) > len(page) > 0 else None
+
+    def by_root(self, root: bytes) -> Sequence[tuple[str, int]]:
+        """(record id, version) of every version in a batch; reads all records."""
+        return [
+            (record_id.hex(), number)
+            for _, record_id in self.files.order
+            for number, version in enumerate(self.files.get(record_id).versions, 1)
+            if version.root == root
+        ]
+
+    async def document(self, record_id: str, version: int | None = None) -> Document | None:
+        """The bytes that came; None if there is no such version, or it was erased."""
+        private = self._version(record_id, version)
+        if private is None:
+            return None
+        async with self._documents:
+            try:
+                content = await asyncio.to_thread(self._content, private)
+            except DocumentMissing:
+                return None
+        return Document(private.media_type, content)
+
+    async def proof(
+        self, record_id: str, version: int | None = None, as_of: bool = False
+    ) -> bytes | None:
+        """A proof file with the whole document in it. Raises `SalusError` (NOT_ANCHORED …)."""
+        private = self._version(record_id, version)
+        if private is None:
+            return None
+        anchor = self.standing(private).anchor
+        if anchor is None:
+            raise SalusError("the version is not anchored yet", code="NOT_ANCHORED")
+        tx_id, operation = self._anchored_by(private.root, anchor.height)
+        async with self._documents:
+            try:
+                opening = await asyncio.to_thread(self._opening, private)
+            except DocumentMissing:
+                return None
+            record = RecordProof(private.index, private.path, tag_hash(private.tag), opening)
+            return await self.proofs.file(tx_id, operation, record=record, as_of=as_of)
+
+    def _anchored_by(self, root: bytes, height: int) -> tuple[bytes, int]:
+        """Which operation of that block anchored the root."""
+        for receipt in self.state.receipts(height):
+            for event in receipt.events:
+                if event.kind == "records.anchored" and event.data.get("root") == root.hex():
+                    return receipt.tx_id, receipt.operation
+        raise SalusError(f"the receipts of height {height} are no longer kept", code="PRUNED")
+
+    def _content(self, private: PrivateVersion) -> bytes:
+        return b"".join(self.vault.get(private.document))
+
+    def _opening(self, private: PrivateVersion) -> Opening:
+        opening = open_all(split(self._content(private), private.media_type), private.salt_seed)
+        assert commitment(opening) == private.commitment, "the cut of documents never changes"
+        return opening
+
+    def _version(self, record_id: str, number: int | None) -> PrivateVersion | None:
+        """By number, from 1; without one the current version, or the newest if there is none."""
+        file = self.files.find(record_id)
+        if file is None:
+            return None
+        if number is not None:
+            return file.versions[number - 1] if 0 < number <= len(file.versions) else None
+        current = [one for one in file.versions if self.standing(one).state == "anchored"]
+        return (current or list(file.versions))[-1]
+
+    def _form(self, record_id: str, file: RecordFile) -> RecordForm:
+        return RecordForm(
+            record_id=record_id,
+            media_type=file.versions[-1].media_type,
+            versions=tuple(
+                self._version_form(number, version)
+                for number, version in enumerate(file.versions, 1)
+            ),
+        )
+
+    def _version_form(self, number: int, version: PrivateVersion) -> VersionForm:
+        standing = self.standing(version)
+        tx_id = None
+        if standing.anchor is not None:
+            try:
+                tx_id = self._anchored_by(version.root, standing.anchor.height)[0].hex()
+            except SalusError:
+                tx_id = None  # pruned: the state still knows the height
+        return VersionForm(
+            version=number,
+            commitment=version.commitment.hex(),
+            root=version.root.hex(),
+            state=standing.state,
+            tx_id=tx_id,
+            height=None if standing.anchor is None else standing.anchor.height,
+        )
+
+
+def _check(submission: Submission) -> None:
+    """In a thread, before anything is written: raises `SalusError`."""
+    if is_json(submission.media_type):
+        check_fhir(submission.content, submission.media_type)
+    split(submission.content, submission.media_type)
+
+
+def _supersede(base: PrivateVersion, successor_root: bytes) -> SupersedeArgs:
+    return SupersedeArgs(
+        base.root, base.leaves, base.index, base.commitment, base.tag, base.path, successor_root
+    )
+
+
+def _private(
+    draft: _Draft,
+    root: bytes,
+    place: BatchPlace,
+    author_salt: bytes,
+    author: str,
+    context_salt: bytes,
+    context: Context,
+) -> PrivateVersion:
+    return PrivateVersion(
+        draft.document,
+        draft.size,
+        draft.media_type,
+        draft.salt_seed,
+        draft.tag,
+        draft.commitment,
+        root,
+        place.leaves,
+        place.index,
+        place.path,
+        author_salt,
+        author,
+        context_salt,
+        context,
+    )
+
+
+def _operation(method: str, arguments: Wire) -> UnsignedOperation:
+    return UnsignedOperation("records", method, 1, encode(arguments).hex())
