@@ -16,17 +16,17 @@ class BlockStore:
     def __init__(self, kv: KeyValue, genesis_hash: bytes) -> None:
         """Raises `StoreVersion`, or `StoreDamaged` if the store is of another chain."""
         open_schema(kv, "blocks", genesis_hash)
-        self._kv = kv
+        self.kv = kv  # for storage/check.py; everybody else uses the methods
 
     def put_bodies(self, bodies: Iterable[tuple[int, bytes, bytes]], *, sync: bool = True) -> None:
         """Store (sequence, digest, body)s in one batch; synced unless the caller syncs later."""
-        self._kv.write(
+        self.kv.write(
             [(keys.body_key(sequence, digest), body) for sequence, digest, body in bodies],
             sync=sync,
         )
 
     def body(self, sequence: int, digest: bytes) -> bytes | None:
-        stored = self._kv.get(keys.body_key(sequence, digest))
+        stored = self.kv.get(keys.body_key(sequence, digest))
         if stored is None and sequence > 0:
             constant = null_proposal(sequence)
             if proposal_digest(constant) == digest:
@@ -35,7 +35,7 @@ class BlockStore:
 
     def bodies(self, *, first: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
         """All stored (sequence, digest, body)s from height `first` upwards."""
-        for key, body in self._kv.scan(keys.BODY, start=keys.BODY + keys.number(first)):
+        for key, body in self.kv.scan(keys.BODY, start=keys.BODY + keys.number(first)):
             yield int.from_bytes(key[1:9]), key[9:], body
 
     def drop_orphans(self, certified: Iterable[tuple[int, bytes]]) -> int:
@@ -44,12 +44,12 @@ class BlockStore:
         orphans = [
             key
             for height, digest in certified
-            for key, _ in self._kv.scan(keys.BODY + keys.number(height))
+            for key, _ in self.kv.scan(keys.BODY + keys.number(height))
             if key[9:] != digest
         ]
         if orphans:
-            self._kv.write([(key, None) for key in orphans], sync=False)
+            self.kv.write([(key, None) for key in orphans], sync=False)
         return len(orphans)
 
     def close(self) -> None:
-        self._kv.close()
+        self.kv.close()

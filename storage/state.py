@@ -7,7 +7,7 @@ all before or, from some moment within `commit` on, after it.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -53,7 +53,7 @@ class StateStore:
     def __init__(self, kv: KeyValue, genesis_hash: bytes) -> None:
         """Raises `StoreVersion`, or `StoreDamaged` if the store is of another chain."""
         open_schema(kv, "state", genesis_hash)
-        self._kv = kv
+        self.kv = kv  # for storage/check.py; everybody else uses the methods
         self._values: ByteBoundCache[bytes] = ByteBoundCache(VALUE_CACHE_BYTES)
         self._buckets: ByteBoundCache[int] = ByteBoundCache(BUCKET_CACHE_BYTES)
         # Guards the caches and the height against a commit in another thread; never held while
@@ -89,7 +89,7 @@ class StateStore:
         self._write(batch, meta or {})
 
     def _write(self, batch: BlockBatch, meta: Mapping[str, bytes]) -> None:
-        self._kv.write(self._puts(batch, meta), sync=True)
+        self.kv.write(self._puts(batch, meta), sync=True)
         # Only now: whoever reads the height must find all of the block.
         with self._lock:
             for key, value in batch.writes.items():
@@ -109,11 +109,10 @@ class StateStore:
         if batch.certificate is not None:
             yield keys.CERTIFICATE + at, encode(batch.certificate)
         yield keys.RECEIPTS + at, encode(batch.receipts)
-        rows = zip(batch.tx_ids, batch.expiries, strict=True)
-        yield keys.REPLAY + at, b"".join(i[:REPLAY_PREFIX_BYTES] + keys.number(e) for i, e in rows)
+        yield keys.REPLAY + at, replay_rows(batch.tx_ids, batch.expiries)
         for index, tx_id in enumerate(batch.tx_ids):
             # The same bytes may be ordered twice; the index names the height that executed them.
-            if self._kv.get(keys.TRANSACTION + tx_id) is None:
+            if self.kv.get(keys.TRANSACTION + tx_id) is None:
                 yield keys.TRANSACTION + tx_id, at + index.to_bytes(4)
         for key, value in batch.writes.items():
             yield keys.VALUE + key, value
@@ -159,7 +158,7 @@ class StateStore:
 
     def find_transaction(self, tx_id: bytes) -> tuple[int, int] | None:
         """(height, index in the block) where the transaction was first executed."""
-        stored = self._kv.get(keys.TRANSACTION + tx_id)
+        stored = self.kv.get(keys.TRANSACTION + tx_id)
         if stored is None:
             return None
         return int.from_bytes(stored[:8]), int.from_bytes(stored[8:])
@@ -167,7 +166,7 @@ class StateStore:
     def recent_ids(self, from_height: int) -> Iterator[tuple[int, list[tuple[bytes, int]]]]:
         """(height, [(first 8 bytes of the id, expiry height)]) upwards, for the replay window."""
         start = keys.REPLAY + keys.number(from_height)
-        for key, rows in self._kv.scan(keys.REPLAY, start=start):
+        for key, rows in self.kv.scan(keys.REPLAY, start=start):
             yield (
                 int.from_bytes(key[1:]),
                 [
@@ -183,7 +182,7 @@ class StateStore:
 
     def epochs(self) -> Iterator[EpochRecord]:
         """All records from epoch 0 on; the last one is the epoch of the next block."""
-        for _, record in self._kv.scan(keys.EPOCH):
+        for _, record in self.kv.scan(keys.EPOCH):
             yield _decoded(record, EpochRecord, "epoch record")
 
     def current_epoch(self) -> EpochRecord:
@@ -193,7 +192,7 @@ class StateStore:
 
     def epoch_of(self, height: int) -> EpochRecord:
         """The epoch that signs `height`; also for the one height after the head."""
-        for _, stored in self._kv.scan(keys.EPOCH, reverse=True):
+        for _, stored in self.kv.scan(keys.EPOCH, reverse=True):
             record = _decoded(stored, EpochRecord, "epoch record")
             if record.base < height or record.epoch == 0:
                 return record
@@ -207,7 +206,7 @@ class StateStore:
             cached, height = self._values.get(key), self._height
         if cached is not None:
             return cached
-        value = self._kv.get(keys.VALUE + key)
+        value = self.kv.get(keys.VALUE + key)
         if value is not None:
             with self._lock:
                 # A block written meanwhile may have changed the key: do not keep an old value.
@@ -221,7 +220,7 @@ class StateStore:
             cached, height = self._buckets.get(index), self._height
         if cached is not None:
             return cached
-        content = self._kv.get(keys.bucket_key(index)) or b""
+        content = self.kv.get(keys.bucket_key(index)) or b""
         with self._lock:
             if self._height == height:
                 self._buckets.put(index, content)
@@ -229,24 +228,24 @@ class StateStore:
 
     def buckets(self) -> Iterator[tuple[int, bytes]]:
         """All non-empty buckets, ascending; fills a new `StateTree`."""
-        for key, content in self._kv.scan(keys.BUCKET):
+        for key, content in self.kv.scan(keys.BUCKET):
             yield int.from_bytes(key[1:]), content
 
     def values(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """(raw key, salt ‖ value) in key order."""
-        for key, value in self._kv.scan(keys.VALUE + prefix):
+        for key, value in self.kv.scan(keys.VALUE + prefix):
             yield key[1:], value
 
     # --- small things of the node
 
     def meta(self, name: str) -> bytes | None:
-        return self._kv.get(_meta_key(name))
+        return self.kv.get(_meta_key(name))
 
     def put_meta(self, name: str, value: bytes) -> None:
-        self._kv.write([(_meta_key(name), value)], sync=True)
+        self.kv.write([(_meta_key(name), value)], sync=True)
 
     def close(self) -> None:
-        self._kv.close()
+        self.kv.close()
 
     def _block(self, prefix: bytes, height: int, kind: type[T]) -> T:
         if not 0 <= height <= self.height():
@@ -254,10 +253,16 @@ class StateStore:
         return self._at(prefix, height, kind)
 
     def _at(self, prefix: bytes, number: int, kind: type[T]) -> T:
-        stored = self._kv.get(prefix + keys.number(number))
+        stored = self.kv.get(prefix + keys.number(number))
         if stored is None:
             raise StoreDamaged(f"the state store lacks its entry {prefix.decode()}{number}")
         return _decoded(stored, kind, f"entry {prefix.decode()}{number}")
+
+
+def replay_rows(tx_ids: Sequence[bytes], expiries: Sequence[int]) -> bytes:
+    """◆ The replay record of a block: per transaction 8 bytes of its id and its expiry height."""
+    rows = zip(tx_ids, expiries, strict=True)
+    return b"".join(tx_id[:REPLAY_PREFIX_BYTES] + keys.number(expiry) for tx_id, expiry in rows)
 
 
 def _meta_key(name: str) -> bytes:
