@@ -1,0 +1,76 @@
+"""A whole ledger in memory, without network or agreement: the real executor, contracts, stores.
+
+Agreement is played by the test, which signs every header as a quorum of the epoch's validators
+would. `block(...)` is one certified block, from proposal to stores.
+"""
+
+from contracts.catalogue import registry
+from node.executor import Executor, genesis_block
+from node.proofs import ProofMaker
+from salus.block import Receipt, VerifiedTransactions, check_proposal, null_proposal
+from salus.certificate import CertifiedBlock
+from salus.genesis import Genesis
+from salus.keys import verify
+from salus.statemap import StateTree
+from salus.transaction import ParsedTransaction
+from storage.blocks import BlockStore
+from storage.kv import MemoryKV
+from storage.state import StateStore
+from tests import factories
+
+
+class Ledger:
+    def __init__(self, genesis: Genesis | None = None) -> None:
+        self.genesis = genesis or factories.genesis()
+        self.genesis_hash = self.genesis.hash()
+        self.state = StateStore(MemoryKV(), self.genesis_hash)
+        self.blocks = BlockStore(MemoryKV(), self.genesis_hash)
+        self.tree = StateTree(self.genesis.parameters.state_bucket_bits)
+        founding = genesis_block(self.genesis, registry())
+        assert founding.epoch is not None
+        self.state.initialise(founding)
+        self.tree.load(self.state.buckets())
+        self.executor = Executor(
+            registry(), self.genesis, self.state, self.tree, founding.header, founding.epoch
+        )
+        self.proofs = ProofMaker(self.genesis, self.state, self.blocks, self.tree)
+
+    @property
+    def height(self) -> int:
+        return self.state.height()
+
+    def block(self, *transactions: ParsedTransaction) -> tuple[Receipt, ...]:
+        """One certified block of these transactions; gives its receipts."""
+        return self.propose(factories.proposal(self.height + 1, *transactions))
+
+    def null_block(self) -> None:
+        self.propose(null_proposal(self.height + 1))
+
+    def propose(self, raw: bytes) -> tuple[Receipt, ...]:
+        height, epoch = self.height + 1, self.state.current_epoch()
+        proposal = check_proposal(
+            raw,
+            height,
+            self.genesis.chain_id,
+            self.genesis_hash,
+            epoch.parameters,
+            VerifiedTransactions(verify),
+        )
+        executed = self.executor.execute(proposal)
+        signers = [factories.key(f"node {one.member}") for one in epoch.validators.validators]
+        certificate = factories.certificate(executed.header, self.genesis, signers)
+        batch = self.executor.batch(height, certificate)
+        self.blocks.put_bodies([(height, proposal.digest, raw)])
+        self.state.commit(batch)
+        self.executor.certified(height)
+        return executed.receipts
+
+    def certified(self, height: int) -> CertifiedBlock:
+        header = self.state.header(height)
+        certificate, body = (
+            self.state.certificate(height),
+            self.blocks.body(height, header.proposal_digest),
+        )
+        assert certificate is not None
+        assert body is not None
+        return CertifiedBlock(header, certificate, body)
