@@ -220,8 +220,9 @@ def _read(shape: shapes.Type, given: Any, path: str) -> Any:
             return cls(
                 **{f.name: _read(f.type, given[f.name], _join(path, f.name)) for f in fields}
             )
-        case shapes.VarTupleType(item_type=item):
+        case shapes.VarTupleType(item_type=item, min_length=low, max_length=high):
             _require(isinstance(given, list), path, shape)
+            _require((low or 0) <= len(given) <= (high or TUPLE_ITEMS_MAX), path, shape)
             return tuple(_read(item, entry, f"{path}[{n}]") for n, entry in enumerate(given))
         case shapes.UnionType(types=(some, shapes.NoneType())):
             return None if given is None else _read(some, given, path)

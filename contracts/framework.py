@@ -190,7 +190,7 @@ class Contract:
         """Declare what other contracts may ask (`ctx.ask`)."""
         return View(self.name, function)
 
-    def event(self, what: str, doc: str, **facts: str) -> EventKind:
+    def event(self, what: str, doc: str, /, **facts: str) -> EventKind:
         if len(facts) > _FACTS_MAX:
             raise BadDeclaration(f"{self.name}.{what}: at most {_FACTS_MAX} facts")
         kind = EventKind(f"{self.name}.{_word(what, 'an event')}", doc, facts)

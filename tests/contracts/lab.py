@@ -1,0 +1,137 @@
+"""A chain without consensus: genesis, one executor, every block certified by nobody at once."""
+
+from collections.abc import Callable
+from hashlib import sha256
+
+from contracts.catalogue import registry as standard_registry
+from contracts.framework import Registry
+from node.executor import Executed, Executor, genesis_block
+from salus.block import ParsedProposal, Proposal, Receipt, null_proposal
+from salus.certificate import Certificate, IndexedSignature
+from salus.codec import Wire, decode
+from salus.genesis import Genesis
+from salus.keys import SigningKey
+from salus.parameters import Parameters
+from salus.statemap import SALT_BYTES, StateTree
+from salus.transaction import Operation, ParsedTransaction
+from storage.kv import MemoryKV
+from storage.state import StateStore
+from tests import factories
+
+SMALL_MAP_BITS = 4  # few buckets, so that keys share them
+
+
+def parameters(**changes: object) -> Parameters:
+    return Parameters(**({"state_bucket_bits": SMALL_MAP_BITS} | changes))  # type: ignore[arg-type]
+
+
+def h(label: str) -> bytes:
+    """32 bytes that stand for a hash."""
+    return sha256(label.encode()).digest()
+
+
+class Lab:
+    """The executor over real stores in memory, and short words for what tests do with it."""
+
+    def __init__(
+        self,
+        genesis: Genesis | None = None,
+        registry: Callable[[], Registry] = standard_registry,
+    ) -> None:
+        self.genesis = genesis or factories.genesis(4, parameters=parameters())
+        self.registry = registry()
+        self.store = StateStore(MemoryKV(), self.genesis.hash())
+        self.store.initialise(genesis_block(self.genesis, self.registry))
+        self.executor = self.open()
+
+    def open(self) -> Executor:
+        """An executor as a restart makes it, from the stores alone."""
+        store, limits = self.store, self.genesis.parameters
+        tree = StateTree(
+            limits.state_bucket_bits,
+            height=store.height(),
+            uncertified_max=limits.execute_ahead_max,
+        )
+        tree.load(store.buckets())
+        since = max(0, store.height() - limits.expiry_window_blocks)
+        return Executor(
+            self.registry,
+            self.genesis,
+            store,
+            tree,
+            store.head,
+            store.current_epoch(),
+            store.recent_ids(since),
+        )
+
+    # ── transactions ─────────────────────────────────────────────────────────
+
+    def op(
+        self, contract: str, method: str, args: Wire | None = None, **named: object
+    ) -> Operation:
+        declared = self.executor.active.method(contract, method)
+        return declared.operation(args or declared.args(**named))
+
+    def tx(
+        self,
+        *operations: Operation,
+        by: str | SigningKey = "operator hosp-a",
+        expiry_height: int = 5_000,
+        independent: bool = False,
+        number: int | None = None,
+    ) -> ParsedTransaction:
+        signer = by if isinstance(by, SigningKey) else factories.key(by)
+        return factories.transaction(
+            self.genesis,
+            *operations,
+            signer=signer,
+            expiry_height=expiry_height,
+            independent=independent,
+            number=number,
+        )
+
+    # ── blocks ───────────────────────────────────────────────────────────────
+
+    def proposal(self, *transactions: ParsedTransaction) -> ParsedProposal:
+        raw = factories.proposal(self.executor.head.height + 1, *transactions)
+        return ParsedProposal(raw, decode(raw, Proposal), list(transactions))
+
+    def execute(self, *transactions: ParsedTransaction) -> Executed:
+        return self.executor.execute(self.proposal(*transactions))
+
+    def null(self) -> Executed:
+        raw = null_proposal(self.executor.head.height + 1)
+        return self.executor.execute(ParsedProposal(raw, decode(raw, Proposal), []))
+
+    def certify(self) -> None:
+        """The oldest uncertified block goes to the store."""
+        height = self.executor.certified_head.height + 1
+        header = self.executor._stack[height].header
+        fake = Certificate(header.epoch, height, header.hash(), (IndexedSignature(0, bytes(64)),))
+        self.store.commit(self.executor.batch(height, fake))
+        self.executor.certified(height)
+
+    def block(self, *transactions: ParsedTransaction) -> Executed:
+        """Executed and certified."""
+        executed = self.execute(*transactions)
+        self.certify()
+        return executed
+
+    def run(
+        self, *operations: Operation, by: str = "operator hosp-a", independent: bool = False
+    ) -> list[Receipt]:
+        """One transaction in a block of its own; its receipts."""
+        return list(self.block(self.tx(*operations, by=by, independent=independent)).receipts)
+
+    def codes(
+        self, *operations: Operation, by: str = "operator hosp-a", independent: bool = False
+    ) -> list[str]:
+        return [r.code for r in self.run(*operations, by=by, independent=independent)]
+
+    def value(self, key: bytes, kind: type[Wire]) -> Wire | None:
+        raw = self.executor.read(key)
+        return None if raw is None else decode(raw, kind)
+
+    def dump(self) -> dict[bytes, bytes]:
+        """The whole certified state, without salts."""
+        return {key: stored[SALT_BYTES:] for key, stored in self.store.values()}
