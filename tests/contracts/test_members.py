@@ -1,0 +1,194 @@
+"""Organisations, staff keys and the rejoin of a validator."""
+
+import pytest
+
+from contracts.context import Capacity, StaffRole
+from contracts.members import (
+    MEMBERS_PER_PAGE,
+    RejoinArgs,
+    StaffRegisterArgs,
+    identify,
+    validator_set,
+)
+from contracts.state import ReadState
+from salus.transaction import Operation
+from tests import factories
+from tests.contracts.lab import Lab, h, parameters
+
+FROM_MS, UNTIL_MS = factories.TIME_MS, factories.TIME_MS + 1_000  # blocks are 100 ms apart
+
+
+def register(chain: Lab, **changes: object) -> Operation:
+    fields: dict[str, object] = {
+        "org": "hosp-a",
+        "handle": h("handle"),
+        "key": factories.key("nurse").public_key,
+        "roles": (StaffRole.CLINICIAN, StaffRole.NURSE),
+        "qualification": h("licence"),
+        "from_ms": FROM_MS,
+        "until_ms": UNTIL_MS,
+    }
+    args = StaffRegisterArgs(**(fields | changes))  # type: ignore[arg-type]
+    return chain.op("members", "staff_register", args)
+
+
+def state(chain: Lab) -> ReadState:
+    return ReadState(chain.executor.read, "members")
+
+
+# ── who is who ───────────────────────────────────────────────────────────────
+
+
+def test_genesis_keys_are_known_in_their_capacity() -> None:
+    chain = Lab()
+    for kind, capacity in (("operator", Capacity.OPERATOR), ("node", Capacity.NODE)):
+        identity = identify(state(chain), factories.key(f"{kind} hosp-b").public_key, 0)
+        assert identity is not None
+        assert (identity.member, identity.capacity) == ("hosp-b", capacity)
+    assert identify(state(chain), factories.key("somebody").public_key, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "known"),
+    [(FROM_MS - 1, False), (FROM_MS, True), (UNTIL_MS - 1, True), (UNTIL_MS, False)],
+)
+def test_a_staff_key_is_valid_within_its_period_of_block_time(time_ms: int, known: bool) -> None:
+    chain = Lab()
+    assert chain.codes(register(chain)) == ["OK"]
+    identity = identify(state(chain), factories.key("nurse").public_key, time_ms)
+    assert (identity is not None) == known
+    if identity is not None:
+        assert identity.staff == h("handle")
+        assert identity.staff_roles == (StaffRole.CLINICIAN, StaffRole.NURSE)
+
+
+def test_a_revoked_key_is_nobodys_in_the_very_next_transaction() -> None:
+    chain = Lab()
+    chain.run(register(chain))
+    revoke = chain.op("members", "staff_revoke", handle=h("handle"))
+    chain.block(chain.tx(revoke))
+    assert identify(state(chain), factories.key("nurse").public_key, FROM_MS) is None
+
+
+# ── staff ────────────────────────────────────────────────────────────────────
+
+REFUSED = [
+    ({"org": "hosp-b"}, "NOT_AUTHORISED"),
+    ({"until_ms": FROM_MS}, "BAD_PERIOD"),
+    ({"roles": (StaffRole.NURSE, StaffRole.CLINICIAN)}, "BAD_ROLES"),
+    ({"roles": (StaffRole.NURSE, StaffRole.NURSE)}, "BAD_ROLES"),
+    ({"roles": ()}, "BAD_ARGUMENTS"),
+    ({"key": bytes(32)}, "BAD_KEY"),
+    ({"key": factories.key("operator hosp-b").public_key}, "KEY_IN_USE"),
+    ({"key": factories.key("node hosp-a").public_key}, "KEY_IN_USE"),
+    ({"qualification": b"short"}, "BAD_ARGUMENTS"),
+]
+
+
+@pytest.mark.parametrize(("changes", "code"), REFUSED)
+def test_a_wrong_registration_is_refused(changes: dict[str, object], code: str) -> None:
+    chain = Lab()
+    before = chain.dump()
+    assert chain.codes(register(chain, **changes)) == [code]
+    assert chain.dump() == before
+
+
+@pytest.mark.parametrize("by", ["node hosp-a", "somebody", "nurse"])
+def test_only_the_operator_key_registers_staff(by: str) -> None:
+    chain = Lab()
+    chain.run(register(chain))
+    again = register(chain, handle=h("other"), key=factories.key("other").public_key)
+    assert chain.codes(again, by=by) == ["NOT_AUTHORISED"]
+
+
+def test_handles_and_keys_are_taken_once_even_after_revocation() -> None:
+    chain = Lab()
+    chain.run(register(chain))
+    other = factories.key("other").public_key
+    assert chain.codes(register(chain, key=other)) == ["DUPLICATE_STAFF"]
+    revoke = chain.op("members", "staff_revoke", handle=h("handle"))
+    assert chain.codes(revoke) == ["OK"]
+    assert chain.codes(register(chain, handle=h("new"))) == ["KEY_IN_USE"]
+    (receipt,) = chain.run(revoke)
+    assert (receipt.code, receipt.facts) == ("ALREADY_REVOKED", {"height": 3})
+
+
+def test_staff_of_another_organisation_cannot_be_revoked() -> None:
+    chain = Lab()
+    chain.run(register(chain))
+    revoke = chain.op("members", "staff_revoke", handle=h("handle"))
+    assert chain.codes(revoke, by="operator hosp-b") == ["NOT_AUTHORISED"]
+    nobody = chain.op("members", "staff_revoke", handle=h("nobody"))
+    assert chain.codes(nobody) == ["UNKNOWN_STAFF"]
+
+
+# ── rejoin (S4, S13) ─────────────────────────────────────────────────────────
+
+
+def rejoin(chain: Lab) -> Operation:
+    return chain.op("members", "rejoin", RejoinArgs())
+
+
+@pytest.mark.parametrize(
+    ("by", "code"),
+    [
+        ("operator hosp-a", "NOT_AUTHORISED"),
+        ("somebody", "NOT_AUTHORISED"),
+        ("node obs-000", "NOT_AUTHORISED"),
+        ("node hosp-a", "OK"),
+    ],
+)
+def test_only_a_validators_node_key_rejoins(by: str, code: str) -> None:
+    chain = Lab(factories.genesis(4, observers=1, parameters=parameters()))
+    assert chain.codes(rejoin(chain), by=by) == [code]
+    window = chain.genesis.parameters.watermark_window
+    assert chain.executor.epoch.end == (1 + window if code == "OK" else 0)
+
+
+def test_a_validator_rejoins_once_an_epoch_and_another_does_not_move_the_end() -> None:
+    chain = Lab()
+    window = chain.genesis.parameters.watermark_window
+    assert chain.codes(rejoin(chain), by="node hosp-a") == ["OK"]
+    (receipt,) = chain.run(rejoin(chain), by="node hosp-a")
+    assert (receipt.code, receipt.facts) == ("REJOIN_TOO_SOON", {"height": 1})
+    assert chain.codes(rejoin(chain), by="node hosp-b") == ["OK"]
+    assert chain.executor.epoch.end == 1 + window
+    while chain.executor.head.height < 1 + window:
+        chain.null()
+        chain.certify()
+    assert chain.executor.epoch.epoch == 1
+    assert chain.codes(rejoin(chain), by="node hosp-a") == ["OK"]
+    assert chain.executor.epoch.end == 1 + window + 1 + window
+
+
+# ── sets and queries ─────────────────────────────────────────────────────────
+
+
+def test_the_validator_set_is_read_from_state_in_order() -> None:
+    genesis = factories.genesis(7, observers=3, parameters=parameters())
+    chain = Lab(genesis)
+    assert validator_set(state(chain), 0) == genesis.validators()
+    assert validator_set(state(chain), 5).epoch == 5
+
+
+def test_the_index_of_members_goes_over_pages() -> None:
+    genesis = factories.genesis(4, observers=MEMBERS_PER_PAGE, parameters=parameters())
+    chain = Lab(genesis)
+    answer = chain.executor.active.query(chain.executor.read, "members", "list_members", {})
+    assert [m["id"] for m in answer["members"]] == [m.id for m in genesis.members]
+
+
+def test_queries_show_members_staff_and_keys() -> None:
+    chain = Lab()
+    chain.run(register(chain))
+    ask = chain.executor.active.query
+    read = chain.executor.read
+    assert ask(read, "members", "member", {"id": "hosp-a"})["roles"] == ["hospital"]
+    assert ask(read, "members", "member", {"id": "hosp-z"}) is None
+    staff = ask(read, "members", "staff", {"handle": h("handle").hex()})
+    assert staff["roles"] == ["clinician", "nurse"]
+    nurse = factories.key("nurse").public_key.hex()
+    assert ask(read, "members", "key", {"public_key": nurse})["status"] == "active"
+    chain.run(chain.op("members", "staff_revoke", handle=h("handle")))
+    assert ask(read, "members", "key", {"public_key": nurse})["status"] == "revoked"
+    assert ask(read, "members", "key", {"public_key": "00" * 32}) is None
