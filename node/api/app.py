@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 HEADER_BYTES_MAX = 8_190  # one line; a token, a cursor and a Last-Event-ID fit ten times
 KEEPALIVE_S = 75.0
+LINGER_S = 2.0  # so long a client that still sends may read why it was refused
 SHUTDOWN_S = 5.0  # requests that wait longer are cut; what they asked for can be asked again
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -136,6 +137,7 @@ class ApiServer:
             access_log=None,  # metrics count requests; a log line could name an id
             handle_signals=False,
             keepalive_timeout=KEEPALIVE_S,
+            lingering_time=LINGER_S,
             shutdown_timeout=SHUTDOWN_S,
             max_line_size=HEADER_BYTES_MAX,
             max_field_size=HEADER_BYTES_MAX,

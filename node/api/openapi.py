@@ -5,11 +5,9 @@ from collections.abc import Iterable
 from typing import Any, get_args, get_origin
 
 import msgspec
-from aiohttp import web
 
 from node.api.problems import MEDIA_TYPE
-from node.api.request import Call, NoArguments
-from node.api.route import JSON, Access, Route, answer
+from node.api.route import JSON, Access, Route
 from salus.codes import lookup
 from salus.forms import Problem
 
@@ -46,10 +44,17 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
 
 
 def _structs(route: Route) -> list[Any]:
-    answers = [kind for kind in route.answers.values() if not isinstance(kind, str | None)]
+    answers = [kind for answer in route.answers.values() for kind in _alternatives(answer)]
     bodies = [kind for kind in (route.body.media.values() if route.body else ()) if kind]
     arguments = [field.type for field in msgspec.structs.fields(route.arguments)]
     return [*answers, *bodies, *arguments]
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    """The structs of an answer; none for media types and empty answers."""
+    if kind is None or isinstance(kind, str):
+        return ()
+    return kind if isinstance(kind, tuple) else (kind,)
 
 
 def _key(kind: Any) -> str:
@@ -117,7 +122,9 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         if isinstance(kind, str):
             response["content"] = {kind: {"schema": _bytes()}}
         elif kind is not None:
-            response["content"] = {JSON: {"schema": schemas[_key(kind)]}}
+            found = [schemas[_key(one)] for one in _alternatives(kind)]
+            schema = found[0] if len(found) == 1 else {"anyOf": found}
+            response["content"] = {JSON: {"schema": schema}}
         if status < 400:
             response["headers"] = {
                 "X-Height": {
@@ -220,6 +227,8 @@ def _words(kind: Any) -> str:
         return "no body"
     if isinstance(kind, str):
         return f"`{kind}`"
+    if isinstance(kind, tuple):
+        return " or ".join(_words(one) for one in kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return f"`{kind.__name__}`"
     options = [option for option in get_args(kind) if option is not type(None)]
@@ -233,21 +242,3 @@ def _words(kind: Any) -> str:
     if "minimum" in schema or "maximum" in schema:
         text += f" {schema.get('minimum', '')}…{schema.get('maximum', '')}"
     return text.replace("|", "\\|") if "`" not in text else text
-
-
-async def show(call: Call, _: NoArguments) -> web.StreamResponse:
-    from node.api.routes import ROUTES as TABLE  # the table contains this very row
-
-    return answer(call, document(TABLE, call.view.status().version))
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/v1/openapi.json",
-        access=Access.OPEN,
-        handler=show,
-        doc="This API as an OpenAPI 3.1 document.",
-        answers={200: dict[str, Any]},
-    ),
-)

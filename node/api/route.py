@@ -47,7 +47,7 @@ class Route:
     doc: str  # first line: summary
     arguments: type[Any] = NoArguments
     body: Body | None = None
-    answers: dict[int, Any]  # status → struct, or a media type for what is not JSON
+    answers: dict[int, Any]  # status → struct or structs, or a media type for what is not JSON
     errors: tuple[str, ...] = ()  # code words, besides those that any path may answer
     section: str = ""
 

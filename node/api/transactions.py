@@ -257,7 +257,7 @@ ROUTES = (
         "Known bytes give their present state, never an error.",
         arguments=SubmitArguments,
         body=Body({BYTES: None, MSGPACK: None, JSON: SubmitRequest}, "docs/formats.md"),
-        answers={200: TransactionForm, 202: TransactionForm | SubmitAnswer},
+        answers={200: TransactionForm, 202: (TransactionForm, SubmitAnswer)},
         errors=(
             "NOT_CANONICAL",
             "TOO_LARGE",

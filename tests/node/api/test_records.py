@@ -1,0 +1,54 @@
+"""Documents go in and out as bytes; paths carry opaque ids only."""
+
+from tests.node.api.conftest import Browser
+from tests.node.api.fakes import DOCUMENT, RECORD, FakeNode, FakeRecords
+
+
+async def test_staging_answers_with_the_operations_to_sign(node: FakeNode, client: Browser) -> None:
+    headers = {"Content-Type": "application/fhir+json"}
+    async with client.post("/v1/records", data=DOCUMENT, headers=headers) as response:
+        assert response.status == 201
+        assert response.headers["Location"] == f"/v1/records/{RECORD}"
+        staged = await response.json()
+    assert staged["operations"] == [
+        {"contract": "records", "method": "anchor", "version": 1, "args": "aa"}
+    ]
+    assert isinstance(node.records, FakeRecords)
+    assert node.records.staged == [(DOCUMENT, "application/fhir+json", None)]
+    params = {"previous": RECORD, "media_type": "text/plain"}
+    async with client.post("/v1/records", data=b"new", params=params) as response:
+        assert (await response.json())["version"] == 2
+
+
+async def test_what_cannot_be_staged(node: FakeNode, client: Browser) -> None:
+    async with client.post("/v1/records", data=b"") as response:
+        assert response.status == 400
+    async with client.post("/v1/records", data=b"x", params={"previous": "00" * 16}) as response:
+        assert response.status == 404
+    async with client.post("/v1/records", data=b"x", params={"media_type": "a b"}) as response:
+        assert response.status == 400
+    node.records = None
+    async with client.post("/v1/records", data=b"x") as response:
+        assert (await response.json(content_type=None))["code"] == "NOT_ENABLED"
+
+
+async def test_a_document_comes_back_as_a_download_with_its_type(client: Browser) -> None:
+    async with client.get(f"/v1/records/{RECORD}/document") as response:
+        assert await response.read() == DOCUMENT
+        assert response.content_type == "application/fhir+json"
+        assert response.headers["Content-Disposition"] == "attachment"
+        assert response.headers["Cache-Control"] == "no-store"
+    async with client.get(f"/v1/records/{RECORD}/document?version=2") as response:
+        assert response.status == 404
+
+
+async def test_lists_records_and_proofs(client: Browser) -> None:
+    async with client.get("/v1/records") as response:
+        assert [item["record_id"] for item in (await response.json())["items"]] == [RECORD]
+    async with client.get(f"/v1/records/{RECORD}") as response:
+        assert (await response.json())["versions"][0]["state"] == "staged"
+    async with client.get(f"/v1/records/{RECORD}/proof", params={"as_of": "true"}) as response:
+        assert await response.read() == b"proof"
+    for path in ("", "/document", "/proof"):
+        async with client.get(f"/v1/records/{'00' * 16}{path}") as response:
+            assert (await response.json(content_type=None))["code"] == "UNKNOWN_RECORD"
