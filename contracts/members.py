@@ -14,7 +14,7 @@ from contracts.context import Capacity, Context, Identity, StaffRole
 from contracts.errors import NOT_AUTHORISED, Refused
 from contracts.fields import committed, public
 from contracts.framework import Contract, Membership
-from contracts.state import ReadState, State
+from contracts.state import Read, ReadState, State
 from salus.block import Event
 from salus.codec import Bytes32, Uint, Wire
 from salus.genesis import Genesis, Member
@@ -159,7 +159,7 @@ def rejoin(ctx: Context, state: State, args: RejoinArgs) -> list[Event]:
     """
     if ctx.member is None or ctx.validators.index_of(ctx.sender) is None:
         raise Refused(NOT_AUTHORISED)
-    key = b"rejoin/" + ctx.member.encode("ascii")
+    key = _rejoin(ctx.member)
     last = state.get(RejoinEntry, key)
     if last is not None and (
         last.epoch == ctx.epoch or ctx.height < last.height + ctx.parameters.watermark_window
@@ -208,6 +208,11 @@ def validator_set(state: ReadState, epoch: int) -> ValidatorSet:
 
 
 MEMBERSHIP = Membership(members.name, identify, validator_set)
+
+
+def rejoin_of(read: Read, member: str) -> RejoinEntry | None:
+    """When this validator last asked to rejoin; for the node that asked."""
+    return ReadState(read, members.name).get(RejoinEntry, _rejoin(member))
 
 
 # ── views and queries ────────────────────────────────────────────────────────
@@ -311,6 +316,10 @@ def _key(public_key: bytes) -> bytes:
 
 def _staff(handle: bytes) -> bytes:
     return b"staff/" + handle
+
+
+def _rejoin(member_id: str) -> bytes:
+    return b"rejoin/" + member_id.encode("ascii")
 
 
 def _page(number: int) -> bytes:

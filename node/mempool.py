@@ -251,6 +251,12 @@ class Mempool(VerifiedTransactions):
             ascending = sorted(self._waiting.values(), key=lambda entry: entry.arrival)
             self._waiting = {entry.tx.id: entry for entry in ascending}
 
+    def release_above(self, sequence: int) -> None:
+        """A new view was entered: what only the old one had ordered above `sequence` waits again.
+        What the new view carries on is marked again when its proposals are judged."""
+        for flying in sorted(s for s in self._sequences if s > sequence):
+            self.release(flying)
+
     def executed(self, ids: Iterable[bytes], height: int) -> list[bytes]:
         """Block `height` ran these. Returns the ids that expired with it, unordered by anybody."""
         for tx_id in ids:

@@ -149,6 +149,14 @@ class ProofMaker:
             _path([receipt_leaf(receipt) for receipt in receipts], number),
         )
 
+    def state_of(self, key: bytes) -> tuple[Header, StateProof]:
+        """What the newest certified state says of a key; raises `StateMoved` between two blocks."""
+        height = self.tree.certified_height
+        if self.state.height() != height:
+            raise StateMoved("the state tree is a block behind the store")
+        header = self.state.header(height)
+        return header, self._state_proof(key, header)
+
     # -- the state ---------------------------------------------------------------------------
 
     def _as_of(self, proof: OperationProof, record: RecordProof | None) -> AsOf:

@@ -64,7 +64,7 @@ class KeystoreFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The JSON document."""
 
     version: int
-    kind: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\z")]
+    kind: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")]
     address: str  # of a box key: its public key in hex, since it signs nothing
     kdf: Kdf
     salt: str

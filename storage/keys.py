@@ -15,6 +15,7 @@ BODY = b"b"  # ‖ height ‖ digest → bytes of the proposal
 # store «state»
 META_HEIGHT = META + b"height"  # certified height, 8 bytes: written with every block
 HEADER = b"h"  # ‖ height → header
+HASH = b"i"  # ‖ header hash → height
 CERTIFICATE = b"c"  # ‖ height → certificate
 RECEIPTS = b"r"  # ‖ height → all receipts of the block
 REPLAY = b"x"  # ‖ height → per transaction: first 8 bytes of its id ‖ expiry height

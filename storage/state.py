@@ -106,6 +106,7 @@ class StateStore:
         assert len(batch.tx_ids) == len(batch.expiries) == header.transactions_count
         at = keys.number(header.height)
         yield keys.HEADER + at, encode(header)
+        yield keys.HASH + header.hash(), at
         if batch.certificate is not None:
             yield keys.CERTIFICATE + at, encode(batch.certificate)
         yield keys.RECEIPTS + at, encode(batch.receipts)
@@ -148,6 +149,11 @@ class StateStore:
     def header(self, height: int) -> Header:
         """Like all below: raises `KeyError` outside 0 … `height()`."""
         return self._block(keys.HEADER, height, Header)
+
+    def height_of(self, header_hash: bytes) -> int | None:
+        """The height of a certified block by its hash."""
+        stored = self.kv.get(keys.HASH + header_hash)
+        return None if stored is None else int.from_bytes(stored)
 
     def certificate(self, height: int) -> Certificate | None:
         """None for genesis, which is derived and not agreed on."""

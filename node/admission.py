@@ -1,0 +1,162 @@
+"""The one door for transactions, from clients and from peers: parse, verify once, pool, gossip.
+
+Known bytes are never an error: whoever sends twice is told the present state (interfaces.md §5).
+"""
+
+from collections.abc import Callable, Sequence
+
+from node.api.view import Submitted
+from node.gossip import GossipTask
+from node.mempool import Mempool
+from node.metrics import Metrics
+from node.net.frames import IdsFrame, Kind, TransactionsFrame
+from node.verify import VerifyPool
+from salus.codec import decode
+from salus.errors import BadMessage, SalusError
+from salus.forms import TransactionState
+from salus.transaction import ParsedTransaction, parse
+
+
+class Admission:
+    def __init__(
+        self,
+        mempool: Mempool,
+        pool: VerifyPool,
+        gossip: GossipTask,
+        metrics: Metrics,
+        known: Callable[[ParsedTransaction], Submitted | None],
+        on_pending: Callable[[], None],
+    ) -> None:
+        """`known`: the state of a transaction that is certified already; `on_pending`: there is
+        something to propose now."""
+        self.mempool, self.pool, self.gossip, self.metrics = mempool, pool, gossip, metrics
+        self.known, self.on_pending = known, on_pending
+        self.ready = True  # False: too little disk, or halted; clients are turned away
+        self.not_ready: tuple[str, str] = ("NOT_READY", "")
+
+    def turn_away(self, code: str, reason: str) -> None:
+        """Take no more from clients, and say why; what is known already is still answered."""
+        self.ready, self.not_ready = False, (code, reason)
+
+    def welcome(self) -> None:
+        self.ready = True
+
+    async def submit(self, raws: Sequence[bytes]) -> list[Submitted]:
+        """Transactions of a client. Raises `SalusError` only if the node takes none at all."""
+        if not self.ready:
+            code, message = self.not_ready
+            raise SalusError(message, code=code)
+        results: list[Submitted | None] = [None] * len(raws)
+        fresh: list[tuple[int, ParsedTransaction]] = []
+        for index, raw in enumerate(raws):
+            if self.mempool.get(raw) is not None:
+                tx = self.mempool.parse_check(raw)
+                # Verified before, perhaps out of a proposal: nothing to check, but owed from now.
+                results[index] = self._add(tx, local=True)
+                continue
+            try:
+                fresh.append((index, self.mempool.parse_check(raw, local=True)))
+            except SalusError as error:
+                results[index] = self._refused(raw, error)
+        valid = await self.pool.verify([tx for _, tx in fresh])
+        for (index, tx), good in zip(fresh, valid, strict=True):
+            if good:
+                results[index] = self._add(tx, local=True)
+            else:
+                results[index] = Submitted(
+                    TransactionState.REJECTED,
+                    tx.id,
+                    code="BAD_SIGNATURE",
+                    detail="the signature does not fit sender, chain and content",
+                )
+        self._forward(results, raws)
+        answers = [result for result in results if result is not None]
+        assert len(answers) == len(raws)
+        for answer in answers:
+            if answer.code is not None:
+                self.metrics.rejected(answer.code)
+        return answers
+
+    def _forward(self, results: Sequence[Submitted | None], raws: Sequence[bytes]) -> None:
+        pending = [
+            (result.tx_id, raw)
+            for result, raw in zip(results, raws, strict=True)
+            if result is not None
+            and result.tx_id is not None
+            and result.state is TransactionState.PENDING
+        ]
+        if pending:
+            gossip = self.gossip
+            gossip.perform(gossip.gossip.admitted(pending, None, gossip.now_ms()))
+            self.on_pending()
+
+    def _add(self, tx: ParsedTransaction, *, local: bool) -> Submitted:
+        try:
+            self.mempool.add(tx, local=local)
+        except SalusError as error:
+            return self._refused_parsed(tx, error)
+        ordered = self.mempool.is_ordered(tx.id)
+        return Submitted(TransactionState.ORDERED if ordered else TransactionState.PENDING, tx.id)
+
+    def _refused(self, raw: bytes, error: SalusError) -> Submitted:
+        try:
+            mempool = self.mempool
+            tx = parse(raw, mempool.chain_id, mempool.genesis_hash, mempool.parameters)
+        except BadMessage:
+            return Submitted(TransactionState.REJECTED, code=error.code, detail=error.message)
+        return self._refused_parsed(tx, error)
+
+    def _refused_parsed(self, tx: ParsedTransaction, error: SalusError) -> Submitted:
+        if error.code == "DUPLICATE":
+            known = self.known(tx)
+            if known is not None:
+                return known
+            return Submitted(TransactionState.ORDERED, tx.id)  # executed, not yet certified
+        state = TransactionState.EXPIRED if error.code == "EXPIRED" else TransactionState.REJECTED
+        if error.code in ("EXPIRED",) and (known := self.known(tx)) is not None:
+            return known  # it was committed before it expired
+        return Submitted(state, tx.id, code=error.code, detail=error.message)
+
+    # -- peers ----------------------------------------------------------------------------------
+
+    def receive(self, member: str, kind: Kind, payload: bytes) -> None:
+        """TRANSACTIONS, ANNOUNCE and REQUEST frames; raises `SalusError` for a lying peer."""
+        gossip, now_ms = self.gossip.gossip, self.gossip.now_ms()
+        if kind is Kind.ANNOUNCE:
+            self.gossip.perform(gossip.announced(member, decode(payload, IdsFrame).ids, now_ms))
+        elif kind is Kind.REQUEST:
+            self.gossip.perform(gossip.requested(member, decode(payload, IdsFrame).ids))
+        else:
+            # Verified by workers: this connection carries votes too (B26).
+            self.gossip.put(member, decode(payload, TransactionsFrame).transactions)
+
+    async def intake(self, member: str, raws: Sequence[bytes]) -> None:
+        """Bodies of a peer, for the workers of `GossipTask`; raises `SalusError` for a liar."""
+        fresh: list[ParsedTransaction] = []
+        mempool, gossip = self.mempool, self.gossip
+        for raw in raws:
+            try:
+                fresh.append(mempool.parse_check(raw))
+            except SalusError as error:
+                # Late, twice or too many is no lie; what is no transaction of this chain is.
+                if error.code in _LIES:
+                    raise
+                self.metrics.rejected(error.code)
+        new = [tx for tx in fresh if mempool.get(tx.raw) is None]
+        if not all(await self.pool.verify(new)):
+            raise BadMessage("a peer passed on a forged transaction", code="BAD_SIGNATURE")
+        added: list[tuple[bytes, bytes]] = []
+        for tx in fresh:
+            try:
+                if mempool.add(tx):
+                    added.append((tx.id, tx.raw))
+            except SalusError as error:
+                gossip.gossip.refused(tx.id)
+                self.metrics.rejected(error.code)
+        if added:
+            gossip.perform(gossip.gossip.admitted(added, member, gossip.now_ms()))
+            self.on_pending()
+
+
+# An honest peer checks all this before it passes a transaction on.
+_LIES = frozenset({"NOT_CANONICAL", "WRONG_CHAIN", "UNSUPPORTED_VERSION", "BAD_SIGNATURE"})

@@ -1,0 +1,92 @@
+"""Frames from peers, each handed to whom it concerns; consensus frames become events.
+
+Law of the file: a frame is checked here only as far as it must be turned into a call (size and
+rate were checked by the transport, signatures are checked by the core and the certificates).
+Whatever is wrong raises a `SalusError`, which the transport counts against the peer.
+"""
+
+from collections.abc import Callable
+
+from consensus.effects import Rejected
+from consensus.events import BodyArrived, Received
+from consensus.messages import Fetch, Message, PrePrepare, decode_message
+from node.admission import Admission
+from node.bodies import Bodies
+from node.errors import BadFrame
+from node.net.frames import BodyFrame, EvidenceFrame, Kind, PrePrepareFrame
+from node.runner import Runner
+from node.sync import Sync
+from salus.block import proposal_digest
+from salus.codec import decode
+
+
+class Inlet:
+    def __init__(
+        self,
+        runner: Runner,
+        bodies: Bodies,
+        admission: Admission,
+        sync: Sync,
+        validator_of: Callable[[str], int | None],
+        on_evidence: Callable[[str, EvidenceFrame], None],
+    ) -> None:
+        """`validator_of`: a member's index in the present validator set, None if it has no vote."""
+        self.runner, self.bodies, self.admission, self.sync = runner, bodies, admission, sync
+        self.validator_of, self.on_evidence = validator_of, on_evidence
+
+    async def deliver(self, member: str, kind: Kind, payload: bytes) -> None:
+        """One frame of a member; raises `SalusError` when it is the member's fault."""
+        match kind:
+            case Kind.CONSENSUS:
+                await self.runner.room()
+                self._consensus(member, payload)
+            case Kind.PRE_PREPARE:
+                await self.runner.room()
+                self._pre_prepare(payload)
+            case Kind.BODY:
+                self._body(payload)
+            case Kind.GET_BLOCKS:
+                await self.sync.serve(member, payload)
+            case Kind.BLOCKS:
+                self.sync.receive(member, payload)
+            case Kind.TRANSACTIONS | Kind.ANNOUNCE | Kind.REQUEST:
+                self.admission.receive(member, kind, payload)
+            case Kind.EVIDENCE:
+                self.on_evidence(member, decode(payload, EvidenceFrame))
+            case _:
+                raise BadFrame(f"a {kind.name} frame is not legal here", code="FRAME_KIND")
+
+    def _consensus(self, member: str, payload: bytes) -> None:
+        message = decode_message(payload)
+        if isinstance(message, Fetch) and message.sender != self.validator_of(member):
+            # Unsigned: it may only speak for the connection it came on.
+            raise BadFrame("a FETCH in somebody else's name", code="FRAME_SENDER")
+        self._received(message)
+
+    def _pre_prepare(self, payload: bytes) -> None:
+        frame = decode(payload, PrePrepareFrame)
+        message = decode_message(frame.message)
+        if not isinstance(message, PrePrepare) or proposal_digest(frame.body) != message.digest:
+            raise BadFrame("the body is not the one that the PRE-PREPARE names", code="FRAME_BODY")
+        self.bodies.put(message.sequence, frame.body)
+        self._received(message)
+        self.runner.step(BodyArrived(message.sequence, message.digest))
+
+    def _received(self, message: Message) -> None:
+        """Raises if the core calls the message a lie: whoever passed it on is scored (B25)."""
+        for action in self.runner.step(Received(message)).deliver:
+            if isinstance(action, Rejected):
+                raise BadFrame(action.reason, code="BAD_MESSAGE")
+
+    def examine(self, frame: EvidenceFrame) -> None:
+        """Evidence from a peer: both messages go the way of all messages, so that whoever has
+        not seen one of them yet sees the contradiction with his own eyes (L23)."""
+        for raw in (frame.first, frame.second):
+            self._received(decode_message(raw))
+
+    def _body(self, payload: bytes) -> None:
+        frame = decode(payload, BodyFrame)
+        if proposal_digest(frame.body) != frame.digest:
+            raise BadFrame("the body does not have its digest", code="FRAME_BODY")
+        self.bodies.put(frame.sequence, frame.body)
+        self.runner.step(BodyArrived(frame.sequence, frame.digest))

@@ -1,0 +1,573 @@
+"""A hospital's node: the composition root, and the only place where the parts meet.
+
+Built in order, from disk to network; run in one TaskGroup; stopped in reverse. Law of the file:
+no rules and no formats, only who knows whom.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from random import Random
+
+from consensus.config import ReplicaConfig
+from consensus.effects import (
+    Evidence,
+    Halt,
+    PersistBody,
+    Quarantine,
+    ViewEntered,
+    ViewLeft,
+)
+from consensus.events import BlockWritten, CaughtUp, Complain, PendingWork, ProposalChecked
+from consensus.messages import encode_message
+from consensus.replica import Replica
+from contracts.catalogue import registry
+from contracts.members import rejoin_of
+from node.admission import Admission
+from node.api.app import Api, ApiServer
+from node.api.settings import ApiSettings
+from node.bodies import Bodies
+from node.config import Config, load
+from node.executor import Executor, genesis_block
+from node.facade import Facade
+from node.faults import FaultSwitch
+from node.feed import Feed
+from node.gossip import Gossip, GossipTask
+from node.inlet import Inlet
+from node.judge import Judge
+from node.logs import log_event, set_level, setup
+from node.mempool import Mempool
+from node.metrics import Metrics, NetMeter
+from node.net.frames import EvidenceFrame, Kind
+from node.net.handshake import Chain
+from node.net.network import Network
+from node.outlet import Outlet
+from node.pipeline import Diverged, Pipeline, Written
+from node.proofs import ProofMaker
+from node.proposer import Proposer
+from node.records import RecordService
+from node.rejoin import Rejoin
+from node.runner import Runner
+from node.standing import Voter
+from node.sync import BlockSource, Sync
+from node.verify import VerifyPool, default_threads
+from node.vitals import Vitals
+from node.waiters import Waiters
+from salus.codec import encode
+from salus.epoch import EpochRecord
+from salus.genesis import Genesis, from_json
+from salus.hashing import hasher
+from salus.keys import SigningKey, verify
+from salus.keystore import Keystore, unlock_seed
+from salus.statemap import StateTree
+from salus.transaction import ParsedTransaction
+from salus.vote import JournalEntry
+from storage.blocks import BlockStore
+from storage.kv import LevelKV
+from storage.state import StateStore
+from storage.vault import Vault
+
+log = logging.getLogger("salus.node")
+
+HOUSEKEEPING_S = 1  # disk space, fairness, rejoin
+FLOOR_EVERY_BLOCKS = 64  # how often the journal may forget what is certified
+
+_hash_vault_lock = hasher("vault-lock")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Node:
+    """All parts of one node. Building it opens the stores; `run` starts everything else."""
+
+    def __init__(
+        self, home: Path, config: Config, genesis: Genesis, key: SigningKey, box_seed: bytes
+    ) -> None:
+        self.config, self.genesis, self.key = config, genesis, key
+        self.genesis_hash = genesis.hash()
+        self.domain = genesis.vote_domain()
+        member = next((m for m in genesis.members if m.node_key == key.public_key), None)
+        self.member = None if member is None else member.id
+        self.stop_asked = asyncio.Event()
+        self.replica: Replica
+        self.facade: Facade
+        self.metrics = Metrics()
+
+        # -- disk: stores, the state tree, the journal
+        data = home / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        self.contracts = registry()
+        cache = config.storage.cache_bytes
+        self.blocks = BlockStore(LevelKV(data / "blocks", cache_bytes=cache), self.genesis_hash)
+        self.state = StateStore(LevelKV(data / "state", cache_bytes=cache), self.genesis_hash)
+        if not self.state.initialised:
+            self.state.initialise(genesis_block(genesis, self.contracts))
+        self.voter = Voter(data, self.state, self.genesis_hash, key.public_key)
+        epoch = self.state.current_epoch()
+        tree = StateTree(
+            genesis.parameters.state_bucket_bits,
+            height=self.state.height(),
+            uncertified_max=epoch.parameters.execute_ahead_max,
+        )
+        tree.load(self.state.buckets())
+
+        # -- execution and the pool
+        self.executor = Executor(
+            self.contracts,
+            genesis,
+            self.state,
+            tree,
+            self.state.head,
+            epoch,
+            self._recent_ids(epoch),
+        )
+        self.mempool = Mempool(
+            genesis.chain_id,
+            self.genesis_hash,
+            epoch.parameters,
+            verify,
+            height=self.state.height(),
+            is_executed=self.executor.is_executed,
+            organisation=self.executor.organisation,
+            admit=self._admissible,
+            bytes_max=config.mempool.size_max_bytes,
+            per_sender_max=config.mempool.per_sender_max,
+        )
+        self.bodies = Bodies(self.blocks)
+        threads = config.mempool.verify_threads or default_threads()
+        self.verify_pool = VerifyPool(threads, observe=self._signatures_verified)
+        self.pipeline = Pipeline(
+            self.executor,
+            self.state,
+            self.bodies,
+            self.domain,
+            verify,
+            epoch,
+            self._block_written,
+            self.voter.vouch,
+        )
+
+        # -- peers
+        self.network = Network(
+            key,
+            Chain(genesis.chain_id, self.genesis_hash),
+            (config.p2p.listen.host, config.p2p.listen.port),
+            config.p2p.peers,
+            self._membership,
+            self._deliver,
+            random=Random(secrets.randbits(64)),
+            limits=config.p2p.limits(),
+            metrics=NetMeter(self.metrics),
+            fault_injection=config.dev.fault_injection,
+        )
+        self.gossip = GossipTask(Gossip(self.mempool, (), None), self.network.send)
+
+        # -- agreement
+        self.runner = Runner(self._persist, self, epoch.parameters.tick_ms)
+        source = BlockSource(self.state, self.blocks)
+        self.sync = Sync(self.network, self.pipeline, source, self._caught_up, self._diverged)
+        self.proposer = Proposer(self.mempool, self.bodies, _now_ms)
+        self.judge = Judge(
+            self.bodies,
+            self.mempool,
+            self.verify_pool,
+            self.domain,
+            verify,
+            lambda: self.pipeline.epoch,
+            _now_ms,
+            self._judged,
+        )
+        self.outlet = Outlet(
+            self.runner,
+            self.network,
+            self.bodies,
+            self.judge,
+            self.pipeline,
+            self.proposer,
+            self.sync,
+            self._alarm,
+        )
+        self.send, self.act = self.outlet.send, self.outlet.act
+
+        # -- what others see
+        self.vitals = Vitals(data, lambda: self.replica, self._may_vote)
+        self.waiters = Waiters(self.state.height())
+        self.feed = Feed(
+            lambda height: (self.state.header(height), self.state.receipts(height)),
+            height=self.state.height(),
+        )
+        self.admission = Admission(
+            self.mempool,
+            self.verify_pool,
+            self.gossip,
+            self.metrics,
+            lambda tx: self.facade.known(tx),
+            self._pending,
+        )
+        self.rejoin = Rejoin(key, genesis.chain_id, self.genesis_hash, self.admission.submit)
+        self.inlet = Inlet(
+            self.runner,
+            self.bodies,
+            self.admission,
+            self.sync,
+            self._validator_index,
+            self._evidence_arrived,
+        )
+        proofs = ProofMaker(genesis, self.state, self.blocks, tree)
+        self.vault = Vault.open(str(data / "vault"), _hash_vault_lock(box_seed))
+        records = (
+            None
+            if self.member is None
+            else RecordService(
+                self.vault, self.state, proofs, self.member, random=os.urandom, now_ms=_now_ms
+            )
+        )
+        self.facade = Facade(
+            genesis=genesis,
+            member=self.member,
+            registry=self.contracts,
+            state=self.state,
+            source=source,
+            executor=self.executor,
+            pipeline=self.pipeline,
+            mempool=self.mempool,
+            network=self.network,
+            sync=self.sync,
+            admission=self.admission,
+            proofs=proofs,
+            feed=self.feed,
+            metrics=self.metrics,
+            waiters=self.waiters,
+            vitals=self.vitals,
+            records=records,
+            faults=FaultSwitch(self.network) if config.dev.fault_injection else None,
+        )
+        self.api = ApiServer(Api(self.facade, _api_settings(home, config)))
+        self.home = home
+        self._begin_epoch(epoch)
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until `stop_asked`; then drains: no new work, peers are told, stores are closed."""
+        await self.network.start()
+        tls = _api_tls(self.home, self.config)
+        listen = self.config.api.listen
+        await self.api.start(listen.host, listen.port, tls)
+        log_event(
+            log,
+            logging.INFO,
+            "started",
+            member=self.member or "observer",
+            height=self.state.height(),
+            api_port=self.api.port,
+            p2p_port=self.network.port,
+            signing=self.vitals.signing(),
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(work, name=name)
+                    for name, work in (
+                        ("tick", self.runner.tick()),
+                        ("journal", self.runner.sync()),
+                        ("propose", self.outlet.propose()),
+                        ("write", self.pipeline.write()),
+                        ("sync", self.sync.run()),
+                        ("gossip", self.gossip.run(self.admission.intake, self.network.penalise)),
+                        ("housekeeping", self._housekeeping()),
+                    )
+                ]
+                await self.stop_asked.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        self.admission.turn_away("NOT_READY", "the node is stopping")
+        await self.api.stop()
+        await self.network.stop()
+        self.verify_pool.close()
+        self.voter.close()
+        self.state.close()
+        self.blocks.close()
+        log_event(log, logging.INFO, "stopped")
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            free = self.vitals.free_bytes()
+            full = free < self.config.storage.free_min_bytes
+            if full != self.vitals.disk_full:
+                self.vitals.disk_full = full
+                log_event(log, logging.ERROR if full else logging.INFO, "disk", full=full)
+                if full:
+                    self.admission.turn_away("DISK_FULL", "the disk is nearly full")
+                else:
+                    self.admission.welcome()
+            if self.mempool.fairness():
+                self.runner.step(Complain())
+            if self.vitals.me is not None and not self._may_vote() and not self.sync.behind:
+                await self.rejoin.ask(self.state.height(), time.monotonic())
+
+    # -- epochs ---------------------------------------------------------------------------------
+
+    def _begin_epoch(self, epoch: EpochRecord) -> None:
+        """A new replica with the set of this epoch (decision 0002)."""
+        me = epoch.validators.index_of(self.key.public_key)
+        height = self.state.height()
+        journal = self.voter.journal
+        self.vitals.me = me
+        voting = me is not None and self._may_vote_in(epoch)
+        self.replica = Replica(
+            ReplicaConfig(
+                vote_domain=self.domain,
+                parameters=epoch.parameters,
+                epoch=epoch.epoch,
+                base=epoch.base,
+                validators=epoch.validators,
+                me=me,
+                signer=self.key if me is not None else None,
+                verifier=verify,
+                journal=() if journal is None else journal.entries(),
+                certified=height,
+                certificate=None if height == epoch.base else self.state.certificate(height),
+                epoch_end=epoch.end,
+                voting=voting,
+            )
+        )
+        self.sync.following = not voting
+        self.mempool.begin_epoch(epoch.parameters)
+        self.proposer.begin_epoch(epoch.parameters, me, height)
+        self.outlet.begin_epoch([v.member for v in epoch.validators.validators], me)
+        self.runner.install(self.replica)
+        self._new_primary(self.replica.snapshot().primary)
+        self._pending()
+        log_event(
+            log,
+            logging.INFO,
+            "epoch",
+            epoch=epoch.epoch,
+            base=epoch.base,
+            validators=epoch.validators.n,
+            signing=self.vitals.signing(),
+        )
+
+    def _may_vote(self) -> bool:
+        return self._may_vote_in(self.pipeline.epoch) and self.vitals.quarantined is None
+
+    def _may_vote_in(self, epoch: EpochRecord) -> bool:
+        return self.voter.may_vote(epoch.epoch)
+
+    def _new_primary(self, primary: int) -> None:
+        epoch = self.pipeline.epoch
+        member = epoch.validators.validators[primary].member
+        others = [m.id for m in self.genesis.members if m.id != self.member]
+        gossip = self.gossip.gossip
+        gossip.set_members(others, None if member == self.member else member)
+        self.mempool.begin_view()
+
+    # -- blocks ---------------------------------------------------------------------------------
+
+    def _block_written(self, written: Written) -> None:
+        """A certified block is on disk: now everybody may know."""
+        batch, height = written.batch, written.batch.header.height
+        assert batch.certificate is not None
+        gone = self.mempool.executed(batch.tx_ids, height)
+        self.vitals.expired(gone)
+        self.gossip.gossip.gone([*batch.tx_ids, *gone])
+        self.vitals.certified(batch.certificate, written.epoch.validators)
+        self.metrics.block_certified(height, batch.header.transactions_count, time.time())
+        self.feed.publish(batch.header, batch.receipts)
+        self.waiters.block(height, batch.tx_ids)
+        if not written.fetched:
+            self.runner.step(BlockWritten(height))
+        if self.voter.journal is not None and height % FLOOR_EVERY_BLOCKS == 0:
+            self.voter.journal.set_floor(batch.header.epoch, height, sync=False)
+        if batch.epoch is not None:
+            self._epoch_over(batch.epoch)
+        self._pending()
+
+    def _epoch_over(self, following: EpochRecord) -> None:
+        if self.voter.journal is None and self._rejoined():
+            self.voter.rejoined(following.epoch, following.base)
+            self.vitals.quarantined = None
+        self._begin_epoch(following)
+
+    def _rejoined(self) -> bool:
+        """Has my `members.rejoin` been executed in the epoch that is over?"""
+        entry = None if self.member is None else rejoin_of(self.executor.read, self.member)
+        return entry is not None and entry.epoch == self.pipeline.epoch.epoch - 1
+
+    def _recent_ids(self, epoch: EpochRecord) -> "Iterator[tuple[int, list[tuple[bytes, int]]]]":
+        """Ids of the last expiry window: what may come again (architecture.md, replay index)."""
+        first = max(0, self.state.height() - epoch.parameters.expiry_window_blocks)
+        return self.state.recent_ids(first)
+
+    # -- between the parts ----------------------------------------------------------------------
+
+    async def _persist(self, bodies: list[PersistBody], entries: list[JournalEntry]) -> None:
+        raws = self.bodies.persist([(body.sequence, body.digest) for body in bodies])
+        await asyncio.to_thread(self._write_votes, raws, entries)
+
+    def _write_votes(
+        self, bodies: list[tuple[int, bytes, bytes]], entries: list[JournalEntry]
+    ) -> None:
+        if bodies:
+            self.blocks.put_bodies(bodies, sync=True)
+        if entries:
+            assert self.voter.journal is not None, "a voter has a journal"
+            self.voter.journal.append(entries)
+
+    async def _deliver(self, member: str, kind: Kind, payload: bytes) -> None:
+        await self.inlet.deliver(member, kind, payload)
+
+    def _caught_up(self, event: CaughtUp) -> None:
+        self.runner.step(event)
+
+    def _admissible(self, tx: ParsedTransaction) -> None:
+        """A courtesy to our own clients: what can only be refused is refused before it costs."""
+        for operation in tx.body.operations:
+            self.executor.active.check(operation)
+
+    def _judged(self, checked: ProposalChecked) -> None:
+        self.runner.step(checked)
+
+    def _pending(self) -> None:
+        self.runner.step(PendingWork(self.mempool.pending > 0))
+        self.outlet.nudge()
+
+    def _membership(self, public_key: bytes) -> str | None:
+        return next((m.id for m in self.genesis.members if m.node_key == public_key), None)
+
+    def _validator_index(self, member: str) -> int | None:
+        for index, validator in enumerate(self.pipeline.epoch.validators.validators):
+            if validator.member == member:
+                return index
+        return None
+
+    def _signatures_verified(self, count: int) -> None:
+        self.metrics.crypto_verified_total.inc(count)
+
+    # -- alarms ---------------------------------------------------------------------------------
+
+    def _alarm(self, action: Evidence | Quarantine | Halt | ViewEntered | ViewLeft) -> None:
+        members = self.pipeline.epoch.validators.validators
+        match action:
+            case ViewEntered(view, primary):
+                log_event(log, logging.INFO, "view", view=view, primary=members[primary].member)
+                self.mempool.release_above(self.proposer.last_committed)
+                self._new_primary(primary)
+                gossip = self.gossip.gossip
+                primary_member = members[primary].member
+                self.gossip.perform(
+                    gossip.primary_changed(
+                        None if primary_member == self.member else primary_member,
+                        self.gossip.now_ms(),
+                    )
+                )
+            case ViewLeft(wish, reason):
+                self.vitals.view_changes += 1
+                log_event(log, logging.WARNING, "view_change", wish=wish, reason=reason)
+            case Evidence(culprit, first, second):
+                self.vitals.equivocations += 1
+                member = members[culprit].member
+                self.metrics.consensus_equivocations_total.labels(member).inc()
+                log_event(log, logging.ERROR, "equivocation", member=member)
+                if second is not None:
+                    frame = EvidenceFrame(encode_message(first), encode_message(second))
+                    gossip = self.gossip.gossip
+                    self.gossip.perform(gossip.evidence(encode(frame), None))
+            case Quarantine(reason):
+                self.vitals.quarantined = reason
+                self.voter.lose()
+                self.sync.following = True
+                log_event(log, logging.ERROR, "quarantine", reason=reason)
+            case Halt(reason, height):
+                self._halt(f"{reason} (height {height})")
+
+    def _diverged(self, diverged: Diverged) -> None:
+        self._halt(str(diverged))
+
+    def _halt(self, reason: str) -> None:
+        self.vitals.halted = reason
+        self.metrics.consensus_halted.set(1)
+        self.admission.turn_away("HALTED", "this node has diverged; run salus doctor")
+        log_event(log, logging.CRITICAL, "halted", reason=reason)
+
+    def _evidence_arrived(self, member: str, frame: EvidenceFrame) -> None:
+        """Pass on what proves something; two contradicting votes need no further trust."""
+        payload = encode(frame)
+        gossip = self.gossip.gossip
+        if not gossip.knows_evidence(payload):
+            self.inlet.examine(frame)
+            self.gossip.perform(gossip.evidence(payload, member))
+
+
+def _api_settings(home: Path, config: Config) -> ApiSettings:
+    api = config.api
+    token = None if api.auth == "none" else _token(home / "api.token")
+    return ApiSettings(
+        token=token,
+        hosts=frozenset({"127.0.0.1", "localhost", "[::1]", *api.hosts})
+        if api.listen.loopback
+        else frozenset(api.hosts),
+        cors_origins=frozenset(api.cors_origins),
+        subscribers_max=api.subscribers_max,
+        rate_per_s=float(api.rate_limit),
+        document_bytes_max=api.document_max_bytes,
+    )
+
+
+def _token(path: Path) -> str:
+    """The API's bearer token; made at the first start, readable by the owner only."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        token = secrets.token_urlsafe(32)
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(token + "\n")
+        return token
+
+
+def _api_tls(home: Path, config: Config) -> ssl.SSLContext | None:
+    if config.api.tls_cert is None or config.api.tls_key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(home / config.api.tls_cert, home / config.api.tls_key)
+    return context
+
+
+async def run(home: Path, overrides: Mapping[str, str] | None = None, *, password: str) -> None:
+    """Run the node of this home until SIGTERM or SIGINT; raises what keeps it from starting."""
+    path = home / "node.toml"
+    config = load(path, environ=os.environ, overrides=overrides or {}).config
+    setup(
+        level=config.log.level,
+        form=config.log.format,
+        redacting=config.log.redact,
+        repeat_interval_ms=config.log.repeat_interval_ms,
+    )
+    genesis = from_json((home / "genesis.json").read_text())
+    key = Keystore.unlock(home / "keys" / "node.json", password)
+    box_seed = unlock_seed(home / "keys" / "box.json", password)
+    node = Node(home, config, genesis, key, box_seed)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, node.stop_asked.set)
+
+    def reload() -> None:
+        set_level(load(path, environ=os.environ, overrides=overrides or {}).config.log.level)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    await node.run()

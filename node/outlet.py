@@ -1,0 +1,133 @@
+"""The node's hands: effects of the core become frames, executions and writes.
+
+Law of the file: nothing here decides; it looks up bytes for digests, calls the part that does
+the work, and turns what comes of it into the next event.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from consensus.effects import (
+    Action,
+    BuildProposal,
+    CatchUp,
+    CheckProposal,
+    Evidence,
+    Execute,
+    Halt,
+    Quarantine,
+    Rejected,
+    Send,
+    SendBlocks,
+    SendBody,
+    Sending,
+    ViewEntered,
+    ViewLeft,
+    WriteBlock,
+)
+from consensus.events import Executed
+from consensus.messages import PrePrepare, encode_message
+from node.bodies import Bodies
+from node.judge import Judge
+from node.net.frames import BodyFrame, Kind, PrePrepareFrame
+from node.pipeline import Pipeline
+from node.proposer import Proposer
+from node.runner import Runner
+from node.sync import Sync, SyncNetwork
+from salus.codec import encode
+
+log = logging.getLogger("salus.outlet")
+
+Alarm = Callable[[Evidence | Quarantine | Halt | ViewEntered | ViewLeft], None]
+
+
+class Outlet:
+    def __init__(
+        self,
+        runner: Runner,
+        network: SyncNetwork,
+        bodies: Bodies,
+        judge: Judge,
+        pipeline: Pipeline,
+        proposer: Proposer,
+        sync: Sync,
+        alarm: Alarm,
+    ) -> None:
+        self.runner, self.network, self.bodies = runner, network, bodies
+        self.judge, self.pipeline, self.proposer, self.sync = judge, pipeline, proposer, sync
+        self.alarm = alarm
+        self.members: Sequence[str] = ()  # of the epoch's validator set, by index
+        self.me: int | None = None
+        self._nudge = asyncio.Event()
+
+    def begin_epoch(self, members: Sequence[str], me: int | None) -> None:
+        self.members, self.me = members, me
+
+    # -- sending --------------------------------------------------------------------------------
+
+    def send(self, sending: Sending) -> None:
+        match sending:
+            case Send(message, to):
+                kind, payload = Kind.CONSENSUS, encode_message(message)
+                if isinstance(message, PrePrepare) and message.sender == self.me:
+                    body = self.bodies.get(message.sequence, message.digest)
+                    if body is not None:
+                        kind, payload = Kind.PRE_PREPARE, encode(PrePrepareFrame(payload, body))
+                for index in range(len(self.members)) if to is None else (to,):
+                    if index != self.me:
+                        self.network.send(self.members[index], kind, payload)
+            case SendBody(to, sequence, digest):
+                body = self.bodies.get(sequence, digest)
+                if body is not None:
+                    payload = encode(BodyFrame(sequence, digest, body))
+                    self.network.send(self.members[to], Kind.BODY, payload)
+            case SendBlocks(to, above):
+                self.sync.offer(self.members[to], above)
+
+    # -- doing ----------------------------------------------------------------------------------
+
+    def act(self, action: Action) -> None:
+        match action:
+            case BuildProposal():
+                self.proposer.permit(action)
+                self.nudge()
+            case CheckProposal():
+                self.judge.check(action)
+            case Execute(sequence, digest):
+                header = self.pipeline.execute(sequence, digest)
+                self.proposer.committed(sequence)
+                self.runner.step(Executed(sequence, header.hash(), header.epoch_end))
+                self.nudge()
+            case WriteBlock(height, certificate):
+                self.pipeline.certify(height, certificate)
+            case CatchUp(height):
+                self.sync.want(height)
+            case ViewEntered() | ViewLeft():
+                self.proposer.withdraw()
+                self.alarm(action)
+            case Rejected():
+                pass  # The inlet has seen it and scores the connection that brought the message.
+            case Evidence() | Quarantine() | Halt():
+                self.alarm(action)
+
+    # -- proposing ------------------------------------------------------------------------------
+
+    def nudge(self) -> None:
+        """Something changed that may make it time to propose."""
+        self._nudge.set()
+
+    async def propose(self) -> None:
+        """Use the core's permission to propose as soon as the pacing says so."""
+        while True:
+            built = self.proposer.propose()
+            if built is not None:
+                self.runner.step(built)
+                continue
+            wait_ms = self.proposer.wait_ms()
+            try:
+                async with asyncio.timeout(None if wait_ms is None else max(wait_ms, 1) / 1000):
+                    await self._nudge.wait()
+            except TimeoutError:
+                pass
+            self._nudge.clear()

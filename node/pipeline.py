@@ -1,0 +1,174 @@
+"""From committed to certified on disk: execute in order, certify, write one batch per block.
+
+Execution runs ahead of certification on stacked overlays; a certified block is written by one
+task, in order, and only then does anybody see it (architecture.md). The same path serves the
+core's own blocks and the ones fetched from peers, so there is one way into the state.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from node.bodies import Bodies
+from node.executor import Executor
+from salus.block import Header, ParsedProposal, Proposal, proposal_digest
+from salus.certificate import Certificate, CertifiedBlock, check_certificate
+from salus.codec import decode
+from salus.epoch import EpochRecord
+from salus.errors import VerificationError
+from salus.keys import Verifier
+from salus.transaction import parse
+from salus.vote import VoteDomain
+from storage.state import BlockBatch, StateStore
+
+log = logging.getLogger("salus.pipeline")
+
+
+class Diverged(Exception):
+    """A quorum certified another header than my execution gave: a bug or a broken machine (L24)."""
+
+    def __init__(self, mine: Header, theirs: bytes) -> None:
+        super().__init__(
+            f"height {mine.height}: my header {mine.hash().hex()}, certified {theirs.hex()}"
+        )
+        self.mine, self.theirs = mine, theirs
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One block is on disk; `fetched` tells that the core did not certify it itself."""
+
+    batch: BlockBatch
+    fetched: bool
+    epoch: EpochRecord  # that signed it
+
+
+class Pipeline:
+    def __init__(
+        self,
+        executor: Executor,
+        state: StateStore,
+        bodies: Bodies,
+        domain: VoteDomain,
+        verifier: Verifier,
+        epoch: EpochRecord,
+        on_written: Callable[[Written], None],
+        vouch: Callable[[], dict[str, bytes]],
+    ) -> None:
+        """`vouch`: what the state store shall remember of the vote journal, with each block."""
+        self.executor, self.state, self.bodies = executor, state, bodies
+        self.domain, self.verifier, self.epoch = domain, verifier, epoch
+        self.on_written, self.vouch = on_written, vouch
+        self.headers: dict[int, Header] = {}  # executed, not yet on disk: at most execute_ahead_max
+        self._queue: deque[tuple[int, Certificate, bool]] = deque()
+        self._queued_height = state.height()
+        self._wake = asyncio.Event()
+        self._progress = asyncio.Event()
+
+    # -- executing ------------------------------------------------------------------------------
+
+    def execute(self, sequence: int, digest: bytes) -> Header:
+        """Run a committed proposal on top of the previous one; again for one already executed
+        gives the same header (a new view re-proposed it, or it was fetched meanwhile)."""
+        known = self.headers.get(sequence) or self._written_header(sequence)
+        if known is not None:
+            assert known.proposal_digest == digest, "the core never executes two digests (S6)"
+            return known
+        assert sequence == self.executor.head.height + 1, "executed strictly in order (S6)"
+        proposal = self.bodies.parsed(digest) or self._parse(sequence, digest)
+        executed = self.executor.execute(proposal)
+        for fault in executed.faults:
+            log.error("contract_fault", extra={"fields": {"height": sequence, "fault": str(fault)}})
+        self.headers[sequence] = executed.header
+        return executed.header
+
+    def _written_header(self, sequence: int) -> Header | None:
+        return self.state.header(sequence) if sequence <= self.state.height() else None
+
+    def _parse(self, sequence: int, digest: bytes) -> ParsedProposal:
+        """From the block store, after a restart; its signatures were checked before the vote."""
+        raw = self.bodies.get(sequence, digest)
+        assert raw is not None, "a committed body is on disk before COMMIT leaves (S3)"
+        return self.parse_proposal(raw)
+
+    def parse_proposal(self, raw: bytes) -> ParsedProposal:
+        """Without the checks of rule S15: for what a quorum has already agreed on."""
+        body = decode(raw, Proposal)
+        parameters = self.epoch.parameters
+        chain_id, genesis_hash = self.domain.chain_id, self.domain.genesis_hash
+        transactions = [parse(tx, chain_id, genesis_hash, parameters) for tx in body.transactions]
+        return ParsedProposal(raw, body, transactions)
+
+    # -- certifying -----------------------------------------------------------------------------
+
+    def certify(self, height: int, certificate: Certificate, *, fetched: bool = False) -> None:
+        """Queue an executed block for its one batch; what is queued or written already is not."""
+        if height <= self._queued_height:
+            return
+        assert height == self._queued_height + 1, "blocks are certified without a gap"
+        assert height in self.headers
+        self._queued_height = height
+        self._queue.append((height, certificate, fetched))
+        self._wake.set()
+
+    @property
+    def queued_height(self) -> int:
+        """The height up to which blocks are certified, on disk or on the way there."""
+        return self._queued_height
+
+    def accept(self, block: CertifiedBlock) -> None:
+        """A certified block from a peer, the next one: check, execute, queue.
+
+        Raises `VerificationError` or `BadMessage` (the peer lies) or `Diverged` (we are wrong).
+        """
+        header, height = block.header, block.header.height
+        assert height == self._queued_height + 1
+        check_certificate(
+            block.certificate, header, self.epoch.validators, self.domain, self.verifier
+        )
+        if proposal_digest(block.proposal) != header.proposal_digest:
+            raise VerificationError("the body does not fit the certified header")
+        mine = self.headers.get(height)
+        if mine is None:
+            proposal = self.parse_proposal(block.proposal)
+            self.bodies.put(height, block.proposal)
+            mine = self.executor.execute(proposal).header
+            self.headers[height] = mine
+        if mine != header:
+            raise Diverged(mine, header.hash())
+        self.certify(height, block.certificate, fetched=True)
+
+    async def write(self) -> None:
+        """The one writer: certified blocks to disk, in order, one synced batch each."""
+        while True:
+            while not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+            height, certificate, fetched = self._queue[0]
+            batch = self.executor.batch(height, certificate)
+            if fetched:
+                # A fetched body was never persisted for a vote; a block needs its body.
+                bodies = self.bodies.persist([(height, batch.header.proposal_digest)])
+                await asyncio.to_thread(self.bodies.store.put_bodies, bodies, sync=True)
+            await asyncio.to_thread(self.state.commit, batch, meta=self.vouch())
+            self.executor.certified(height)
+            self._queue.popleft()
+            del self.headers[height]
+            self.bodies.certified(height)
+            written = Written(batch, fetched, self.epoch)
+            if batch.epoch is not None:
+                self.epoch = batch.epoch
+            elif batch.header.epoch_end != self.epoch.end:
+                self.epoch = msgspec.structs.replace(self.epoch, end=batch.header.epoch_end)
+            self.on_written(written)
+            self._progress.set()
+            self._progress = asyncio.Event()
+
+    async def written(self, height: int) -> None:
+        """Returns once `height` is on disk."""
+        while self.state.height() < height:
+            await self._progress.wait()

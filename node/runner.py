@@ -1,0 +1,129 @@
+"""The shell around one replica: persist, then send, then deliver — first in, first out.
+
+Only this object touches the replica, always from the event loop, so there are no locks. A step
+whose votes are being synced holds back everything of later steps; meanwhile the core steps on,
+and all that has gathered goes to disk with the next single fsync (group commit).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from consensus.effects import Action, Effects, PersistBody, Sending
+from consensus.events import Event, Tick
+from consensus.replica import Replica
+from salus.vote import JournalEntry
+
+log = logging.getLogger("salus.runner")
+
+# Steps that wait for the disk. At 10 steps a block this is some 50 blocks, more than the window
+# lets be open; a fuller queue means a stuck disk, and then the peers' frames have to wait.
+STEPS_WAITING_MAX = 512
+
+
+class Outlet(Protocol):
+    """Where effects go once they may: the node's hands."""
+
+    def send(self, sending: Sending) -> None:
+        """Queue a message for its peer; never blocks."""
+
+    def act(self, action: Action) -> None:
+        """Do, or start, what the core asked for; answers come back as events."""
+
+
+Persist = Callable[[list[PersistBody], list[JournalEntry]], Awaitable[None]]
+
+
+class _Step:
+    __slots__ = ("effects", "synced")
+
+    def __init__(self, effects: Effects) -> None:
+        self.effects = effects
+        self.synced = not effects.persist
+
+
+class Runner:
+    """Feeds events to the replica and performs its effects in their lawful order."""
+
+    def __init__(self, persist: Persist, outlet: Outlet, tick_ms: int) -> None:
+        self.persist, self.outlet = persist, outlet
+        self.tick_s = tick_ms / 1000
+        self.replica: Replica | None = None
+        self.steps_total = 0
+        self._steps: deque[_Step] = deque()
+        self._releasing = False
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def install(self, replica: Replica) -> None:
+        """Begin an epoch: what the old replica still wanted to say is void with its epoch.
+
+        Votes of the old epoch that wait for the disk are dropped unsent and unwritten, which is
+        safe: a vote that never left binds nobody.
+        """
+        self._steps.clear()
+        self._room.set()
+        self.replica = replica
+
+    def step(self, event: Event) -> Effects:
+        """One event into the core; effects leave as soon as the law of this file lets them."""
+        if self.replica is None:
+            return Effects()
+        self.steps_total += 1
+        effects = self.replica.step(event)
+        if effects.persist or effects.send or effects.deliver:
+            self._steps.append(_Step(effects))
+            if len(self._steps) >= STEPS_WAITING_MAX:
+                self._room.clear()
+            self._release()
+        return effects
+
+    async def room(self) -> None:
+        """Waits while too many steps wait for the disk; the network reads no faster than this."""
+        await self._room.wait()
+
+    async def tick(self) -> None:
+        """Time for the core. A stalled process gets one tick for a long silence, not hundreds:
+        timers measure time in which we could have acted."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self.tick_s
+        while True:
+            await asyncio.sleep(max(0, due - loop.time()))
+            due = max(due + self.tick_s, loop.time())
+            self.step(Tick())
+
+    async def sync(self) -> None:
+        """Write what must be written, all that has gathered at once; then let it out."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch = [step for step in self._steps if not step.synced]
+            bodies = [e for s in batch for e in s.effects.persist if isinstance(e, PersistBody)]
+            entries = [e for s in batch for e in s.effects.persist if isinstance(e, JournalEntry)]
+            if not batch:
+                continue
+            await self.persist(bodies, entries)
+            for step in batch:
+                step.synced = True
+            self._release()
+
+    def _release(self) -> None:
+        if self._releasing:
+            return  # A delivery stepped the core again; the loop below comes to it in order.
+        self._releasing = True
+        try:
+            while self._steps and self._steps[0].synced:
+                effects = self._steps.popleft().effects
+                for sending in effects.send:
+                    self.outlet.send(sending)
+                for action in effects.deliver:
+                    self.outlet.act(action)
+        finally:
+            self._releasing = False
+        if self._steps:
+            self._wake.set()
+        if len(self._steps) < STEPS_WAITING_MAX:
+            self._room.set()

@@ -1,0 +1,75 @@
+"""Whole nodes: what a consortium does, with real stores and real sockets in one process."""
+
+import shutil
+from pathlib import Path
+
+from salus.block import OK
+from salus.codec import encode
+from salus.forms import TransactionState
+from salus.transaction import Operation, ParsedTransaction, build
+from tests import factories
+from tests.node.network import Hospitals, hospitals
+
+WAIT_S = 20
+
+
+def anchor(
+    group: Hospitals, number: int, *, org: int = 0, expiry: int = 1_000
+) -> ParsedTransaction:
+    root = factories.seed(f"root {number}")
+    args = encode((root, 1, factories.seed("author"), factories.seed("context")))
+    return build(
+        (Operation("records", "anchor", 1, args),),
+        signer=group.operators[org],
+        chain_id=group.genesis.chain_id,
+        genesis_hash=group.genesis.hash(),
+        nonce=factories.seed(f"nonce {number}")[:16],
+        expiry_height=expiry,
+    )
+
+
+async def commit(group: Hospitals, index: int, tx: ParsedTransaction) -> int:
+    node = group.nodes[index]
+    (submitted,) = await node.facade.submit([tx.raw])
+    assert submitted.code is None, submitted
+    view = await node.facade.wait(tx.id, WAIT_S)
+    assert view.state is TransactionState.COMMITTED, view
+    assert [receipt.code for receipt in view.receipts] == [OK]
+    assert view.height is not None
+    return view.height
+
+
+async def test_four_hospitals_agree(tmp_path: Path) -> None:
+    async with hospitals(tmp_path) as group:
+        for number in range(8):
+            await commit(group, number % 4, anchor(group, number, org=number % 4))
+        height = max(node.state.height() for node in group.nodes.values())
+        await group.height(height)
+        headers = {node.state.header(height).hash() for node in group.nodes.values()}
+        assert len(headers) == 1
+
+
+async def test_a_node_that_was_away_catches_up(tmp_path: Path) -> None:
+    async with hospitals(tmp_path) as group:
+        await commit(group, 1, anchor(group, 1))
+        await group.stop(0)  # the primary of view 0
+        height = 0
+        for number in range(2, 6):
+            height = await commit(group, 1, anchor(group, number))
+        group.start(0)
+        await group.height(height, 0)
+        assert group.nodes[0].state.header(height) == group.nodes[1].state.header(height)
+
+
+async def test_a_wiped_node_votes_again_only_in_a_new_epoch(tmp_path: Path) -> None:
+    """Rule S4: no journal, no vote; `members.rejoin` brings a new epoch, on an idle chain too."""
+    async with hospitals(tmp_path) as group:
+        await commit(group, 1, anchor(group, 1))
+        await group.stop(3)
+        shutil.rmtree(group.home(3) / "data")
+        node = group.start(3)
+        assert node.vitals.signing() == "quarantine"
+        await group.height(group.genesis.parameters.watermark_window)
+        assert node.pipeline.epoch.epoch == 1
+        assert node.vitals.signing() == "signing"
+        await commit(group, 3, anchor(group, 2, org=3))
