@@ -41,7 +41,7 @@ def on_executed(s: State, event: Executed) -> None:
 
 def on_checkpoint(s: State, message: Checkpoint) -> None:
     log, height = s.log, message.sequence
-    if not log.certified < height <= log.high or message.view != 0:
+    if not log.near(height) or message.view != 0:
         return
     if message.sender >= s.n or s.is_mine(message):
         return
@@ -73,7 +73,7 @@ def learn_certificate(s: State, certificate: Certificate) -> None:
         return
     s.check_own_signature(certificate)
     s.proved = max(s.proved, height)
-    if height > s.log.high:
+    if not s.log.near(height):
         return  # Too far to keep; the blocks bring their certificates with them.
     s.certificates.setdefault(height, certificate)
     mine = s.headers.get(height)
@@ -126,7 +126,6 @@ def on_caught_up(s: State, event: CaughtUp) -> None:
         s.halt("a quorum certified another header than mine", height)
         return
     _settle(s, height, certificate)
-    s.log.advance_committed()
     s.progressed()
 
 
@@ -140,6 +139,13 @@ def _settle(s: State, height: int, certificate: Certificate) -> None:
         s.checkpoints.pop(settled, None)
         s.headers.pop(settled, None)
         s.certificates.pop(settled, None)
+
+
+def forget_between(s: State) -> None:
+    """A low watermark was adopted: nothing is kept between the two windows (S10, B25)."""
+    for kept in (s.checkpoints, s.certificates):
+        for height in [h for h in kept if not s.log.near(h)]:
+            del kept[height]
 
 
 def set_epoch_end(s: State, epoch_end: int) -> None:

@@ -24,7 +24,7 @@ class Watch:
             log.certified,
             log.low,
             log.executed,
-            log.committed,
+            log.settled,
             log.writing,
             log.executing,
             s.proved,
@@ -53,7 +53,8 @@ def _check_heights(s: State) -> None:
     log = s.log
     assert s.base <= log.certified <= log.executed <= log.executing <= log.committed
     assert log.certified <= log.writing <= log.executed
-    assert log.certified <= log.low
+    assert log.certified <= log.low <= log.settled
+    assert log.committed <= log.settled
     assert log.executing <= log.certified + s.parameters.execute_ahead_max  # B28
     assert s.voter.floor >= log.certified
     assert (log.certificate is None) == (log.certified == s.base)
@@ -82,8 +83,8 @@ def _check_caps(s: State) -> None:
     """B25: nothing that peers can fill grows without bound."""
     window = s.parameters.watermark_window
     assert len(s.log.slots) <= 2 * window
-    assert len(s.checkpoints) <= s.log.high - s.log.certified
-    assert len(s.certificates) <= s.log.high - s.log.certified
+    assert len(s.checkpoints) <= 2 * window
+    assert len(s.certificates) <= 2 * window
     assert len(s.headers) <= s.parameters.execute_ahead_max
     assert len(s.view_changes) <= s.n
     assert all(size <= s.future.votes_max for size in s.future.sizes())
@@ -91,7 +92,7 @@ def _check_caps(s: State) -> None:
 
 def _check_slot(s: State, sequence: int, slot: Slot) -> None:
     log = s.log
-    assert log.certified < sequence <= log.high
+    assert log.near(sequence)
     assert slot.sequence == sequence
     assert len(slot.bodies) <= BODIES_PER_SLOT_MAX
     assert len(slot.commits) <= 1 + s.n * (1 + OLD_COMMITS_PER_SENDER_MAX)

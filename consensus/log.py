@@ -1,10 +1,11 @@
 """What is known of each sequence between the watermarks, and how far each stage has come.
 
-    certified ≤ executed ≤ executing ≤ committed          (all contiguous from below)
-    certified ≤ low;  votes are cast in (low, low + L]     (rules S10, S12)
+    certified ≤ executed ≤ executing ≤ committed ≤ settled     (contiguous from below)
+    certified ≤ low ≤ settled;  votes are cast in (low, low + L]     (rules S10, S12)
 
 `certified` means: the block stands on disk with its certificate. `low` is above it only while
-I fetch what a NEW-VIEW proved to be certified elsewhere.
+I fetch what a NEW-VIEW proved to be certified elsewhere; then slots are kept in two windows, above
+`certified` (to go on executing) and above `low` (to vote), and `settled` counts from the upper.
 """
 
 from dataclasses import dataclass, field
@@ -97,6 +98,7 @@ class Log:
         "low",
         "low_certificate",
         "proposed",
+        "settled",
         "slots",
         "window",
         "writing",
@@ -108,6 +110,7 @@ class Log:
         self.certified = self.low = certified
         self.certificate = self.low_certificate = certificate
         self.writing = self.executed = self.executing = self.committed = certified
+        self.settled = certified  # agreement up to here is done, by my commits or by proof
         self.proposed = certified  # highest sequence with a PRE-PREPARE in this view
         self.window = window
         self.epoch_end = epoch_end
@@ -121,12 +124,17 @@ class Log:
         """Within the watermarks, and within the epoch as far as its end is known (S13)."""
         return self.low < sequence <= self.low + self.window and not (0 < self.epoch_end < sequence)
 
+    def near(self, sequence: int) -> bool:
+        """In one of the two windows: only there anything is kept (B25)."""
+        return (
+            self.certified < sequence <= self.certified + self.window
+            or self.low < sequence <= self.low + self.window
+        )
+
     def provable(self, sequence: int) -> bool:
         """Where COMMITs are still of use: also below an adopted watermark, until the block is
         certified here (L20)."""
-        if sequence > self.low:
-            return self.votable(sequence)
-        return self.certified < sequence <= self.certified + self.window
+        return self.near(sequence) and not 0 < self.epoch_end < sequence
 
     def slot(self, sequence: int) -> Slot:
         slot = self.slots.get(sequence)
@@ -135,9 +143,18 @@ class Log:
         return slot
 
     def adopt(self, low: int, certificate: Certificate | None) -> None:
-        """Rule S10: the low watermark of a NEW-VIEW, also where I executed less."""
-        if low > self.low:
-            self.low, self.low_certificate = low, certificate
+        """Rule S10: the low watermark of a NEW-VIEW, also where I executed less.
+
+        What falls between the windows comes as certified blocks; `committed` falls back with it.
+        """
+        if low <= self.low:
+            return
+        self.low, self.low_certificate = low, certificate
+        for sequence in [q for q in self.slots if not self.near(q)]:
+            del self.slots[sequence]
+        if low > self.certified + self.window:
+            self.committed = min(self.committed, self.certified + self.window)
+        self.advance()
 
     def certify(self, height: int, certificate: Certificate) -> None:
         """The block stands on disk: everything at or below is settled (S12)."""
@@ -145,20 +162,23 @@ class Log:
         for sequence in range(self.certified + 1, height + 1):
             self.slots.pop(sequence, None)
         self.certified, self.certificate = height, certificate
-        self.adopt(height, certificate)
         self.writing = max(self.writing, height)
         self.executed = max(self.executed, height)
         self.executing = max(self.executing, height)
         self.committed = max(self.committed, height)
+        self.adopt(height, certificate)
+        self.advance()
 
-    def advance_committed(self) -> int:
-        """Move `committed` over what is contiguous; returns by how much."""
-        before = self.committed
-        while (slot := self.slots.get(self.committed + 1)) is not None and slot.committed:
+    def advance(self) -> bool:
+        """Move over what is contiguous; True if agreement came further by it."""
+        while self._committed(self.committed + 1):
             self.committed += 1
-        return self.committed - before
+        before = self.settled
+        self.settled = max(before, self.low, self.committed)
+        while self._committed(self.settled + 1):
+            self.settled += 1
+        return self.settled > before
 
-    @property
-    def settled(self) -> int:
-        """Agreement on everything up to here is done, by my own commits or by proof (S10)."""
-        return max(self.committed, self.low)
+    def _committed(self, sequence: int) -> bool:
+        slot = self.slots.get(sequence)
+        return slot is not None and slot.committed is not None

@@ -105,7 +105,7 @@ def accept(s: State, message: PrePrepare, *, first: bool) -> None:
 
 
 def on_body_arrived(s: State, event: BodyArrived) -> None:
-    if event.sequence <= s.log.certified or event.sequence > s.log.high:
+    if not s.log.near(event.sequence):
         return
     slot = s.log.slot(event.sequence)
     slot.hold(event.digest)
@@ -296,7 +296,7 @@ def _check_committed(s: State, slot: Slot, view: int, digest: bytes) -> None:
         return
     slot.committed, slot.committed_view = digest, view
     slot.fetches = 0
-    if s.log.advance_committed():
+    if s.log.advance():
         s.progressed()
 
 

@@ -38,7 +38,7 @@ def work_pending(s: State) -> bool:
         return False
     if max(s.proved, s.weak_claim) > log.committed:
         return False
-    return s.pending or log.proposed > log.committed or log.epoch_end > 0
+    return s.pending or log.proposed > log.settled or log.epoch_end > 0
 
 
 def tick(s: State) -> None:
@@ -250,12 +250,15 @@ def on_new_view(s: State, message: NewView) -> None:
 def _enter(s: State, message: NewView, choice: Choice) -> None:
     """Install the view: its low watermark (S10), its proposals, and nothing of the old one."""
     s.view = s.wish = message.view
+    if s.me is not None:
+        s.learn_view(s.me, s.view)
     s.new_view = message
     s.building, s.view_change_left = None, None
     s.committed_in_view = False
     s.progress_left = s.config.progress_ticks << s.doublings
     log = s.log
     log.adopt(choice.low, choice.certificate)
+    checkpoint.forget_between(s)
     for slot in log.slots.values():
         slot.enter_view()
     log.proposed = log.low
