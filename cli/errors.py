@@ -94,7 +94,7 @@ def from_os(error: OSError) -> CliError:
     if isinstance(error, FileNotFoundError):
         return CliError("FILE_NOT_FOUND", f"{where}no such file")
     if isinstance(error, FileExistsError):
-        return CliError("EXISTS", f"{where}exists already, not overwritten")
+        return CliError("REFUSES_OVERWRITE", f"{where}exists already, not overwritten")
     return CliError("IO", f"{where}{error.strerror or 'input/output error'}")
 
 

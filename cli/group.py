@@ -78,6 +78,8 @@ def command(name: str | None = None, **kwargs: Any) -> Callable[[Callable[..., A
     return click.command(name, cls=Command, **kwargs)
 
 
-def group(name: str | None = None, **kwargs: Any) -> Callable[[Callable[..., Any]], Group]:
+def group(
+    name: str | None = None, cls: type[Group] = Group, **kwargs: Any
+) -> Callable[[Callable[..., Any]], Group]:
     """`@group()`: a `Group` from a function."""
-    return click.group(name, cls=Group, **kwargs)
+    return click.group(name, cls=cls, **kwargs)

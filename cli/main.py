@@ -97,6 +97,9 @@ def _known(error: BaseException) -> CliError:
             return CliError("FILE_NOT_FOUND", error.format_message())
         case SalusError():
             return from_library(error)
+        case Exception() if hasattr(error, "code") and hasattr(error, "hint"):
+            # A store's error (storage/errors.py), without importing LevelDB to ask.
+            return CliError(str(error.code), str(error), next_step=str(error.hint))
         case TimeoutError():
             return CliError("TIMEOUT", "no answer in time")
         case OSError():

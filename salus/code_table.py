@@ -194,6 +194,16 @@ NODE: tuple[Row, ...] = (
     ("BAD_ANSWER", 502, 6, FINAL, "The node's answer is not what the API promises",
      "Client and node may be of different versions: salus version; curl URL/v1/status."),
 )
+KEY: tuple[Row, ...] = (
+    ("WRONG_PASSWORD", 403, 7, FINAL, "The password does not open the key",
+     "Try again; a forgotten password can only be replaced by a backup of the key."),
+    ("BAD_KEYSTORE", 422, 78, FINAL, "The file is no keystore that can be used",
+     "Restore it from a backup; the file must not be edited."),
+    ("REFUSES_OVERWRITE", 409, 73, FINAL, "It exists already and is never overwritten",
+     "Choose another place or name, or move it away yourself."),
+    ("BAD_JOIN", 422, 65, FINAL, "The join file is not valid or not signed by its own keys",
+     "Ask its sender for a new one: salus genesis join."),
+)
 CLI: tuple[Row, ...] = (
     ("USAGE", 400, 2, FINAL, "The command was called in a way that it does not know",
      "Add --help to see its arguments."),
@@ -207,8 +217,6 @@ CLI: tuple[Row, ...] = (
      "Name it as in testnet.json, or by its URL."),
     ("FILE_NOT_FOUND", 404, 65, FINAL, "There is no such file",
      "Check the path; «-» reads standard input."),
-    ("EXISTS", 409, 73, FINAL, "It exists already and is never overwritten",
-     "Choose another place, or move it away yourself."),
     ("DISK_FULL", 507, 74, RETRY, "No space is left on the disk",
      "Free space or move the home to a larger disk; nothing certified is lost."),
     ("IO", 500, 74, RETRY, "Reading or writing failed",

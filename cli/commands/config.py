@@ -1,0 +1,160 @@
+"""`salus config …`: node.toml, read and changed with its comments kept."""
+
+import json
+import os
+from typing import Any
+
+import click
+
+from cli.errors import CliError
+from cli.group import group
+from cli.home import NodeHome
+from cli.session import Session, pass_session
+from node.config import Loaded, load
+from node.config_tables import settings as declared
+from node.errors import ConfigError
+from node.settings import Setting
+from salus.codes import Exit
+
+
+@group()
+def config() -> None:
+    """Show, get, set and check node.toml."""
+
+
+@config.command()
+@click.option("--origin", is_flag=True, help="Where each value comes from.")
+@pass_session
+def show(session: Session, origin: bool) -> None:
+    """Every setting with the value that is in force."""
+    loaded = _load(_home(session))
+    values = {name: (value, loaded.origins[name]) for name, value in _values(loaded).items()}
+    document = {
+        name: {"value": value, "origin": source} if origin else value
+        for name, (value, source) in values.items()
+    }
+    rows = [
+        (name, json.dumps(value, ensure_ascii=False), source)[: 3 if origin else 2]
+        for name, (value, source) in values.items()
+    ]
+    session.out.table(document, ("SETTING", "VALUE", "ORIGIN")[: 3 if origin else 2], rows)
+
+
+@config.command()
+@click.argument("name", metavar="TABLE.KEY")
+@pass_session
+def get(session: Session, name: str) -> None:
+    """One setting."""
+    loaded = _load(_home(session))
+    values = _values(loaded)
+    if name not in values:
+        raise _unknown(name)
+    document = {"setting": name, "value": values[name], "origin": loaded.origins[name]}
+    value = values[name]
+    session.out.result(document, value if isinstance(value, str) else json.dumps(value))
+
+
+@config.command("set")
+@click.argument("name", metavar="TABLE.KEY")
+@click.argument("value")
+@click.option("--dry-run", is_flag=True, help="Check the change; write nothing.")
+@pass_session
+def set_(session: Session, name: str, value: str, dry_run: bool) -> None:
+    """Change one setting in node.toml; the file stays as it is where the result is not valid."""
+    import tomlkit
+
+    home = _home(session)
+    setting = _declared().get(name)
+    if setting is None:
+        raise _unknown(name)
+    try:
+        written = setting.written(setting.parse_text(value))
+    except ValueError as error:
+        raise CliError("CONFIG_VALUE", f"{name} {error}", exit_code=Exit.CONFIG) from None
+    document = tomlkit.parse(home.config.read_text())
+    table, _, key = name.rpartition(".")
+    place: Any = document.setdefault(table, tomlkit.table()) if table else document
+    place[key] = written
+    text = tomlkit.dumps(document)
+    temporary = home.config.with_name(".node.toml.new")
+    temporary.write_text(text)
+    try:
+        load(temporary, environ=dict(os.environ))
+    except ConfigError:
+        temporary.unlink()
+        raise
+    if dry_run:
+        temporary.unlink()
+    else:
+        temporary.replace(home.config)
+    session.out.result(
+        {"setting": name, "value": written, "written": not dry_run},
+        f"{name} = {json.dumps(written)}"
+        + ("  (not written)" if dry_run else "; restart the node"),
+    )
+
+
+@config.command()
+@pass_session
+def check(session: Session) -> None:
+    """All faults of node.toml at once, each with its line."""
+    home = _home(session)
+    try:
+        _load(home)
+    except ConfigError as error:
+        problems = [
+            {
+                "code": problem.code,
+                "source": problem.source,
+                "setting": problem.path,
+                "message": problem.message,
+                "suggestion": problem.suggestion,
+            }
+            for problem in error.problems
+        ]
+        text = "\n".join(str(problem) for problem in error.problems)
+        session.out.result({"ok": False, "problems": problems}, text)
+        click.get_current_context().exit(Exit.CONFIG)
+    document = {"ok": True, "problems": []}
+    session.out.result(document, f"{session.out.mark(True)} {home.config} is valid")
+
+
+def _home(session: Session) -> NodeHome:
+    """The node's home, also that of one node of a testnet (--node NAME)."""
+    if session.home.is_testnet:
+        if session.node is None:
+            raise CliError("USAGE", "which node of the testnet? --node NAME")
+        return session.home.testnet.node(session.node).node_home
+    if not session.home.node.exists:
+        raise CliError("NO_HOME", f"{session.home.path} is not the home of a node")
+    return session.home.node
+
+
+def _load(home: NodeHome) -> Loaded:
+    return load(home.config, environ=dict(os.environ))
+
+
+def _declared() -> dict[str, Setting]:
+    return {f"{t}.{k}" if t else k: setting for t, k, _, setting, _ in declared()}
+
+
+def _values(loaded: Loaded) -> dict[str, Any]:
+    """By path, as node.toml writes them."""
+    values = {}
+    for table, key, attribute, setting, _ in declared():
+        holder = getattr(loaded.config, table) if table else loaded.config
+        value = getattr(holder, attribute)
+        values[f"{table}.{key}" if table else key] = (
+            None if value is None else setting.written(value)
+        )
+    return values
+
+
+def _unknown(name: str) -> CliError:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, _declared(), n=1)
+    hint = f"did you mean {close[0]}?" if close else "all of them: salus config show"
+    return CliError(
+        "CONFIG_UNKNOWN_KEY", f"there is no setting «{name}»", next_step=hint, exit_code=2
+    )

@@ -1,0 +1,179 @@
+"""`salus keys …`: secret keys at rest, each in a file with a password."""
+
+import os
+from pathlib import Path
+
+import click
+
+from cli.errors import CliError
+from cli.group import group
+from cli.home import NodeHome
+from cli.keyfiles import password_for, public_key_of, read_password
+from cli.session import Session, pass_session
+from salus import keystore
+from salus.keys import SEED_BYTES, address
+
+_password_file = click.option(
+    "--password-file", type=click.Path(dir_okay=False), help="Default: asks, or keys/password."
+)
+
+
+@group()
+def keys() -> None:
+    """Keys at rest: make, list, show, export, import."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--kind", default="staff", show_default=True, help="What the key is for.")
+@_password_file
+@click.option("--dry-run", is_flag=True, help="Check; make nothing.")
+@pass_session
+def new(session: Session, name: str, kind: str, password_file: str | None, dry_run: bool) -> None:
+    """Make a key under a name."""
+    home = _home(session)
+    path = _path(home, name)
+    if path.exists():
+        raise CliError("REFUSES_OVERWRITE", f"{path} exists")
+    if dry_run:
+        session.out.result({"file": str(path), "kind": kind}, f"would make {path}")
+        return
+    password = password_for(home, password_file, confirm=True)
+    file = keystore.write(path, os.urandom(SEED_BYTES), password, kind=kind)
+    document = {"name": name, "kind": kind, "address": file.address, "file": str(path)}
+    session.out.result(document, f"{session.out.mark(True)} {name}  {file.address}")
+
+
+@keys.command("list")
+@pass_session
+def list_(session: Session) -> None:
+    """The keys of this home; needs no password."""
+    rows = []
+    for home in _homes(session):
+        for path in sorted(home.keys.glob("*.json")):
+            file = keystore.read(path)
+            rows.append((path.stem, file.kind, file.address, str(path)))
+    names = ("name", "kind", "address", "file")
+    document = {"keys": [dict(zip(names, row, strict=True)) for row in rows]}
+    session.out.table(document, ("NAME", "KIND", "ADDRESS", "FILE"), rows)
+
+
+@keys.command()
+@click.argument("name", required=False, default="operator")
+@click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--check", is_flag=True, help="Open it too, to see that the password fits.")
+@_password_file
+@pass_session
+def show(
+    session: Session, name: str, file: Path | None, check: bool, password_file: str | None
+) -> None:
+    """Address, public key and kind of a key."""
+    path = file or _path(_home(session), name)
+    stored = keystore.read(path)
+    public = public_key_of(path)
+    if check:
+        keystore.unlock_seed(path, password_for(NodeHome(path.parent.parent), password_file))
+    document = {
+        "file": str(path),
+        "kind": stored.kind,
+        "address": address(public) if stored.kind != keystore.BOX else None,
+        "public_key": public.hex(),
+        "checked": check,
+    }
+    session.out.result(document)
+
+
+@keys.command()
+@click.argument("name")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.option("--new-password-file", type=click.Path(dir_okay=False, path_type=Path))
+@_password_file
+@pass_session
+def export(
+    session: Session,
+    name: str,
+    output: Path,
+    new_password_file: Path | None,
+    password_file: str | None,
+) -> None:
+    """A copy of a key under another password, for a safe place."""
+    home = _home(session)
+    path = _path(home, name)
+    seed = keystore.unlock_seed(path, password_for(home, password_file))
+    password = _new_password(new_password_file)
+    file = keystore.write(output, seed, password, kind=keystore.read(path).kind)
+    session.out.result(
+        {"file": str(output), "address": file.address},
+        f"{session.out.mark(True)} {name}  →  {output}",
+    )
+
+
+@keys.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("name")
+@click.option("--file-password-file", type=click.Path(dir_okay=False, path_type=Path))
+@_password_file
+@click.option("--dry-run", is_flag=True, help="Open it; write nothing.")
+@pass_session
+def import_(
+    session: Session,
+    file: Path,
+    name: str,
+    file_password_file: Path | None,
+    password_file: str | None,
+    dry_run: bool,
+) -> None:
+    """Put an exported key into this home under a name; never over an existing one.
+
+    A validator's key belongs on one machine only: two nodes that sign with it are taken for
+    a liar. The vote journal is not part of the backup, so the node rejoins at a new epoch.
+    """
+    home = _home(session)
+    path = _path(home, name)
+    if path.exists():
+        raise CliError("REFUSES_OVERWRITE", f"{path} exists")
+    if file_password_file is not None:
+        opening = read_password(file_password_file)
+    else:
+        opening = password_for(NodeHome(file.parent.parent))
+    seed = keystore.unlock_seed(file, opening)
+    kind = keystore.read(file).kind
+    if name in {keystore.NODE, keystore.OPERATOR, keystore.BOX} and kind != name:
+        raise CliError("BAD_ARGUMENT", f"{file} holds a key of kind «{kind}», not «{name}»")
+    if not dry_run:
+        keystore.write(path, seed, password_for(home, password_file, confirm=True), kind=kind)
+    session.out.result(
+        {"name": name, "kind": kind, "file": str(path), "written": not dry_run},
+        f"{session.out.mark(True)} {name} ({kind})" + ("  (not written)" if dry_run else ""),
+    )
+
+
+def _new_password(path: Path | None) -> str:
+    if path is not None:
+        return read_password(path)
+    if not os.isatty(0):
+        raise CliError("NO_PASSWORD", "a new password is needed", next_step="--new-password-file")
+    password: str = click.prompt(
+        "new password", hide_input=True, err=True, confirmation_prompt=True
+    )
+    return password
+
+
+def _home(session: Session) -> NodeHome:
+    if session.home.is_testnet:
+        if session.node is None:
+            raise CliError("USAGE", "which node of the testnet? --node NAME")
+        return session.home.testnet.node(session.node).node_home
+    return session.home.node
+
+
+def _homes(session: Session) -> list[NodeHome]:
+    if session.home.is_testnet and session.node is None:
+        return [node.node_home for node in session.home.testnet.nodes]
+    return [_home(session)]
+
+
+def _path(home: NodeHome, name: str) -> Path:
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise CliError("USAGE", "a key's name has letters, digits, «-» and «_»")
+    return home.keys / f"{name}.json"

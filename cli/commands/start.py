@@ -1,0 +1,74 @@
+"""`salus start`: checks what a person would have to check, then runs the node."""
+
+import asyncio
+import os
+
+import click
+
+from cli.errors import CliError
+from cli.group import command
+from cli.preflight import Preflight
+from cli.session import Session, pass_session
+from salus.codes import CODES, Exit
+
+
+@command()
+@click.option("--config-check", is_flag=True, help="Only check; start nothing.")
+@click.option("--profile", type=click.Choice(["dev", "prod"]), help="Overrides node.toml.")
+@click.option("--set", "settings", multiple=True, metavar="TABLE.KEY=VALUE", help="Override.")
+@click.option("--password-file", type=click.Path(dir_okay=False), help="Unlocks the keys.")
+@pass_session
+def start(
+    session: Session,
+    config_check: bool,
+    profile: str | None,
+    settings: tuple[str, ...],
+    password_file: str | None,
+) -> None:
+    """Run the node of this home until SIGTERM."""
+    home = session.home.node
+    if not home.exists:
+        hint = "a testnet is started by: salus testnet up" if session.home.is_testnet else ""
+        raise CliError("NO_HOME", f"{home.path} is not the home of a node", next_step=hint)
+    overrides = {} if profile is None else {"profile": profile}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise CliError("USAGE", f"{setting}: expected TABLE.KEY=VALUE")
+        overrides[name] = value
+    preflight = Preflight(home, overrides, dict(os.environ))
+    findings = []
+    for finding in preflight.run():
+        findings.append(finding)
+        if finding.ok is False:
+            row = CODES.get(finding.code)
+            code = Exit.CONFIG if finding.name == "config" or row is None else row.exit_code
+            if finding.name == "keys":
+                code = Exit.CONFIG
+            raise CliError(
+                finding.code, finding.detail, next_step=finding.next_step, exit_code=code
+            )
+    if config_check:
+        lines = [f"{session.out.mark(f.ok)} {f.name:<10} {f.detail}" for f in findings]
+        document = {"ok": True, "checks": [finding.document() for finding in findings]}
+        session.out.result(document, "\n".join(lines))
+        return
+    from cli.keyfiles import password_for
+
+    password = password_for(home, password_file)
+    run_node(home.path, overrides, password)
+
+
+def run_node(home: object, overrides: dict[str, str], password: str) -> None:
+    """On the fastest loop there is; returns after SIGTERM."""
+    from pathlib import Path
+
+    from node.node import run
+
+    assert isinstance(home, Path)
+    try:
+        import uvloop
+    except ImportError:  # not on every platform
+        asyncio.run(run(home, overrides, password=password))
+    else:
+        uvloop.run(run(home, overrides, password=password))

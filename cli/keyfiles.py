@@ -1,0 +1,126 @@
+"""The keys of a home: made at `init`, found by name, opened by a password from one of four places.
+
+keys/node.json       signs votes and pins TLS      keys/operator.json  signs transactions
+keys/box.json        receives sealed things        keys/password       opens them; dev only
+"""
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from cli.errors import CliError
+from cli.home import NodeHome
+from cli.session import Session
+from salus import keystore
+from salus.keys import SEED_BYTES, Signer, SigningKey, box_public_key, parse_address
+
+PASSWORD_BYTES_MAX = 1024
+OWN_KEYS = (keystore.NODE, keystore.OPERATOR, keystore.BOX)
+
+
+@dataclass(frozen=True)
+class NodeKeys:
+    """The keys of a new node, open in memory for as long as they sign its join file."""
+
+    node: SigningKey
+    operator: SigningKey
+    box_public_key: bytes
+
+
+def make_keys(
+    home: NodeHome,
+    password: str,
+    *,
+    keep_password: bool = True,
+    random: Callable[[int], bytes] = os.urandom,
+) -> NodeKeys:
+    """Node, operator and box key of a home; raises if one exists."""
+    seeds = {name: random(SEED_BYTES) for name in OWN_KEYS}
+    for name in OWN_KEYS:
+        path = home.keys / f"{name}.json"
+        if path.exists():
+            raise CliError("REFUSES_OVERWRITE", f"{path} exists; keys are never overwritten")
+    for name, seed in seeds.items():
+        keystore.write(home.keys / f"{name}.json", seed, password, kind=name)
+    if keep_password:
+        write_secret(home.keys / "password", password + "\n")
+    return NodeKeys(
+        SigningKey.from_seed(seeds[keystore.NODE]),
+        SigningKey.from_seed(seeds[keystore.OPERATOR]),
+        box_public_key(seeds[keystore.BOX]),
+    )
+
+
+def write_secret(path: Path, text: str) -> None:
+    """A new file that only its owner can read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+
+
+def public_key_of(path: Path) -> bytes:
+    """Whose key lies in a file; needs no password. Raises `KeystoreError`."""
+    if not path.exists():
+        raise FileNotFoundError(2, "no such key", str(path))
+    file = keystore.read(path)
+    return bytes.fromhex(file.address) if file.kind == keystore.BOX else parse_address(file.address)
+
+
+def signer_of(session: Session, home: NodeHome | None) -> Signer:
+    """The key of --as: a name in keys/, a path, or a node of the testnet (its operator)."""
+    path = _path_of(session, home)
+    if not path.exists():
+        raise CliError("FILE_NOT_FOUND", f"there is no key at {path}", next_step="salus keys list")
+    return keystore.Keystore(path, password_for(NodeHome(path.parent.parent)))
+
+
+def _path_of(session: Session, home: NodeHome | None) -> Path:
+    name = session.key
+    if name is not None and (os.sep in name or name.endswith(".json")):
+        return Path(name).expanduser()
+    if name is not None and session.home.is_testnet:
+        for node in session.home.testnet.nodes:
+            if node.name == name:
+                return node.node_home.keys / "operator.json"
+    if home is None:
+        raise CliError(
+            "USAGE", "no home, so no key to sign with", next_step="name one: --as PATH, or --home"
+        )
+    return home.keys / f"{name or keystore.OPERATOR}.json"
+
+
+def password_for(home: NodeHome, password_file: str | None = None, *, confirm: bool = False) -> str:
+    """--password-file, SALUS_PASSWORD_FILE, keys/password, or the person at the terminal."""
+    named = password_file or os.environ.get("SALUS_PASSWORD_FILE")
+    if named:
+        return read_password(Path(named))
+    beside = home.keys / "password"
+    if beside.exists():
+        return read_password(beside)
+    if not os.isatty(0):
+        raise CliError("NO_PASSWORD", f"the keys of {home.path} are locked")
+    password: str = click.prompt("password", hide_input=True, err=True, confirmation_prompt=confirm)
+    return password
+
+
+def read_password(path: Path) -> str:
+    """The first line of a file that nobody else can read."""
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise CliError(
+            "NO_PASSWORD",
+            f"{path} can be read by others",
+            next_step=f"chmod 600 {path}",
+        )
+    with path.open("rb") as stream:
+        data = stream.read(PASSWORD_BYTES_MAX)
+    try:
+        password = data.split(b"\n", 1)[0].rstrip(b"\r").decode()
+    except UnicodeDecodeError:
+        password = ""
+    if not password:
+        raise CliError("NO_PASSWORD", f"{path} holds no password")
+    return password

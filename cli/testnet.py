@@ -1,0 +1,229 @@
+"""A local network: keys, genesis and homes for N hospitals, and their processes on loopback."""
+
+import asyncio
+import json
+import os
+import random
+import secrets
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from cli import processes
+from cli.errors import CliError
+from cli.home import NodeHome, TestnetDescription, TestnetNode, read_testnet
+from cli.keyfiles import NodeKeys, make_keys
+from node.config_docs import render_toml
+from salus.client import Client
+from salus.errors import SalusError
+from salus.genesis import GENESIS_VERSION, Genesis, Member, Role, check_genesis, to_json
+from salus.join import Card, write_join
+from salus.keys import address
+from salus.parameters import Parameters
+
+NODES_MAX = 26  # one machine; more is a question for the simulator
+READY_S = 60.0
+POLL_S = 0.05
+
+
+def node_names(n: int) -> list[str]:
+    return [f"hosp-{chr(ord('a') + index)}" for index in range(n)]
+
+
+def exists(root: Path) -> bool:
+    return (root / "testnet.json").is_file()
+
+
+def create(root: Path, n: int, chain_id: str, parameters: Parameters) -> TestnetDescription:
+    """Keys, genesis and a home for each node; starts nothing."""
+    if not 1 <= n <= NODES_MAX:
+        raise CliError("USAGE", f"a testnet has 1 to {NODES_MAX} nodes")
+    if root.exists() and any(root.iterdir()):
+        raise CliError(
+            "REFUSES_OVERWRITE",
+            f"{root} is not empty and no testnet",
+            next_step="choose another --home",
+        )
+    names = node_names(n)
+    homes = {name: NodeHome(root / "nodes" / name) for name in names}
+    ports = free_ports(2 * n)
+    places = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports[:n], strict=True)}
+    apis = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports[n:], strict=True)}
+    for home in homes.values():
+        home.path.mkdir(parents=True, mode=0o700)
+    with ThreadPoolExecutor() as pool:  # argon2id releases the GIL
+        made = list(
+            pool.map(lambda home: make_keys(home, secrets.token_urlsafe(18)), homes.values())
+        )
+    keys: dict[str, NodeKeys] = dict(zip(names, made, strict=True))
+    members = {
+        name: Member(
+            name,
+            f"Hospital {name[-1].upper()}",
+            (Role.HOSPITAL,),
+            True,
+            key.node.public_key,
+            key.operator.public_key,
+            key.box_public_key,
+        )
+        for name, key in keys.items()
+    }
+    founding = Genesis(
+        GENESIS_VERSION,
+        chain_id,
+        time.time_ns() // 1_000_000,
+        tuple(members[name] for name in sorted(names)),
+        parameters,
+    )
+    check_genesis(founding)
+    document = to_json(founding)
+    (root / "genesis.json").write_text(document)
+    nodes = []
+    for name in names:
+        home, key = homes[name], keys[name]
+        home.genesis.write_text(document)
+        home.join.write_text(write_join(Card(members[name], places[name]), key.node, key.operator))
+        home.config.write_text(render_toml(_settings(name, members, places, apis)))
+        nodes.append(
+            TestnetNode(
+                name=name,
+                pid=0,
+                api=f"http://{apis[name]}",
+                home=str(home.path),
+                address=address(members[name].node_key),
+                p2p=places[name],
+            )
+        )
+    description = TestnetDescription(chain_id, founding.hash().hex(), tuple(nodes))
+    save(root, description)  # last: a root without it is no testnet
+    return description
+
+
+def _settings(
+    name: str, members: dict[str, Member], places: dict[str, str], apis: dict[str, str]
+) -> dict[str, object]:
+    """What differs from the defaults: loopback, no token (only this machine can call), faults."""
+    return {
+        "profile": "dev",
+        "p2p.listen": places[name],
+        "p2p.peers": [
+            f"{address(members[other].node_key)}@{place}"
+            for other, place in places.items()
+            if other != name
+        ],
+        "api.listen": apis[name],
+        "api.auth": "none",
+        "storage.free_min": "64MiB",
+        "dev.fault_injection": True,
+    }
+
+
+def save(root: Path, description: TestnetDescription) -> None:
+    """Replace testnet.json in one step."""
+    temporary = root / ".testnet.json.new"
+    temporary.write_text(json.dumps(description.document(), indent=2) + "\n")
+    os.replace(temporary, root / "testnet.json")
+
+
+def log_of(root: Path, name: str) -> Path:
+    return root / "logs" / f"{name}.log"
+
+
+def start(root: Path, names: list[str] | None = None) -> TestnetDescription:
+    """Start the nodes that do not run; testnet.json then names their pids."""
+    description = read_testnet(root)
+    nodes = []
+    for node in description.nodes:
+        pid = processes.running(Path(node.home))
+        if pid is None and (names is None or node.name in names):
+            pid = processes.start(Path(node.home), log_of(root, node.name))
+        nodes.append(replace(node, pid=pid or 0))
+    description = replace(description, nodes=tuple(nodes))
+    save(root, description)
+    return description
+
+
+async def wait_ready(
+    root: Path,
+    description: TestnetDescription,
+    names: list[str] | None = None,
+    timeout_s: float = READY_S,
+) -> None:
+    """Until each node is ready and sees all others; names the node that is not, and why."""
+    wanted = [node for node in description.nodes if names is None or node.name in names]
+    expected = sum(1 for node in description.nodes if processes.running(Path(node.home))) - 1
+    async with asyncio.TaskGroup() as group:
+        for node in wanted:
+            group.create_task(_wait_one(root, node, expected, timeout_s))
+
+
+async def _wait_one(root: Path, node: TestnetNode, peers: int, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    reason = "it does not answer"
+    async with Client(node.api, timeout_s=2.0) as client:
+        while time.monotonic() < deadline:
+            if processes.running(Path(node.home)) is None:
+                reason = "its process ended"
+                break
+            try:
+                status = await client.status()
+                if status.ready and status.peers.connected >= peers:
+                    return
+                reason = status.reason or f"sees {status.peers.connected} of {peers} peers"
+            except SalusError as error:
+                reason = error.message
+            await asyncio.sleep(POLL_S)
+    log = log_of(root, node.name)
+    raise CliError(
+        "NODE_FAILED",
+        f"{node.name} is not ready: {reason}\n--- {log}\n{processes.last_lines(log)}\n---",
+        next_step=f"salus doctor --home {root} --node {node.name}",
+        node=node.name,
+    )
+
+
+def stop(root: Path) -> list[str]:
+    """End all nodes; the names of those that had to be killed."""
+    description = read_testnet(root)
+    homes = [Path(node.home) for node in description.nodes]
+    killed = processes.stop(homes)
+    save(
+        root, replace(description, nodes=tuple(replace(node, pid=0) for node in description.nodes))
+    )
+    return [home.name for home in killed]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now, below the range from which the system gives outgoing ports.
+
+    A port of that range could be taken by an outgoing connection while its node is down, and
+    who dials it may even connect to himself.
+    """
+    low = _ephemeral_low()
+    taken: list[socket.socket] = []
+    try:
+        for _ in range(count * 200):
+            if len(taken) == count:
+                break
+            candidate = socket.socket()
+            try:
+                candidate.bind(("127.0.0.1", random.SystemRandom().randrange(10_000, low)))
+                taken.append(candidate)
+            except OSError:
+                candidate.close()
+        if len(taken) < count:
+            raise CliError("PORT_TAKEN", f"fewer than {count} free ports on this machine")
+        return [int(sock.getsockname()[1]) for sock in taken]
+    finally:
+        for sock in taken:
+            sock.close()
+
+
+def _ephemeral_low() -> int:
+    try:
+        text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+        return max(12_000, int(text.split()[0]))
+    except (OSError, ValueError, IndexError):
+        return 32_768

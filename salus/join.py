@@ -1,0 +1,99 @@
+"""The join file: what a hospital sends to the founding ceremony, signed by its own keys.
+
+A member card names the organisation, its roles, its three public keys and where its node is
+reached. Node key and operator key both sign it, so whoever assembles genesis can neither swap a
+key nor enter an organisation that does not hold the keys it names. That the *right* hospital
+sent it, people check by voice or in person: the card has a short fingerprint to read aloud.
+"""
+
+import json
+from typing import Annotated, Any
+
+import msgspec
+
+from salus.codec import Wire, encode
+from salus.errors import BadMessage
+from salus.genesis import Member
+from salus.hashing import domain, hasher
+from salus.keys import Signer, address, parse_address, verify
+
+FORMAT = "salus-join-1"  # Do not change: a new format gets a new number.
+JOIN_BYTES_MAX = 16 * 1024
+
+_SIGNED = domain("join")
+_hash_card = hasher("join-fingerprint")
+
+
+class Card(Wire, frozen=True):
+    """What is signed. `endpoint`: host:port that the others dial."""
+
+    member: Member
+    endpoint: Annotated[str, msgspec.Meta(pattern=r"^[^\s@]{1,255}:[0-9]{1,5}$(?!\n)")]
+
+    def payload(self) -> bytes:
+        return _SIGNED + encode(self)
+
+    def fingerprint(self) -> str:
+        """Sixteen letters in groups of four, for a telephone."""
+        text = _hash_card(encode(self))[:8].hex()
+        return "-".join(text[i : i + 4] for i in range(0, 16, 4))
+
+
+def write_join(card: Card, node: Signer, operator: Signer) -> str:
+    """The file as JSON; the two signers hold the keys that the card names."""
+    assert node.public_key == card.member.node_key
+    assert operator.public_key == card.member.operator_key
+    member = card.member
+    document = {
+        "format": FORMAT,
+        "member": {
+            "id": member.id,
+            "name": member.name,
+            "roles": list(member.roles),
+            "validator": member.validator,
+            "node_key": address(member.node_key),
+            "operator_key": address(member.operator_key),
+            "box_key": member.box_key.hex(),
+        },
+        "endpoint": card.endpoint,
+        "node_signature": node.sign(card.payload()).hex(),
+        "operator_signature": operator.sign(card.payload()).hex(),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_join(text: str | bytes) -> Card:
+    """The card of a join file; raises `BadMessage` (BAD_JOIN) if it or a signature is wrong."""
+    try:
+        if len(text) > JOIN_BYTES_MAX:
+            raise BadMessage(f"larger than {JOIN_BYTES_MAX} bytes")
+        document = json.loads(text)
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise BadMessage(f"the format is not «{FORMAT}»")
+        card = _card(document)
+        payload = card.payload()
+        for name, key in (("node", card.member.node_key), ("operator", card.member.operator_key)):
+            if not verify(key, payload, bytes.fromhex(document[f"{name}_signature"])):
+                raise BadMessage(f"the {name} key did not sign this card")
+        return card
+    except BadMessage as error:
+        raise BadMessage(f"join file: {error.message}", code="BAD_JOIN") from None
+    except KeyError as error:
+        raise BadMessage(f"join file: field {error} is missing", code="BAD_JOIN") from None
+    except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
+        reason = str(error).split("\n", 1)[0][:200]
+        raise BadMessage(f"join file: {reason}", code="BAD_JOIN") from None
+
+
+def _card(document: dict[str, Any]) -> Card:
+    member = document["member"]
+    plain = [
+        member["id"],
+        member["name"],
+        member["roles"],
+        member["validator"],
+        parse_address(member["node_key"]),
+        parse_address(member["operator_key"]),
+        bytes.fromhex(member["box_key"]),
+    ]
+    return msgspec.convert([plain, document["endpoint"]], Card)
