@@ -289,7 +289,8 @@ def words(shape: shapes.Type) -> str:
         case shapes.StrType(pattern=pattern):
             return ID_PATTERNS.get(pattern or "", "text")
         case shapes.VarTupleType(item_type=item, max_length=most):
-            return f"a list of at most {most}, each {words(item)}"
+            size = "" if most is None else f" of at most {most}"
+            return f"a list{size}, each {words(item)}"
         case shapes.UnionType(types=(some, shapes.NoneType())):
             return f"{words(some)}, or null"
         case _:

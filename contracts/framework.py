@@ -13,7 +13,7 @@ publish what must not be published does not import (contracts/fields.py).
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, get_type_hints
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -115,6 +115,7 @@ class Query(msgspec.Struct, frozen=True):
     doc: str
     args: type[Wire]
     result: type[Wire]
+    nullable: bool  # the answer may be null: there is none
     answer: Answer
 
 
@@ -175,13 +176,15 @@ class Contract:
         """Declare a query: a pure function (state, args) → struct or None."""
         name = _word(answer.__name__, "a query's name")
         result = get_type_hints(answer)["return"]
+        (kind, *_), nullable = get_args(result) or (result,), type(None) in get_args(result)
         self.queries[name] = Query(
             self.name,
             self.version,
             name,
             _doc(answer),
             _parameter(answer, 1),
-            result,
+            kind,
+            nullable,
             answer,  # type: ignore[arg-type]
         )
         return answer

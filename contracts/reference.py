@@ -55,18 +55,15 @@ def _method(method: Method) -> list[str]:
 
 def _query(query: Query) -> list[str]:
     asked = [f"`{f.name}`: {fields.words(f.type)}" for f in fields.struct_fields(query.args)]
-    given = (
-        [f"`{f.name}`: {fields.words(f.type)}" for f in fields.struct_fields(query.result)]
-        if query.result is not None
-        else []
-    )
+    given = [f"`{f.name}`: {fields.words(f.type)}" for f in fields.struct_fields(query.result)]
+    null = " — or null if there is none" if query.nullable else ""
     return [
         f"### {query.contract}.{query.name}",
         "",
         query.doc,
         "",
         "- Asked: " + ("; ".join(asked) or "nothing"),
-        "- Answered: " + "; ".join(given) + " — or null if there is none",
+        "- Answered: " + "; ".join(given) + null,
         "",
     ]
 
