@@ -93,7 +93,7 @@ def _check_divergence(s: State, height: int, ballot: Ballot[Checkpoint]) -> None
             s.halt(f"{ballot.count(digest)} members signed another header than mine", height)
             return
     silent = s.n - len(ballot.votes)
-    if max(ballot.count(digest) for digest in digests) + silent < s.quorum:
+    if max((ballot.count(digest) for digest in digests), default=0) + silent < s.quorum:
         s.split_height = max(s.split_height, height)
 
 

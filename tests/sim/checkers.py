@@ -1,0 +1,121 @@
+"""What must hold of all nodes together, asked at every commit, header, certificate and send.
+
+What one replica must hold by itself is `consensus.invariants`; double votes are the ledger's
+(signatures.py), the disks check their own order (disk.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from consensus.effects import Evidence, Halt, Quarantine
+from consensus.messages import (
+    Checkpoint,
+    Commit,
+    Message,
+    NewView,
+    PrePrepare,
+    Prepare,
+    SignedMessage,
+    ViewChange,
+    vote_type,
+)
+from tests.sim.model import Block
+
+if TYPE_CHECKING:
+    from tests.sim.cluster import Cluster
+    from tests.sim.shell import Node
+
+_VOTES = (PrePrepare, Prepare, Commit, Checkpoint)
+
+
+class Checkers:
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.faulty = cluster.plan.faulty
+        self.digests: dict[int, bytes] = {}  # height → what an honest node committed there
+        self.headers: dict[int, bytes] = {}
+        self.heights: dict[int, int] = {}  # address → certified height on disk
+        self.views: dict[tuple[int, int], int] = {}  # (address, epoch) → highest view entered
+        self.committed: set[tuple[int, int]] = set()  # (height, digest order) verified already
+
+    def honest(self, node: Node) -> bool:
+        return node.member not in self.faulty
+
+    def on_committed(self, node: Node, sequence: int, digest: bytes) -> None:
+        if not self.honest(node):
+            return
+        agreed = self.digests.setdefault(sequence, digest)
+        assert agreed == digest, f"AGREEMENT: two digests committed at height {sequence}"
+        assert node.replica is not None
+        state = node.replica.state
+        assert self.cluster.ledger.committed(state.epoch, sequence, digest, state.quorum), (
+            f"height {sequence} committed at n{node.member} without a prepared and committed "
+            "quorum of signatures (S6)"
+        )
+
+    def on_executed(self, node: Node, block: Block) -> None:
+        if self.honest(node):
+            self._header(block)
+
+    def _header(self, block: Block) -> None:
+        known = self.headers.setdefault(block.height, block.header_hash)
+        assert known == block.header_hash, f"two headers at height {block.height}"
+
+    def on_certified(self, node: Node, block: Block) -> None:
+        if not self.honest(node):
+            return
+        self._header(block)
+        before = self.heights.get(node.address, 0)
+        assert block.height == before + 1, f"certified {block.height} after {before}"
+        self.heights[node.address] = block.height
+        self.cluster.on_certified(node, block)
+
+    def lost_disk(self, node: Node) -> None:
+        self.heights[node.address] = node.disk.head.height
+
+    def on_view(self, node: Node, view: int) -> None:
+        assert node.replica is not None
+        self.cluster.on_view(node, node.replica.state.epoch, view)
+
+    def on_send(self, node: Node, message: Message) -> None:
+        """Rule S3: a vote of mine that leaves is on my disk."""
+        if isinstance(message, _VOTES):
+            self._journalled(node, message, message.sequence)
+        elif isinstance(message, (ViewChange, NewView)):
+            self._journalled(node, message, 0)  # its content is bound by its digest
+
+    def _journalled(self, node: Node, message: SignedMessage, sequence: int) -> None:
+        if message.sender != node.member:
+            return  # Somebody else's, passed on.
+        key = (int(vote_type(message)), message.epoch, message.view, sequence)
+        digest = node.disk.votes.get(key)
+        assert digest is not None, (
+            f"a vote left before it was on disk (S3): {type(message).__name__} of n{node.member}, "
+            f"epoch {message.epoch}, view {message.view}, sequence {sequence}"
+        )
+        if isinstance(message, _VOTES):
+            assert digest == message.digest, "the journal holds another digest than what left (S3)"
+
+    def on_evidence(self, node: Node, evidence: Evidence) -> None:
+        self.cluster.note(node, f"EVIDENCE against {evidence.culprit}")
+        self.cluster.cover("evidence")
+        if self.honest(node):
+            assert evidence.culprit in self.faulty, (
+                f"honest n{evidence.culprit} is accused by n{node.member} (L23): "
+                f"{type(evidence.first).__name__}"
+            )
+
+    def on_quarantine(self, node: Node, quarantine: Quarantine) -> None:
+        self.cluster.note(node, f"QUARANTINE: {quarantine.reason}")
+        self.cluster.cover("quarantine")
+        if self.honest(node):
+            raise AssertionError(f"honest n{node.member} is in quarantine: {quarantine.reason}")
+
+    def on_halt(self, node: Node, halt: Halt) -> None:
+        self.cluster.note(node, f"HALT: {halt.reason} at {halt.height}")
+        self.cluster.cover("halt")
+        if self.honest(node):
+            raise AssertionError(
+                f"honest n{node.member} halted at {halt.height} with at most f liars: {halt.reason}"
+            )

@@ -1,0 +1,257 @@
+"""A whole consortium in one priority queue: one seed is one run is one trace.
+
+Nothing here depends on hash order, wall clocks or memory addresses; the only dice are
+`Random(seed)`. Law of the file: first the plan's faults until `heal_at`, then a good network
+with all honest nodes up, in which a fresh transaction must be certified everywhere in time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from consensus.events import Event
+from tests.sim import trace
+from tests.sim.checkers import Checkers
+from tests.sim.liars import LiarNode
+from tests.sim.model import Block
+from tests.sim.network import Network
+from tests.sim.plan import Plan, draw
+from tests.sim.shell import Node
+from tests.sim.signatures import Ledger
+
+EVENTS_MAX = 150_000  # a run that needs more is a storm, and that is a failure
+FRESH = b"fresh"  # the transaction of the liveness phase
+POLL_MS = 100.0
+TWIN_SPLIT_MS = 700.0
+
+
+def liveness_bound_ticks(plan: Plan) -> int:
+    """Stated bound: after the heal, f+2 views with fully grown timers, and the length of an epoch
+    that has to end (rejoin) with its retransmissions."""
+    p = plan.parameters
+    progress = -(-p.progress_timeout_ms // p.tick_ms)
+    change = -(-p.view_change_timeout_ms // p.tick_ms)
+    f = (plan.n - 1) // 3
+    return (f + 2) * ((progress + change) << p.timeout_doublings_max) + 12 * (progress + change)
+
+
+@dataclass(slots=True)
+class Result:
+    seed: int
+    events: int
+    failure: str | None
+    covered: list[str] = field(default_factory=list)
+    rejections: dict[str, int] = field(default_factory=dict)
+    recovery: float = 0.0  # share of the liveness bound that was used
+    heights: int = 0
+
+
+class Cluster:
+    def __init__(self, plan: Plan, say: Callable[[str], None] | None = None) -> None:
+        self.plan = plan
+        self.say = say
+        self.tracing = say is not None
+        self.random = Random(plan.seed ^ 0x5EED)
+        self.now = 0.0
+        self.events = 0
+        self._order = 0
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self.covered: dict[str, int] = {}
+        self.rejections: dict[str, int] = {}
+        self.views: dict[int, int] = {}  # epoch → highest view that somebody entered
+        self.ledger = Ledger(plan.faulty)
+        self.checkers = Checkers(self)
+        self.addresses = [[member] for member in range(plan.n)]
+        self.network = Network(self)
+        self.nodes: list[Node] = []
+        self.twins: list[tuple[int, int]] = []
+        for member in range(plan.n):
+            names = plan.liars.get(member, ())
+            if names and names != ("twins",):
+                self.nodes.append(LiarNode(self, member, member, names))
+            else:
+                self.nodes.append(Node(self, member, member))
+        for member, names in sorted(plan.liars.items()):
+            if names == ("twins",) and not self.twins:
+                self.nodes.append(Node(self, plan.n, member))
+                self.addresses[member].append(plan.n)
+                self.twins.append((member, plan.n))
+        self.healed = False
+        self.done = False
+        self.recovered: set[int] = set()
+        self.number = 0
+
+    # -- the queue ------------------------------------------------------------------------------
+
+    def at(self, delay: float, call: Callable[..., None], *args: Any) -> None:
+        self._order += 1
+        heapq.heappush(self._heap, (self.now + delay, self._order, call, args))
+
+    def arrive(self, address: int, kind: str, payload: Any) -> None:
+        node = self.nodes[address]
+        if not node.up:
+            return
+        if node.paused_until > self.now:
+            self.at(node.paused_until - self.now, self.arrive, address, kind, payload)
+            return
+        getattr(node, kind)(payload)
+
+    def run(self) -> Result:
+        """Never raises: a failure is a result."""
+        failure: str | None = None
+        try:
+            self._run()
+        except AssertionError as error:
+            failure = str(error) or f"assertion {trace.where(error)}"
+        except Exception as error:  # a bug of ours or of the core: the seed fails all the same
+            failure = f"{type(error).__name__}: {error} {trace.where(error)}"
+        if failure is not None and self.say is not None:
+            self.say(f"{self.now:9.1f}  FAILED: {failure}")
+        p = self.plan
+        bound = liveness_bound_ticks(p) * p.parameters.tick_ms
+        return Result(
+            p.seed,
+            self.events,
+            failure,
+            sorted(self.covered),
+            self.rejections,
+            max(0.0, self.now - p.heal_at) / bound,
+            max((node.disk.head.height for node in self.nodes), default=0),
+        )
+
+    def _run(self) -> None:
+        self._schedule()
+        heap, pop = self._heap, heapq.heappop
+        while not self.done:
+            self.now, _, call, args = pop(heap)
+            call(*args)
+            assert self.events < EVENTS_MAX, f"more than {EVENTS_MAX} events: a storm"
+        self._finish()
+
+    def _schedule(self) -> None:
+        plan = self.plan
+        for node in self.nodes:
+            self.at(self.random.random() * 50.0, node.start)
+        for crash in plan.crashes:
+            self.at(crash.time, self.nodes[crash.node].arm, crash)
+        for cut in plan.cuts:
+            self.at(cut.start, self.network.cut)
+            self.at(cut.end, self.network.cut)
+        for time, address, length in plan.pauses:
+            self.at(time, self._pause, address, length)
+        for time, address, count in plan.load:
+            self.at(time, self._load, address, count)
+        if self.twins:
+            self.at(0.0, self._split_twins)
+        self.at(plan.heal_at, self._heal)
+
+    def _pause(self, address: int, length: float) -> None:
+        self.nodes[address].paused_until = self.now + length
+        self.cover("pause")
+
+    def _load(self, address: int, count: int) -> None:
+        node = self.nodes[address]
+        if node.up:
+            for _ in range(count):
+                self.number += 1
+                node.submit(b"t%d" % self.number)
+
+    def _split_twins(self) -> None:
+        """Each peer talks to one of the two, some to both; drawn anew all the time."""
+        member, twin = self.twins[0]
+        blocked = {(member, twin), (twin, member)}
+        for peer in range(self.plan.n):
+            if peer != member:
+                side = self.random.random()
+                if side < 0.45:
+                    blocked |= {(peer, twin), (twin, peer)}
+                elif side < 0.9:
+                    blocked |= {(peer, member), (member, peer)}
+        self.network.twin_blocked = blocked
+        self.at(TWIN_SPLIT_MS, self._split_twins)
+
+    # -- liveness -------------------------------------------------------------------------------
+
+    def _heal(self) -> None:
+        """Good network, everybody back, and one fresh transaction at every honest node."""
+        if self.say is not None:
+            self.say(f"{self.now:9.1f}  HEAL")
+        self.healed = True
+        self.network.heal()
+        for node in self.nodes:
+            node.armed = None
+            node.paused_until = 0.0
+            node.clock_offset_ms /= 4
+            if not node.up and node.honest:
+                node.start()
+        for node in self.honest():
+            node.admit(FRESH)
+        self.at(liveness_bound_ticks(self.plan) * self.plan.parameters.tick_ms, self._too_late)
+        self.at(POLL_MS, self._poll)
+
+    def honest(self) -> list[Node]:
+        return [node for node in self.nodes if node.member not in self.plan.faulty]
+
+    def _poll(self) -> None:
+        if not self._missing():
+            self.done = True
+        self.at(POLL_MS, self._poll)
+
+    def _missing(self) -> list[str]:
+        """Who has not certified the fresh transaction, or has a vote and may not use it yet."""
+        missing = []
+        for node in self.honest():
+            if node.address not in self.recovered:
+                missing.append(f"n{node.member} has not certified the fresh transaction")
+            elif node.disk.quarantined or (
+                node.replica is not None and not node.replica.state.voter.active
+            ):
+                missing.append(f"n{node.member} does not vote again")
+        return missing
+
+    def _too_late(self) -> None:
+        missing = "; ".join(self._missing())
+        ticks = liveness_bound_ticks(self.plan)
+        assert self.done, f"LIVENESS: {ticks} ticks after the heal {missing}"
+
+    def _finish(self) -> None:
+        plan = self.plan
+        highest = sum(self.views.values())
+        if highest >= 2:
+            self.cover("≥ 2 view changes")
+        if self.events >= 1_500:
+            self.cover("≥ 1,500 events")
+        for names in plan.liars.values():
+            for name in names:
+                self.cover(f"liar: {name}")
+        if not plan.faulty:
+            self.cover("nobody lies")
+            assert not self.rejections, f"honest words were rejected: {sorted(self.rejections)}"
+
+    # -- what the nodes report ------------------------------------------------------------------
+
+    def on_certified(self, node: Node, block: Block) -> None:
+        if self.healed and FRESH in block.transactions:
+            self.recovered.add(node.address)
+
+    def on_view(self, node: Node, epoch: int, view: int) -> None:
+        self.views[epoch] = max(self.views.get(epoch, 0), view)
+
+    def cover(self, what: str) -> None:
+        self.covered[what] = self.covered.get(what, 0) + 1
+
+    def note(self, node: Node, text: str) -> None:
+        if self.say is not None:
+            self.say(f"{self.now:9.1f}  n{node.address}  {text}")
+
+    def note_event(self, node: Node, event: Event) -> None:
+        if self.say is not None:
+            self.say(f"{self.now:9.1f}  n{node.address}  {trace.event(event)}")
+
+
+def run_seed(seed: int, say: Callable[[str], None] | None = None) -> Result:
+    return Cluster(draw(seed), say).run()

@@ -1,0 +1,464 @@
+"""Liars: nodes that run the real core and say something else (rule: at most f of them).
+
+A liar signs with its own key only. Each behaviour rewrites what leaves for one peer, or speaks
+on its own at a tick; several may be combined. Silence, double votes and false content are here;
+the same key used twice (twins) is two honest nodes of one member, see cluster.py.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from consensus.effects import BuildProposal, Halt, Quarantine, SendBlocks
+from consensus.events import ProposalBuilt
+from consensus.messages import (
+    NO_SIGNATURE,
+    Checkpoint,
+    Commit,
+    Fetch,
+    Message,
+    NewView,
+    PrePrepare,
+    Prepare,
+    PreparedCertificate,
+    Status,
+    ViewChange,
+    payload,
+)
+from salus.block import proposal_digest
+from salus.certificate import Certificate, IndexedSignature
+from tests.sim import model
+from tests.sim.shell import Node
+from tests.sim.signatures import DOMAIN
+
+if TYPE_CHECKING:
+    from tests.sim.cluster import Cluster
+
+Parcel = tuple[Message, bytes | None]  # a message, with its body if it is a PRE-PREPARE
+MEMORY_MESSAGES_MAX = 200
+
+
+def flipped(digest: bytes) -> bytes:
+    return bytes([digest[0] ^ 1]) + digest[1:]
+
+
+class LiarNode(Node):
+    """A node whose words pass its behaviours before they leave."""
+
+    honest = False
+
+    def __init__(self, cluster: Cluster, address: int, member: int, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.half = [cluster.random.random() < 0.5 for _ in range(cluster.plan.n)]
+        self.alternative: dict[tuple[int, int, int], bytes] = {}  # place → the other digest
+        self.heard: deque[Message] = deque(maxlen=MEMORY_MESSAGES_MAX)
+        self.certificates: list[Certificate] = []
+        self.behaviours = [REWRITES[name] for name in names if name in REWRITES]
+        self.speeches = [SPEECHES[name] for name in names if name in SPEECHES]
+        super().__init__(cluster, address, member)
+
+    def step(self, event: object) -> None:
+        try:
+            super().step(event)  # type: ignore[arg-type]
+        except AssertionError:
+            # Its own lies came back to its core. A liar that trips falls silent.
+            self.cluster.note(self, "the liar's own core gave up")
+            self.up = False
+            self.life += 1
+
+    def on_message(self, payload: tuple[Message, bytes | None]) -> None:
+        message = payload[0]
+        if message.sender == self.member:
+            return  # It knows what it said.
+        self.heard.append(message)
+        super().on_message(payload)
+
+    def perform(self, action: object) -> None:
+        if not isinstance(action, (Quarantine, Halt)):
+            super().perform(action)
+
+    def tick(self, life: int) -> None:
+        if life == self.life and self.random.random() < 0.1:
+            self.half = [self.random.random() < 0.5 for _ in range(self.plan.n)]
+        super().tick(life)
+        if life == self.life:
+            for speech in self.speeches:
+                speech(self)
+
+    def transmit(self, member: int, message: Message, body: bytes | None) -> None:
+        parcels: list[Parcel] = [(message, body)]
+        for behaviour in self.behaviours:
+            parcels = [out for parcel in parcels for out in behaviour(self, member, *parcel)]
+        for out, its_body in parcels:
+            super().transmit(member, out, its_body)
+
+    def emit(self, sending: object) -> None:
+        if isinstance(sending, SendBlocks) and "false-blocks" in self.names:
+            false_blocks(self, sending)
+            return
+        super().emit(sending)  # type: ignore[arg-type]
+
+    def compose(self, asked: BuildProposal, transactions: tuple[bytes, ...]) -> bytes:
+        if "censor" in self.names:
+            transactions = ()
+        if "bad-proposer" in self.names and self.random.random() < 0.5:
+            return bad_body(self, asked, transactions)
+        return super().compose(asked, transactions)
+
+    def build_soon(self) -> None:
+        if "censor" in self.names and self.open is not None:
+            self.cluster.at(30.0, self.build_censored, self.life, self.open)
+            return
+        super().build_soon()
+
+    def build_censored(self, life: int, asked: BuildProposal) -> None:
+        """Its own transactions, so that there is progress, and nobody else's."""
+        if life != self.life or self.open is not asked:
+            return
+        self.open = None
+        own = (b"own %d %d" % (self.member, self.cluster.events),)
+        body = model.make_body(asked.sequence, self.member, asked.view, self.clock_ms(), own)
+        digest = proposal_digest(body)
+        self.bodies[asked.sequence, digest] = body
+        self.step(ProposalBuilt(asked.view, asked.sequence, digest))
+
+    # -- forging --------------------------------------------------------------------------------
+
+    def sign(self, message: Any) -> Any:
+        """The message with this liar's own valid signature."""
+        unsigned = msgspec.structs.replace(message, sender=self.member, signature=NO_SIGNATURE)
+        return msgspec.structs.replace(
+            unsigned, signature=self.signer.sign(payload(DOMAIN, unsigned))
+        )
+
+    def say(self, message: Message, to: int | None = None) -> None:
+        for member in range(self.plan.n):
+            if member != self.member and to in (None, member):
+                super().transmit(member, message, None)
+
+    @property
+    def epoch(self) -> int:
+        assert self.replica is not None
+        return self.replica.state.epoch
+
+    @property
+    def view(self) -> int:
+        assert self.replica is not None
+        return self.replica.state.view
+
+
+# -- rewriting what leaves ------------------------------------------------------------------------
+
+
+def silent(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    return iter(())
+
+
+def selective(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    """Half of the members hear nothing; which half changes."""
+    if liar.half[to]:
+        yield message, body
+
+
+def equivocator(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    """Two bodies to two halves, and the votes that belong to each."""
+    if isinstance(message, PrePrepare) and body is not None:
+        other = model.make_body(
+            message.sequence, liar.member, message.view, liar.clock_ms(), (b"other",)
+        )
+        place = (message.epoch, message.view, message.sequence)
+        liar.alternative[place] = proposal_digest(other)
+        if liar.half[to]:
+            liar.bodies[message.sequence, proposal_digest(other)] = other
+            forged = msgspec.structs.replace(message, digest=proposal_digest(other))
+            yield liar.sign(forged), other
+            return
+    elif isinstance(message, (Prepare, Commit)) and liar.half[to]:
+        digest = liar.alternative.get((message.epoch, message.view, message.sequence))
+        if digest is not None:
+            yield liar.sign(msgspec.structs.replace(message, digest=digest)), None
+            return
+    yield message, body
+
+
+def double_voter(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    """Votes for this and for that."""
+    if isinstance(message, (Prepare, Commit, Checkpoint)) and liar.random.random() < 0.5:
+        other = liar.sign(msgspec.structs.replace(message, digest=flipped(message.digest)))
+        if liar.random.random() < 0.5:
+            yield other, None
+            return
+        yield other, None
+    yield message, body
+
+
+def wrong_header(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    if isinstance(message, Checkpoint):
+        message = liar.sign(msgspec.structs.replace(message, digest=flipped(message.digest)))
+    yield message, body
+
+
+def lying_new_view(
+    liar: LiarNode, to: int, message: Message, body: bytes | None
+) -> Iterator[Parcel]:
+    """A NEW-VIEW with a wrong choice, and votes that go along with it."""
+    if isinstance(message, NewView):
+        message = tampered_new_view(liar, message, liar.random)
+    yield message, body
+
+
+def tampered_new_view(liar: LiarNode, message: NewView, random: Random) -> NewView:
+    votes, changes = message.pre_prepares, message.view_changes
+    kind = int(random.random() * 6)
+    if kind == 0 and votes:  # a prepared digest replaced by null
+        index = int(random.random() * len(votes))
+        vote = votes[index]
+        null = msgspec.structs.replace(vote, digest=model.null(vote.sequence)[0])
+        votes = (*votes[:index], liar.sign(null), *votes[index + 1 :])
+    elif kind == 1 and votes:  # the last ones dropped
+        votes = votes[:-1]
+    elif kind == 2:  # the prepared certificates of one VIEW-CHANGE dropped
+        index = int(random.random() * len(changes))
+        bare = msgspec.structs.replace(changes[index], prepared=())
+        changes = (*changes[:index], bare, *changes[index + 1 :])
+        votes = ()
+    elif kind == 3:  # too few VIEW-CHANGEs
+        changes = changes[:-1]
+    elif kind == 4 and changes:  # one VIEW-CHANGE twice
+        changes = (changes[0], *changes[:-1])
+    else:  # something of its own on top
+        sequence = votes[-1].sequence + 1 if votes else liar.disk.head.height + 1
+        mine = PrePrepare(
+            message.epoch, message.view, sequence, bytes(32), liar.member, NO_SIGNATURE
+        )
+        votes = (*votes, liar.sign(mine))
+    forged = msgspec.structs.replace(message, view_changes=changes, pre_prepares=votes)
+    return liar.sign(forged)  # type: ignore[no-any-return]
+
+
+def forged_view_change(
+    liar: LiarNode, to: int, message: Message, body: bytes | None
+) -> Iterator[Parcel]:
+    if isinstance(message, ViewChange):
+        message = liar.sign(
+            msgspec.structs.replace(message, prepared=false_prepared(liar, message))
+        )
+    yield message, body
+
+
+def false_prepared(liar: LiarNode, message: ViewChange) -> tuple[PreparedCertificate, ...]:
+    """Certificates with too few or foreign signatures, of a wrong primary, view or sequence."""
+    random = liar.random
+    low = 0 if message.low is None else message.low.height
+    view = max(0, message.view - 1 - int(random.random() * 2))
+    primary = view % liar.plan.n
+    q = model.validators(message.epoch, liar.plan.n).quorum
+    sequence = max(low, liar.disk.head.height) + 1 + int(random.random() * 3)
+    digest = bytes([7]) * 32
+    vote = PrePrepare(message.epoch, view, sequence, digest, primary, bytes(64))
+    others = [i for i in range(liar.plan.n) if i != primary]
+    mine = liar.sign(Prepare(message.epoch, view, sequence, digest, 0, NO_SIGNATURE)).signature
+    kind = int(random.random() * 6)
+    if kind == 0:
+        return ()  # what it had prepared is not mentioned: nobody can prove that
+    if kind == 1:  # its own signature under every name
+        signatures = tuple(IndexedSignature(i, mine) for i in others[: q - 1])
+    elif kind == 2:  # one too few
+        signatures = tuple(IndexedSignature(i, mine) for i in others[: q - 2])
+    elif kind == 3:  # one member several times
+        signatures = tuple(IndexedSignature(liar.member, mine) for _ in range(q - 1))
+    elif kind == 4:  # signatures that were given to something else
+        heard = [m for m in liar.heard if isinstance(m, (Prepare, Commit))]
+        signatures = tuple(
+            IndexedSignature(m.sender, m.signature)
+            for m in sorted(heard[-q:], key=lambda m: m.sender)
+        )[: q - 1]
+    else:  # a real one, moved to another sequence or beyond the window
+        real = message.prepared
+        if real:
+            moved = msgspec.structs.replace(real[-1].pre_prepare, sequence=sequence + 40)
+            return (*real[:-1], PreparedCertificate(moved, real[-1].prepares))
+        signatures = ()
+    if primary == liar.member:
+        vote = liar.sign(vote)
+    return (PreparedCertificate(vote, signatures),)
+
+
+def stale_certificate(
+    liar: LiarNode, to: int, message: Message, body: bytes | None
+) -> Iterator[Parcel]:
+    """An old low watermark, or one of another epoch, in place of the newest."""
+    if isinstance(message, ViewChange):
+        if message.low is not None and message.low not in liar.certificates:
+            liar.certificates.append(message.low)
+        blocks = [b.certificate for b in liar.disk.blocks if b.certificate is not None]
+        pool: list[Certificate | None] = [*liar.certificates, *blocks[-20:], None]
+        low = pool[int(liar.random.random() * len(pool))]
+        message = liar.sign(msgspec.structs.replace(message, low=low))
+    yield message, body
+
+
+def lying_status(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    if isinstance(message, Status):
+        random = liar.random.random
+        message = liar.sign(
+            msgspec.structs.replace(
+                message,
+                certified=int(random() * (message.certified + 30)),
+                view=int(random() * (message.view + 2)),
+                wish=message.wish + int(random() * 5),
+                epoch=message.epoch + (random() < 0.1),
+            )
+        )
+    yield message, body
+
+
+def slow_primary(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    """Its proposals come just under the time-out, and sometimes just above."""
+    if isinstance(message, (PrePrepare, NewView)):
+        timeout = liar.parameters.progress_timeout_ms
+        extra = timeout * (0.6 + 0.45 * liar.random.random())
+        for address in liar.cluster.addresses[to]:
+            liar.cluster.network.carry(
+                liar.address, address, "on_message", (message, body), extra
+            )
+        return
+    yield message, body
+
+
+def bodiless(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    """PRE-PREPAREs without their body, sometimes."""
+    if body is not None and liar.random.random() < 0.3:
+        body = None
+    yield message, body
+
+
+def bad_body(liar: LiarNode, asked: BuildProposal, transactions: tuple[bytes, ...]) -> bytes:
+    """Each of the things that rules S15 and L21 forbid."""
+    kind = int(liar.random.random() * 6)
+    sequence, proposer, view, clock = asked.sequence, liar.member, asked.view, liar.clock_ms()
+    if kind == 0:
+        transactions = (*transactions, model.BAD)
+    elif kind == 1:
+        clock += 60_000
+    elif kind == 2:
+        sequence += 1
+    elif kind == 3:
+        view += 1
+    elif kind == 4:
+        proposer = (proposer + 1) % liar.plan.n
+    else:
+        return model.null(asked.sequence)[1]
+    return model.make_body(sequence, proposer, view, clock, transactions)
+
+
+def false_blocks(liar: LiarNode, sending: SendBlocks) -> None:
+    """Blocks with another body, or with a certificate that lacks signatures."""
+    blocks = liar.disk.blocks[sending.above + 1 : sending.above + 9]
+    out = []
+    for block in blocks:
+        certificate = block.certificate
+        assert certificate is not None
+        kind = int(liar.random.random() * 4)
+        if kind == 0:
+            other = model.make_body(block.height, liar.member, 0, liar.clock_ms(), (b"other",))
+            block = replace(block, body=other)
+        elif kind == 1:
+            fewer = msgspec.structs.replace(certificate, signatures=certificate.signatures[:-1])
+            block = replace(block, certificate=fewer)
+        elif kind == 2:
+            wrong = flipped(certificate.header_hash)
+            block = replace(
+                block, certificate=msgspec.structs.replace(certificate, header_hash=wrong)
+            )
+        out.append(block)
+    if out:
+        liar.post(sending.to, "on_blocks", tuple(out))
+
+
+# -- speaking of its own accord -------------------------------------------------------------------
+
+
+def inflate(liar: LiarNode) -> None:
+    """Wishes far ahead (L19: for f ≥ 1 one node's huge number moves nobody)."""
+    if liar.random.random() < 0.2:
+        view = liar.view + 1 + int(liar.random.random() ** 4 * 1_000_000)
+        liar.say(liar.sign(ViewChange(liar.epoch, view, None, (), 0, NO_SIGNATURE)))
+        status = Status(liar.epoch, liar.view, view, liar.disk.head.height, 0, NO_SIGNATURE)
+        liar.say(liar.sign(status))
+
+
+def spread_forged_view_change(liar: LiarNode) -> None:
+    if liar.random.random() < 0.1:
+        empty = ViewChange(liar.epoch, liar.view + 1, None, (), 0, NO_SIGNATURE)
+        forged = msgspec.structs.replace(empty, prepared=false_prepared(liar, empty))
+        liar.say(liar.sign(forged))
+
+
+def flood(liar: LiarNode) -> None:
+    """Garbage at every tick: far futures, foreign names, bad signatures, empty proofs."""
+    random = liar.random
+    for _ in range(6):
+        epoch = liar.epoch + (int(random.random() * 4) - 1 if random.random() < 0.2 else 0)
+        view = liar.view + int(random.random() ** 3 * 50)
+        sequence = liar.disk.head.height + int(random.random() ** 2 * 100)
+        digest = bytes([int(random.random() * 256)]) * 32
+        sender = int(random.random() * (liar.plan.n + 2))
+        kind = int(random.random() * 8)
+        epoch = max(0, epoch)
+        message: Message
+        if kind < 4:
+            vote = (PrePrepare, Prepare, Commit, Checkpoint)[kind]
+            message = vote(epoch, view, sequence, digest, sender, digest * 2)
+        elif kind == 4:
+            message = ViewChange(epoch, view + 1, None, (), sender, digest * 2)
+        elif kind == 5:
+            message = NewView(epoch, view + 1, (), (), sender, digest * 2)
+        elif kind == 6:
+            message = Status(epoch, view, view + 1, sequence, sender, digest * 2)
+        else:
+            message = Fetch(epoch, sequence, digest, sender)
+        if kind < 7 and random.random() < 0.6:
+            message = liar.sign(message)
+        liar.say(message, int(random.random() * liar.plan.n))
+
+
+def replay(liar: LiarNode) -> None:
+    """Other people's old messages, to anybody, of any epoch; and signatures that fit elsewhere."""
+    random = liar.random
+    for _ in range(3):
+        if liar.heard:
+            message = liar.heard[int(random.random() * len(liar.heard))]
+            if random.random() < 0.2 and not isinstance(message, Fetch):
+                message = msgspec.structs.replace(message, epoch=message.epoch + 1)
+            liar.say(message, int(random.random() * liar.plan.n))
+
+
+Rewrite = Callable[[LiarNode, int, Message, bytes | None], Iterator[Parcel]]
+
+REWRITES: dict[str, Rewrite] = {
+    "silent": silent,
+    "selective": selective,
+    "equivocator": equivocator,
+    "double-voter": double_voter,
+    "lying-new-view": lying_new_view,
+    "forged-view-change": forged_view_change,
+    "stale-certificate": stale_certificate,
+    "wrong-header": wrong_header,
+    "slow-primary": slow_primary,
+    "lying-status": lying_status,
+    "bad-proposer": bodiless,
+}
+
+SPEECHES: dict[str, Callable[[LiarNode], None]] = {
+    "inflated-view": inflate,
+    "forged-view-change": spread_forged_view_change,
+    "flooder": flood,
+    "replayer": replay,
+}

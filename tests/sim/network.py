@@ -1,0 +1,66 @@
+"""The simulated network: delay, loss, duplication, reordering, cuts and slow links.
+
+Everything travels in one priority queue of the cluster; the order of two messages on one link
+is not kept. From `heal` on it is a good network: nothing is lost and little is late.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from consensus.messages import decode_message, encode_message
+
+if TYPE_CHECKING:
+    from tests.sim.cluster import Cluster
+
+GOOD_DELAY_MS = 5.0
+
+
+class Network:
+    def __init__(self, cluster: Cluster) -> None:
+        plan = cluster.plan
+        self.cluster = cluster
+        self.random = cluster.random.random
+        self.loss, self.duplicate, self.tail = plan.loss, plan.duplicate, plan.tail
+        self.base, self.jitter = plan.base_ms, plan.jitter_ms
+        self.codec = plan.codec
+        self.blocked: set[tuple[int, int]] = set()
+        self.twin_blocked: set[tuple[int, int]] = set()
+
+    def send(self, source: int, member: int, kind: str, payload: object) -> None:
+        """To the node of a member, and to its twin if there is one."""
+        if self.codec and kind == "on_message":
+            message, body = payload  # type: ignore[misc]
+            payload = (decode_message(encode_message(message)), body)
+        for address in self.cluster.addresses[member]:
+            self.carry(source, address, kind, payload)
+
+    def carry(
+        self, source: int, address: int, kind: str, payload: object, extra_ms: float = 0.0
+    ) -> None:
+        link = (source, address)
+        if link in self.blocked or link in self.twin_blocked:
+            return
+        random = self.random
+        if self.loss and random() < self.loss:
+            return
+        delay = self.base[source][address] + random() * self.jitter + extra_ms
+        if self.tail and random() < self.tail:
+            delay *= 10
+        self.cluster.at(delay, self.cluster.arrive, address, kind, payload)
+        if self.duplicate and random() < self.duplicate:
+            self.cluster.at(delay * 2, self.cluster.arrive, address, kind, payload)
+
+    def cut(self) -> None:
+        """Recompute the blocked links: cuts may overlap."""
+        now = self.cluster.now
+        self.blocked = set()
+        for cut in self.cluster.plan.cuts:
+            if cut.start <= now < cut.end:
+                self.blocked |= cut.blocked
+
+    def heal(self) -> None:
+        self.loss = self.duplicate = self.tail = 0.0
+        self.jitter = GOOD_DELAY_MS
+        self.base = [[1.0] * len(row) for row in self.base]
+        self.blocked = set()

@@ -1,0 +1,273 @@
+"""What one seed means: the size of the cluster, its parameters, its faults and its liars.
+
+Swarm testing: each seed draws its own mix. A run with every fault at once mostly tests the
+faults; a run with two of them and none of the others gets further into the state space.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+
+from salus.parameters import Parameters
+
+TICK_MS = 100
+WATERMARK_WINDOW_MIN = 8  # the least that Parameters allows: windows fill and roll quickly
+
+
+class CrashMode(Enum):
+    """Where in the lawful order persist → send → deliver the power goes."""
+
+    NOW = "between two steps"
+    PERSIST = "inside a persist"
+    SEND = "between two sends"
+    DELIVER = "after the sends, before the deliveries"
+
+
+class Loss(Enum):
+    """What the disk has lost when the node comes back."""
+
+    NOTHING = "nothing that was synced"
+    JOURNAL = "the journal"
+    EVERYTHING = "everything"
+    BACKUP = "everything since an old backup; the journal is known to be stale"
+    UNNOTICED = "the newest votes, unnoticed (a restored image): the node counts as a liar"
+
+
+LIARS = (
+    "silent",
+    "selective",
+    "equivocator",
+    "double-voter",
+    "lying-new-view",
+    "forged-view-change",
+    "inflated-view",
+    "stale-certificate",
+    "flooder",
+    "wrong-header",
+    "slow-primary",
+    "lying-status",
+    "bad-proposer",
+    "replayer",
+    "false-blocks",
+    "censor",
+    "twins",
+)
+
+
+@dataclass(slots=True)
+class Crash:
+    time: float
+    node: int
+    mode: CrashMode
+    down_ms: float
+    loss: Loss = Loss.NOTHING
+
+
+@dataclass(slots=True)
+class Cut:
+    """From `start` to `end` the directed links in `blocked` carry nothing."""
+
+    start: float
+    end: float
+    blocked: frozenset[tuple[int, int]]
+    name: str
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything that a seed decides before the first event. Times in simulated milliseconds."""
+
+    seed: int
+    n: int
+    parameters: Parameters
+    heal_at: float
+    # Network, by directed link where it is a list of rows.
+    loss: float = 0.0
+    duplicate: float = 0.0
+    tail: float = 0.0  # share of messages that take ten times as long
+    base_ms: list[list[float]] = field(default_factory=list)
+    jitter_ms: float = 10.0
+    cuts: list[Cut] = field(default_factory=list)
+    # Nodes.
+    crashes: list[Crash] = field(default_factory=list)
+    pauses: list[tuple[float, int, float]] = field(default_factory=list)  # SIGSTOP
+    skew_ms: list[float] = field(default_factory=list)
+    tick_rate: list[float] = field(default_factory=list)
+    persist_ms: float = 2.0
+    execute_ms: float = 1.0
+    # Lies: member index → behaviours.
+    liars: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    # Load: (time, node, count).
+    load: list[tuple[float, int, int]] = field(default_factory=list)
+    # How the shell may differ lawfully.
+    codec: bool = False  # every message goes through its bytes
+    body_first: bool = False  # BodyArrived before the PRE-PREPARE that came with it
+    journal_whole: bool = False  # a restart shows entries below the floor as well
+
+    @property
+    def faulty(self) -> set[int]:
+        """Members whose key may have signed anything."""
+        amnesiac = {crash.node for crash in self.crashes if crash.loss is Loss.UNNOTICED}
+        return amnesiac | set(self.liars)
+
+    @property
+    def wiped(self) -> set[int]:
+        return {
+            crash.node
+            for crash in self.crashes
+            if crash.loss in (Loss.JOURNAL, Loss.EVERYTHING, Loss.BACKUP)
+        }
+
+    def describe(self) -> list[str]:
+        p = self.parameters
+        lines = [
+            f"seed {self.seed}: n = {self.n}, L = {p.watermark_window}, "
+            f"{p.in_flight_proposals_max} in flight, {p.execute_ahead_max} ahead, "
+            f"epochs of {p.epoch_blocks_max}, timeouts {p.progress_timeout_ms} and "
+            f"{p.view_change_timeout_ms} ms, doubled {p.timeout_doublings_max} times at most",
+            f"network until {self.heal_at:.0f} ms: loss {self.loss:.2f}, twice "
+            f"{self.duplicate:.2f}, slow {self.tail:.2f}, jitter {self.jitter_ms:.0f} ms; persist "
+            f"{self.persist_ms:.0f} ms, execute {self.execute_ms:.0f} ms",
+        ]
+        lines += [f"liar n{i}: {', '.join(names)}" for i, names in sorted(self.liars.items())]
+        lines += [f"{cut.start:.0f}–{cut.end:.0f} ms: {cut.name}" for cut in self.cuts]
+        lines += [
+            f"{crash.time:.0f} ms: n{crash.node} crashes ({crash.mode.value}) for "
+            f"{crash.down_ms:.0f} ms, loses {crash.loss.value}"
+            for crash in self.crashes
+        ]
+        lines += [f"{t:.0f} ms: n{i} stands still for {d:.0f} ms" for t, i, d in self.pauses]
+        return lines
+
+
+def draw(seed: int) -> Plan:
+    """The plan of a seed. The order of the draws is part of the meaning of a seed."""
+    r = Random(seed)
+    n = r.choices((4, 5, 6, 7, 1, 2, 3), (70, 7, 7, 7, 2, 2, 5))[0]
+    f = (n - 1) // 3
+    heal_at = float(r.randrange(4_000, 14_000))
+    plan = Plan(seed, n, _parameters(r), heal_at)
+    _draw_network(r, plan)
+    _draw_nodes(r, plan)
+    budget = f if r.random() < 0.8 else 0
+    # A lost journal counts among the f (S4); so does a liar.
+    victims = r.sample(range(n), budget)
+    for member in victims:
+        if r.random() < 0.72:
+            names = tuple(sorted(r.sample(LIARS, r.choice((1, 1, 1, 2, 3)))))
+            if "twins" in names:
+                names = ("twins",)
+            plan.liars[member] = names
+    _draw_crashes(r, plan, [v for v in victims if v not in plan.liars])
+    _draw_load(r, plan)
+    plan.codec = r.random() < 0.06
+    plan.body_first = r.random() < 0.5
+    plan.journal_whole = r.random() < 0.5
+    return plan
+
+
+def _parameters(r: Random) -> Parameters:
+    window = r.choice((8, 8, 8, 9, 12, 16))
+    in_flight = r.choice((1, 2, 4, 4))
+    return Parameters(
+        watermark_window=window,
+        in_flight_proposals_max=in_flight,
+        execute_ahead_max=r.choice((1, 2, 3, window - in_flight - 1)),
+        epoch_blocks_max=r.choice((window, 2 * window, 40, 100_000, 100_000)),
+        tick_ms=TICK_MS,
+        progress_timeout_ms=r.choice((400, 600, 1_000)),
+        view_change_timeout_ms=r.choice((400, 600, 1_000)),
+        timeout_doublings_max=r.choice((1, 2, 2, 3, 6)),
+        clock_drift_max_ms=1_000,
+        block_transactions_max=4,
+    )
+
+
+def _draw_network(r: Random, plan: Plan) -> None:
+    n = plan.n
+    nodes = n + 1  # a twin stands last and shares the weather
+    if r.random() < 0.6:
+        plan.loss = r.choice((0.01, 0.03, 0.1, 0.2))
+    if r.random() < 0.4:
+        plan.duplicate = r.choice((0.01, 0.1))
+    if r.random() < 0.4:
+        plan.tail = r.choice((0.02, 0.1))
+    plan.jitter_ms = r.choice((2.0, 20.0, 80.0))
+    plan.base_ms = [[2.0] * nodes for _ in range(nodes)]
+    if r.random() < 0.25:  # slow links
+        for _ in range(r.randrange(1, n + 1)):
+            plan.base_ms[r.randrange(n)][r.randrange(n)] = r.choice((60.0, 200.0, 500.0))
+    if n > 1 and r.random() < 0.5:
+        for _ in range(r.randrange(1, 5)):
+            start = r.random() * plan.heal_at
+            end = min(plan.heal_at, start + r.choice((300.0, 1_000.0, 3_000.0)))
+            blocked, name = _draw_cut(r, n)
+            plan.cuts.append(Cut(start, end, frozenset(blocked), name))
+
+
+def _draw_cut(r: Random, n: int) -> tuple[set[tuple[int, int]], str]:
+    kind = r.randrange(4)
+    if kind == 0:  # one node alone
+        alone = r.randrange(n)
+        links = {(alone, i) for i in range(n)} | {(i, alone) for i in range(n)}
+        return links, f"n{alone} cut off"
+    if kind == 1:  # two sides
+        side = [r.random() < 0.5 for _ in range(n)]
+        links = {(i, j) for i in range(n) for j in range(n) if side[i] != side[j]}
+        return links, "two sides " + "".join("ab"[s] for s in side)
+    if kind == 2:  # asymmetric: one is heard and hears nothing, or the other way round
+        alone = r.randrange(n)
+        if r.random() < 0.5:
+            return {(i, alone) for i in range(n)}, f"n{alone} deaf"
+        return {(alone, i) for i in range(n)}, f"n{alone} mute"
+    links = {(i, j) for i in range(n) for j in range(n) if r.random() < 0.35}
+    return links, "links cut at random"  # neither symmetric nor transitive
+
+
+def _draw_nodes(r: Random, plan: Plan) -> None:
+    nodes = plan.n + 1
+    skewed = r.random() < 0.3
+    plan.skew_ms = [r.uniform(-300.0, 300.0) if skewed else 0.0 for _ in range(nodes)]
+    plan.tick_rate = [r.uniform(0.85, 1.15) for _ in range(nodes)]
+    plan.persist_ms = r.choice((0.5, 3.0, 20.0, 60.0))
+    plan.execute_ms = r.choice((0.5, 5.0, 60.0))
+    if r.random() < 0.15:
+        for _ in range(r.randrange(1, 4)):
+            length = r.choice((200.0, 1_500.0))
+            plan.pauses.append((r.random() * plan.heal_at, r.randrange(plan.n), length))
+
+
+def _draw_crashes(r: Random, plan: Plan, losers: list[int]) -> None:
+    n, modes = plan.n, list(CrashMode)
+    weights = (2, 5, 2, 2)
+
+    def down() -> float:
+        return r.choice((50.0, 500.0, 500.0, 2_500.0))
+
+    honest = [i for i in range(n) if i not in plan.liars]
+    if honest and r.random() < 0.6:
+        for _ in range(r.randrange(1, 7)):
+            mode = r.choices(modes, weights)[0]
+            time = r.random() * plan.heal_at
+            plan.crashes.append(Crash(time, r.choice(honest), mode, down()))
+    if honest and r.random() < 0.15:  # a power cut of everybody
+        time = r.random() * plan.heal_at
+        mode = r.choice((CrashMode.NOW, CrashMode.PERSIST))
+        plan.crashes += [Crash(time, i, mode, down()) for i in honest]
+    for member in losers:
+        if r.random() < 0.75:
+            loss = r.choice((Loss.JOURNAL, Loss.JOURNAL, Loss.EVERYTHING, Loss.BACKUP))
+        else:
+            loss = Loss.UNNOTICED
+        time = r.uniform(0.1, 0.9) * plan.heal_at
+        plan.crashes.append(Crash(time, member, CrashMode.NOW, down(), loss))
+    plan.crashes.sort(key=lambda crash: crash.time)
+
+
+def _draw_load(r: Random, plan: Plan) -> None:
+    time, gap = 0.0, r.choice((60.0, 150.0, 400.0))
+    while time < plan.heal_at:
+        time += r.expovariate(1.0) * gap
+        plan.load.append((time, r.randrange(plan.n), r.choice((1, 1, 3))))
+        if r.random() < 0.03:
+            time += 2_000.0  # an idle chain must stay in its view (L17)
