@@ -42,6 +42,7 @@ class Position:
         return cls(int(height), int(index) if dot else END_OF_BLOCK)
 
 
+DUPLICATE = "DUPLICATE"  # the receipt of bytes that an earlier block has executed
 END_OF_BLOCK = 2**53 - 1  # `after=12` means: everything of block 12 is known
 
 
@@ -201,6 +202,8 @@ def block_events(header: Header, receipts: tuple[Receipt, ...]) -> list[FeedEven
     for tx_receipts in by_transaction(receipts):
         tx_id = tx_receipts[0].tx_id
         refusal = first_refusal(tx_receipts)
+        if refusal == DUPLICATE and len({receipt.code for receipt in tx_receipts}) == 1:
+            continue  # executed before: what became of it was told there
         committed = any(receipt.ok for receipt in tx_receipts)
         events.append(
             FeedEvent(

@@ -6,6 +6,7 @@ code words), never a patient, a document or a key.
 """
 
 from collections.abc import Callable, Iterable
+from enum import Enum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -94,6 +95,9 @@ class Metrics:
         self.p2p_bytes_total = counter("p2p_bytes", "Payload bytes", ["type", "direction"])
         self.p2p_rtt_seconds = gauge("p2p_rtt_seconds", "Round trip to a peer", ["peer"])
         self.p2p_rejected_total = counter("p2p_rejected", "Frames and peers refused", ["reason"])
+        self.p2p_dropped_total = counter(
+            "p2p_dropped", "Frames of ours that found no room or no connection", ["type"]
+        )
         self.p2p_queue_depth = gauge("p2p_queue_depth", "Frames that wait for a peer", ["peer"])
         self.clock_skew_seconds = gauge(
             "clock_skew_seconds", "This clock minus the median of the peers' block times"
@@ -192,3 +196,30 @@ class Metrics:
         return Histogram(
             name, doc, labels, namespace=PREFIX, registry=self.registry, buckets=buckets
         )
+
+
+class NetMeter:
+    """The metrics as the transport sees them (`NetMetrics` of node/net/network.py).
+
+    Label children are looked up once per kind: this runs for every frame."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._frames: dict[tuple[str, str], tuple[Counter, Counter]] = {}
+
+    def frame(self, kind: Enum, direction: str, payload_bytes: int) -> None:
+        counters = self._frames.get((kind.name, direction))
+        if counters is None:
+            labels = (kind.name.lower(), direction)
+            counters = self._frames[kind.name, direction] = (
+                self._metrics.p2p_messages_total.labels(*labels),
+                self._metrics.p2p_bytes_total.labels(*labels),
+            )
+        counters[0].inc()
+        counters[1].inc(payload_bytes)
+
+    def rejected(self, reason: str) -> None:
+        self._metrics.p2p_rejected_total.labels(reason).inc()
+
+    def dropped(self, kind: Enum) -> None:
+        self._metrics.p2p_dropped_total.labels(kind.name.lower()).inc()

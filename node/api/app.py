@@ -22,6 +22,7 @@ from node.api.routes import ROUTES
 from node.api.settings import ApiSettings
 from node.api.view import NodeView
 from salus.errors import SalusError
+from storage.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,9 @@ class Api:
             response = problem_response(error, route.path)
             response.headers["X-Height"] = str(self.view.height())
             return response
+        except StorageError as error:
+            log.error("%s in %s: %s", error.code, route.name, error.message)
+            return problem_response(ApiError(error.code), route.path)  # its text names files
         except (web.HTTPException, ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - the last resort, logged with an incident id

@@ -36,7 +36,7 @@ class Refusal(StrEnum):
     WRONG_GENESIS = "WRONG_GENESIS"  # another chain, or another founding document
     NOT_A_MEMBER = "NOT_A_MEMBER"  # the key is not in the listener's membership
     OWN_KEY = "OWN_KEY"  # the node dialled itself, or its key is in use elsewhere
-    BAD_PROOF = "BAD_PROOF"  # malformed, or not signed by the key it names
+    KEY_NOT_PROVED = "KEY_NOT_PROVED"  # malformed, or not signed by the key it names
     BANNED = "BANNED"  # sent garbage a short while ago
     TOO_MANY_PEERS = "TOO_MANY_PEERS"
     PARTITIONED = "PARTITIONED"  # fault injection (dev profile only)
@@ -118,7 +118,7 @@ def check_proof(
     try:
         claim = decode(proof, Proof)
     except BadMessage:
-        raise PeerRefused("the proof is malformed", code=Refusal.BAD_PROOF) from None
+        raise PeerRefused("the proof is malformed", code=Refusal.KEY_NOT_PROVED) from None
     who = address(claim.public_key)
     if claim.version != chain.version:
         raise PeerRefused(
@@ -137,7 +137,7 @@ def check_proof(
         raise PeerRefused("the key is not a member's", code=Refusal.NOT_A_MEMBER, key=who)
     payload = signed_payload(nonce, server_key, claim.public_key, chain)
     if not verify(claim.public_key, payload, claim.signature):
-        raise PeerRefused("the proof is not signed", code=Refusal.BAD_PROOF, key=who)
+        raise PeerRefused("the proof is not signed", code=Refusal.KEY_NOT_PROVED, key=who)
     return claim.public_key, member
 
 
