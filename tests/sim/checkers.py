@@ -6,6 +6,7 @@ What one replica must hold by itself is `consensus.invariants`; double votes are
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from consensus.effects import Evidence, Halt, Quarantine
@@ -17,9 +18,13 @@ from consensus.messages import (
     PrePrepare,
     Prepare,
     SignedMessage,
+    Status,
     ViewChange,
+    content_digest,
+    decode_message,
     vote_type,
 )
+from salus.vote import JOURNAL_NEW_VIEW
 from tests.sim.model import Block
 
 if TYPE_CHECKING:
@@ -80,22 +85,15 @@ class Checkers:
 
     def on_send(self, node: Node, message: Message) -> None:
         """Rule S3: a vote of mine that leaves is on my disk."""
-        if isinstance(message, _VOTES):
-            self._journalled(node, message, message.sequence)
-        elif isinstance(message, (ViewChange, NewView)):
-            self._journalled(node, message, 0)  # its content is bound by its digest
-
-    def _journalled(self, node: Node, message: SignedMessage, sequence: int) -> None:
-        if message.sender != node.member:
-            return  # Somebody else's, passed on.
-        key = (int(vote_type(message)), message.epoch, message.view, sequence)
-        digest = node.disk.votes.get(key)
-        assert digest is not None, (
-            f"a vote left before it was on disk (S3): {type(message).__name__} of n{node.member}, "
-            f"epoch {message.epoch}, view {message.view}, sequence {sequence}"
-        )
-        if isinstance(message, _VOTES):
-            assert digest == message.digest, "the journal holds another digest than what left (S3)"
+        if isinstance(message, (*_VOTES, ViewChange, NewView)) and message.sender == node.member:
+            left = _left_digest(message)
+            for digest in _journalled(node, message):
+                assert digest == left, "the journal holds another digest than what left (S3)"
+                return
+            raise AssertionError(
+                f"a vote left before it was on disk (S3): {type(message).__name__} of "
+                f"n{node.member}, epoch {message.epoch}, view {message.view}"
+            )
 
     def on_evidence(self, node: Node, evidence: Evidence) -> None:
         self.cluster.note(node, f"EVIDENCE against {evidence.culprit}")
@@ -119,3 +117,29 @@ class Checkers:
             raise AssertionError(
                 f"honest n{node.member} halted at {halt.height} with at most f liars: {halt.reason}"
             )
+
+
+def _left_digest(message: SignedMessage) -> bytes:
+    if isinstance(message, (ViewChange, NewView, Status)):
+        return content_digest(message)
+    return message.digest
+
+
+def _journalled(node: Node, message: SignedMessage) -> Iterator[bytes]:
+    """What the disk binds this vote to: its own entry, or the NEW-VIEW that contains it (a torn
+    write may have kept that and not the entries which follow it)."""
+    sequence = 0 if isinstance(message, (ViewChange, NewView, Status)) else message.sequence
+    key = (int(vote_type(message)), message.epoch, message.view, sequence)
+    digest = node.disk.votes.get(key)
+    if digest is not None:
+        yield digest
+        return
+    for entry in node.disk.journal:
+        if (entry.kind, entry.epoch, entry.view) == (JOURNAL_NEW_VIEW, message.epoch, message.view):
+            if isinstance(message, NewView):
+                yield entry.digest
+            new_view = decode_message(entry.payload)
+            if isinstance(message, PrePrepare) and isinstance(new_view, NewView):
+                for vote in new_view.pre_prepares:
+                    if vote.sequence == sequence:
+                        yield vote.digest
