@@ -108,6 +108,8 @@ class _Check:
             try:
                 header = self._state.header(height)
                 yield from self._one(header, parent, epoch)
+                if self._state.height_of(header.hash()) != height:
+                    yield Finding("index", "the block's hash does not lead to its height", height)
                 if header.ends_epoch and height > 0:
                     epoch = self._state.epoch(epoch.epoch + 1)
                     self._epochs += 1
@@ -288,6 +290,7 @@ class _Check:
         head = self._state.height()
         expected = {
             keys.HEADER: head + 1,
+            keys.HASH: head + 1,
             keys.CERTIFICATE: head,
             keys.RECEIPTS: head + 1,
             keys.REPLAY: head + 1,
