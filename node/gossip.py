@@ -22,7 +22,7 @@ __all__ = ["Gossip", "GossipTask"]
 INTAKE_BYTES_MAX = 32 * MIB
 INTAKE_BYTES_PER_PEER_MAX = 8 * MIB  # a flooding peer fills its own share only
 INTAKE_WORKERS = 4  # frames checked at once, so that the verify pool has something to do
-BAD_TRANSACTION_POINTS = 50  # whoever relays has verified; twice may be a fault of ours
+BAD_TRANSACTION_POINTS = 60  # whoever relays has verified; a second one within 2 s is a ban
 
 # Parse, verify and pool these transactions of a peer, then tell `Gossip`. Raises `SalusError`
 # if an honest peer would not have sent them.

@@ -25,6 +25,7 @@ from node.net.frames import (
 )
 from salus.codec import encode
 from salus.hashing import hasher
+from salus.transaction import ParsedTransaction
 
 FLUSH_INTERVAL_MS = 20  # ids are batched for so long
 ANNOUNCE_DELAY_MS = 50  # a PRE-PREPARE usually comes sooner
@@ -47,11 +48,11 @@ _hash_evidence = hasher("evidence")
 class Pool(Protocol):
     """What gossip asks the mempool."""
 
-    def raw(self, tx_id: bytes) -> bytes | None:
-        """The bytes of a transaction that waits or is in flight here."""
+    def find(self, tx_id: bytes) -> ParsedTransaction | None:
+        """A transaction that waits or is in flight here."""
 
-    def knows(self, tx_id: bytes) -> bool:
-        """It waits here, is in flight, or was executed within the replay window."""
+    def missing(self, ids: Iterable[bytes]) -> list[bytes]:
+        """Those that are neither here nor in flight; executed ones may be named too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +150,9 @@ class Gossip:
                 heapq.heappush(self._due, (now_ms + ANNOUNCE_DELAY_MS, tx_id))
             if primary is None or not tracked.mine or primary in tracked.holders:
                 continue
-            raw = self._pool.raw(tx_id)
-            if raw is not None and len(bodies) < TRANSACTIONS_PER_FRAME_MAX:
-                bodies.append(raw)
+            tx = self._pool.find(tx_id)
+            if tx is not None and len(bodies) < TRANSACTIONS_PER_FRAME_MAX:
+                bodies.append(tx.raw)
                 _add_holder(tracked, primary)
         return _bodies(primary, bodies) if primary is not None else []
 
@@ -164,6 +165,7 @@ class Gossip:
     def announced(self, member: str, tx_ids: Sequence[bytes], now_ms: int) -> list[GossipSend]:
         """A peer has these; ask it for those that are new to us."""
         ask: list[bytes] = []
+        unknown = dict.fromkeys(self._pool.missing(tx_ids))
         for tx_id in tx_ids:
             tracked = self._tracked.get(tx_id)
             if tracked is not None:
@@ -172,7 +174,7 @@ class Gossip:
                 others = wanted.others
                 if member != wanted.asked and member not in others and len(others) < ANNOUNCERS_MAX:
                     others.append(member)
-            elif tx_id in self._refused or self._pool.knows(tx_id):
+            elif tx_id in self._refused or tx_id not in unknown:
                 continue
             elif (
                 len(self._wanted) >= WANTED_MAX
@@ -189,13 +191,13 @@ class Gossip:
         bodies: list[bytes] = []
         size = 0
         for tx_id in tx_ids:
-            raw = self._pool.raw(tx_id)
-            if raw is None:
+            tx = self._pool.find(tx_id)
+            if tx is None:
                 continue
-            size += len(raw)
+            size += len(tx.raw)
             if size > ANSWER_BYTES_MAX:
                 break
-            bodies.append(raw)
+            bodies.append(tx.raw)
             _add_holder(self._tracked.get(tx_id), member)
         return _bodies(member, bodies)
 
@@ -246,7 +248,7 @@ class Gossip:
             if wanted.until_ms > now_ms:
                 break
             self._unwant(tx_id)
-            if wanted.others and not self._pool.knows(tx_id):
+            if wanted.others and self._pool.missing([tx_id]):
                 member = wanted.others.pop(0)
                 self._want(tx_id, _Wanted(member, now_ms + REQUEST_TIMEOUT_MS, wanted.others))
                 again.setdefault(member, []).append(tx_id)

@@ -137,7 +137,8 @@ class Dialler:
             return await self._while_up(ws, member)
         finally:
             peer.connected_in, peer.hang_up = False, None
-            await ws.close()
+            # In a task of its own: its drain may raise a cancellation that is not ours.
+            await asyncio.gather(asyncio.create_task(ws.close()), return_exceptions=True)
 
     async def _handshake(self, ws: aiohttp.ClientWebSocketResponse) -> str:
         found = peer_key(ws.get_extra_info("ssl_object"))

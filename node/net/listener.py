@@ -20,6 +20,8 @@ from node.net.limits import NetLimits
 
 PEER_PATH = "/salus/v1/peer"  # Do not change: part of the handshake.
 
+ACCEPT_BATCH = 32  # connections taken in one turn of the loop
+
 _log = logging.getLogger("salus.net")
 
 
@@ -51,6 +53,7 @@ class Listener:
         self._slots: dict[object, Slot] = {}
         self._waiting: Counter[str] = Counter()
         self._sockets: list[socket.socket] = []
+        self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: _Server | None = None
 
@@ -66,29 +69,36 @@ class Listener:
             listening.setblocking(False)
             self._sockets.append(listening)
             port = port or listening.getsockname()[1]
-            self._spawn(self._accept(listening))
+            self._listen(listening)
         return port
 
     async def stop(self) -> None:
         """Close the sockets and whatever is still in its handshake."""
+        for listening in self._sockets:
+            if (pause := self._paused.pop(listening, None)) is not None:
+                pause.cancel()
+            asyncio.get_running_loop().remove_reader(listening)
+            listening.close()
+        self._sockets.clear()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for listening in self._sockets:
-            listening.close()
-        self._sockets.clear()
         if self._server is not None:
             await self._server.shutdown(self._limits.close_timeout_ms / 1000)
 
-    async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _accept(self, listening: socket.socket) -> None:
+        """The socket is readable: take what waits, within limits."""
+        for _ in range(ACCEPT_BATCH):
             try:
-                connection, address = await loop.sock_accept(listening)
+                connection, address = listening.accept()
+            except BlockingIOError:
+                return
             except OSError as error:  # out of file descriptors: the rest of the node goes on
                 self._reject("ACCEPT_FAILED", "", errno=error.errno or 0)
-                await asyncio.sleep(0.1)
-                continue
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listening)
+                self._paused[listening] = loop.call_later(0.1, self._listen, listening)
+                return
             ip = str(address[0])
             if self._waiting.total() >= self._limits.unauthenticated_max:
                 self._reject("UNAUTHENTICATED_MAX", ip)
@@ -97,8 +107,13 @@ class Listener:
                 self._reject("UNAUTHENTICATED_PER_IP_MAX", ip)
                 connection.close()
             else:
+                connection.setblocking(False)
                 self._waiting[ip] += 1
                 self._spawn(self._admit(connection, Slot(ip)))
+
+    def _listen(self, listening: socket.socket) -> None:
+        self._paused.pop(listening, None)
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     async def _admit(self, connection: socket.socket, slot: Slot) -> None:
         """From the accept to the proof: one deadline for all of it."""

@@ -47,7 +47,7 @@ NOT_IN_MEMBERSHIP = "NOT_IN_MEMBERSHIP"
 BANNED_BY_US = "BANNED_BY_US"
 
 GARBAGE_POINTS = 100  # no frame at all: nobody honest does that, disconnect at once
-BAD_CONTENT_POINTS = 50  # a frame whose content `deliver` refused: twice may be a fault of ours
+BAD_CONTENT_POINTS = 60  # a frame whose content was refused: a second one within 2 s is a ban
 RATE_POINTS = 1  # a flood runs up the score within milliseconds, a burst does not
 
 _log = logging.getLogger("salus.net")

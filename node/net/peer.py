@@ -153,22 +153,24 @@ class Feed:
         """Send until the connection ends; returns why. Never raises what a peer can cause."""
         sender = asyncio.create_task(self._send(), name=f"send {self.peer.member}")
         reader = asyncio.create_task(self._read(), name=f"read {self.peer.member}")
-        tasks = {sender, reader}
+        tasks, reason = {sender, reader}, "CLOSED"
         try:
             await asyncio.wait({*tasks, self._closed}, return_when=asyncio.FIRST_COMPLETED)
             if self._closed.done():
                 reason = self._closed.result()
             else:
-                ended = sender if sender.done() else reader
-                reason = _ending(ended)
+                reason = _ending(sender if sender.done() else reader)
         finally:
+            flushed = self._idle.is_set()
             self.close("CLOSED")
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._idle.set()
-        await self._hang_up(reason)
-        self._over.set()
+            if flushed:  # else the peer does not read, and would not read a goodbye
+                await self._say_goodbye(reason)
+            self._transport.abort()
+            self._over.set()
         return reason
 
     async def _send(self) -> str:
@@ -209,14 +211,13 @@ class Feed:
                 if not self.peer.blocked:
                     self.push(QUEUE_CLASS[Kind.PONG], frame(Kind.PONG, payload))
 
-    async def _hang_up(self, reason: str) -> None:
-        """Say goodbye if that is possible without waiting; a peer that does not read is cut off."""
-        try:
-            async with asyncio.timeout(self._limits.close_timeout_ms / 1000):
-                await self._ws.close(code=WSCloseCode.GOING_AWAY, message=reason.encode())
-        except (TimeoutError, OSError, RuntimeError):
-            pass
-        self._transport.abort()
+    async def _say_goodbye(self, reason: str) -> None:
+        """In a task of its own: aiohttp's `close` may raise a cancellation that is not ours."""
+        word = self._ws.close(code=WSCloseCode.GOING_AWAY, message=reason.encode())
+        closing = asyncio.create_task(word)
+        await asyncio.wait({closing}, timeout=self._limits.close_timeout_ms / 1000)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
 
 
 def _ending(task: "asyncio.Task[str]") -> str:

@@ -1,9 +1,14 @@
 """The transport over real loopback sockets with TLS: who connects, what arrives, who is cut off."""
 
 import asyncio
+from dataclasses import replace
 
+import pytest
+import uvloop
+
+from node.errors import PeerRefused
 from node.net.frames import Kind
-from tests.node.net.net import mesh
+from tests.node.net.net import QUICK, make, mesh, running
 
 
 async def test_four_nodes_connect_in_both_directions_and_talk() -> None:
@@ -37,12 +42,19 @@ async def test_sending_to_a_stranger_or_nobody_is_counted_not_raised() -> None:
         assert a.metrics.drops == [Kind.CONSENSUS]
 
 
-async def test_a_restarted_peer_is_back_without_waiting_for_the_back_off() -> None:
+async def test_a_peer_that_stops_says_so_and_is_found_again() -> None:
     async with mesh(3) as (a, b, c):
         await b.network.stop()
         await a.connected(1)
         await c.connected(1)
-        assert a.peer("n1").problem in ("STOPPING", "PEER_UNREACHABLE", "CONNECTION_LOST")
+        (again,) = make([1])
+        again.network._membership = a.network._membership
+        again.network._listen = ("127.0.0.1", b.network.port)
+        async with running(again):
+            again.network.add_peer(a.address)
+            again.network.add_peer(c.address)
+            await a.connected(2)
+            await c.connected(2)
 
 
 async def test_stop_sends_what_is_queued() -> None:
@@ -58,3 +70,98 @@ async def test_nothing_is_left_behind_after_stop() -> None:
     async with mesh(3):
         pass
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_status_shows_address_directions_and_round_trip() -> None:
+    async with mesh(2, replace(QUICK, ping_interval_ms=10)) as (a, b):
+        while a.peer("n1").rtt_ms is None:
+            b.network.send("n0", Kind.CONSENSUS, b"x")
+            await a.received()
+        info = a.peer("n1")
+        assert info.connected
+        assert info.address == str(b.address)
+        assert info.public_key == b.key.public_key
+        assert 0 <= info.rtt_ms < 10_000
+        assert info.last_seen_ms is not None
+        assert info.queues == {"consensus": 0, "blocks": 0, "gossip": 0}
+        assert (info.refused, info.problem, info.detail, info.banned_ms) == (None, None, "", 0)
+
+
+async def test_a_member_that_is_not_configured_is_served_and_shown_as_such() -> None:
+    a, b = make([0, 1])
+    async with running(a, b):
+        b.network.add_peer(a.address)
+        await b.when(lambda peers: peers[0].connected_in)
+        await a.when(lambda peers: peers[0].connected_out)
+        info = a.peer("n1")
+        assert (info.address, info.connected_in, info.connected) == (None, False, False)
+        a.network.send("n1", Kind.CONSENSUS, b"x")
+        assert await b.received() == ("n0", Kind.CONSENSUS, b"x")
+
+
+async def test_a_dropped_member_is_disconnected_at_once_and_a_new_one_let_in() -> None:
+    """Architecture, identity: the epoch change closes what the new set no longer holds."""
+    async with mesh(3) as (a, b, c):
+        everybody = a.network._membership
+        a.network.set_membership({a.key.public_key: "n0", c.key.public_key: "n2"}.get)
+        await b.when(lambda peers: peers[0].refused == "NOT_A_MEMBER")
+        assert not a.network.send("n1", Kind.CONSENSUS, b"x")
+        assert a.peer("n2").connected
+        dropped = next(p for p in a.network.peers() if p.public_key == b.key.public_key)
+        assert dropped.problem == "NOT_IN_MEMBERSHIP"
+        assert dropped.member.startswith("sal1")
+        a.network.set_membership(everybody)
+        await a.connected(2)
+
+
+class TestFaultInjection:
+    async def test_a_blocked_peer_hears_and_says_nothing_until_it_is_healed(self) -> None:
+        async with mesh(3) as (a, b, c):
+            a.network.block("n1")
+            assert not a.network.send("n1", Kind.CONSENSUS, b"lost")
+            assert not a.peer("n1").connected
+            b.network.send("n0", Kind.CONSENSUS, b"lost")
+            b.network.send("n2", Kind.CONSENSUS, b"passes")
+            assert await c.received() == ("n1", Kind.CONSENSUS, b"passes")
+            a.network.unblock("n1")
+            await a.connected(2)
+            await b.connected(2)
+            b.network.send("n0", Kind.CONSENSUS, b"healed")
+            while (received := (await a.received())[2]) == b"lost":
+                pass  # it may have been under way when the block ended
+            assert received == b"healed"
+
+    async def test_a_delayed_line_keeps_its_order_and_takes_its_time(self) -> None:
+        async with mesh(2) as (a, b):
+            a.network.delay_ms("n1", 50)
+            started = asyncio.get_running_loop().time()
+            for number in range(20):
+                a.network.send("n1", Kind.CONSENSUS, bytes([number]))
+            assert [(await b.received())[2][0] for _ in range(20)] == list(range(20))
+            assert asyncio.get_running_loop().time() - started >= 0.05
+
+    async def test_it_is_for_development_only(self) -> None:
+        async with mesh(2) as (a, _):
+            a.network._fault_injection = False
+            with pytest.raises(PeerRefused) as caught:
+                a.network.block("n1")
+            assert caught.value.code == "FAULTS_DISABLED"
+
+    async def test_an_unknown_peer_is_named(self) -> None:
+        async with mesh(2) as (a, _):
+            with pytest.raises(PeerRefused) as caught:
+                a.network.delay_ms("n7", 5)
+            assert caught.value.code == "UNKNOWN_PEER"
+
+
+def test_it_runs_on_uvloop_as_well() -> None:
+    """The loop of production; asyncio's own serves where it is missing."""
+
+    async def talk() -> None:
+        async with mesh(3) as (a, b, _):
+            a.network.send("n1", Kind.PRE_PREPARE, bytes(2**20))
+            assert len((await b.received())[2]) == 2**20
+            await b.network.stop()
+            await a.connected(1)
+
+    uvloop.run(talk())
