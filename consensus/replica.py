@@ -66,7 +66,9 @@ def _follow(s: State) -> None:
     """What has become possible by the event, in this order: leave the view before saying more in
     it, execute before asking for proposals (the window counts commits)."""
     for sequence in s.wake:
-        normal_case.advance(s, s.log.slot(sequence))
+        slot = s.log.slots.get(sequence)
+        if slot is not None:  # The very first event may have settled it.
+            normal_case.advance(s, slot)
     s.wake.clear()
     view_change.leave_if_complaining(s)
     view_change.synchronise(s)
