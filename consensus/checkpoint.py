@@ -84,10 +84,9 @@ def learn_certificate(s: State, certificate: Certificate) -> None:
 def _check_divergence(s: State, height: int, ballot: Ballot[Checkpoint]) -> None:
     """Rule L24: f+1 members sign one header different from mine, so an honest one does; or the
     height has split so far that no header can reach a quorum."""
-    digests = ballot.digests()
-    if len(digests) < 2 and s.headers.get(height) in (None, *digests):
+    digests, mine = ballot.digests(), s.headers.get(height)
+    if not digests or (len(digests) == 1 and mine in (None, *digests)):
         return  # The normal case.
-    mine = s.headers.get(height)
     for digest in digests:
         if mine is not None and digest != mine and ballot.count(digest) >= s.weak:
             s.halt(f"{ballot.count(digest)} members signed another header than mine", height)

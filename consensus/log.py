@@ -45,10 +45,11 @@ class Slot:
     valid: bytes | None = None  # digest that passed rule S15; holds in every view
     committed: bytes | None = None
     committed_view: int = 0
+    sought: bytes | None = None  # body that a NEW-VIEW of mine would need (S3)
     fetches: int = 0  # how often the missing body was asked for: rotates the peer
 
     def enter_view(self) -> None:
-        self.pre_prepare, self.verdict = None, None
+        self.pre_prepare, self.verdict, self.sought = None, None, None
         self.first = self.checking = self.prepare_sent = self.exposed = False
         self.prepares = Ballot()
 
@@ -62,6 +63,8 @@ class Slot:
         """The digest whose body this slot needs next: what is committed, else what is proposed."""
         if self.committed is not None:
             return self.committed
+        if self.sought is not None:
+            return self.sought
         return None if self.pre_prepare is None else self.pre_prepare.digest
 
     def hold(self, digest: bytes) -> None:
@@ -69,8 +72,8 @@ class Slot:
         if digest in self.bodies:
             return
         if len(self.bodies) >= BODIES_PER_SLOT_MAX:
-            spare = [d for d in self.bodies if d != self.wanted and d not in self.persisted]
-            self.bodies.remove(spare[0] if spare else self.bodies[0])
+            spare = [d for d in self.bodies if d not in (self.wanted, *self.persisted)]
+            self.bodies.remove((spare or [d for d in self.bodies if d != self.wanted])[0])
         self.bodies.append(digest)
 
     def ballot(self, commit: Commit, view: int) -> Ballot[Commit] | None:

@@ -109,6 +109,9 @@ def on_body_arrived(s: State, event: BodyArrived) -> None:
         return
     slot = s.log.slot(event.sequence)
     slot.hold(event.digest)
+    if slot.sought == event.digest:
+        slot.sought = None
+        s.views_moved = True  # A NEW-VIEW of mine may have waited for it.
     advance(s, slot)
 
 

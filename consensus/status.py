@@ -70,13 +70,14 @@ def _say_again(s: State) -> None:
 
 
 def _fetch_bodies(s: State) -> None:
-    """Rule S3: bodies of what is proposed in my view, and of what is committed."""
+    """Rule S3: bodies of what is proposed in my view, of what I must choose for a new one, and of
+    what is committed."""
     for sequence in sorted(s.log.slots):
         slot = s.log.slots[sequence]
         digest = slot.wanted
         if digest is None or digest in slot.bodies or sequence <= s.log.executing:
             continue
-        if slot.committed is None and s.in_view_change:
+        if s.in_view_change and slot.committed is None and slot.sought is None:
             continue
         if slot.fetches == 0 or s.tick % FETCH_TICKS == 0:
             normal_case.fetch_missing(s, slot)
@@ -139,7 +140,7 @@ def _answer(s: State, message: Status) -> None:
     # In full flow everybody is a little behind all the time; then votes are under way already.
     stands_still = s.answered[peer] == message.certified or s.answered[peer] < 0
     lag = log.certified - message.certified
-    if lag > 0 and (stands_still or lag > s.parameters.execute_ahead_max):
+    if lag > 0 and (stands_still or lag > s.parameters.execute_ahead_max or not log.slots):
         s.answer(SendBlocks(peer, message.certified, s.epoch))
     if message.view < s.view and message.wish <= s.view:
         assert s.new_view is not None

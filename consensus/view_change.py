@@ -15,7 +15,7 @@ from consensus.messages import (
     ViewChange,
     Vote,
 )
-from consensus.proofs import Choice, choose
+from consensus.proofs import Choice, choose, null_digest
 from consensus.signing import new_view_entry
 from consensus.state import State
 from salus.errors import VerificationError
@@ -152,7 +152,9 @@ def _try_new_view(s: State) -> None:
     candidates = [i for i in sorted(s.view_changes) if s.view_changes[i].view == s.wish]
     if len(candidates) < s.quorum or s.me not in candidates:
         return
-    candidates.sort(key=lambda index: index != s.me)  # Mine first: I know it best.
+    # Mine first: I know it best, and hold every body that it names. Then those that make me hold
+    # no other body: a liar's certificate may name one that the honest lost in a power cut (S3).
+    candidates.sort(key=lambda index: (index != s.me, _bodies_lacked(s, s.view_changes[index])))
     chosen: list[int] = []
     for index in candidates:
         if len(chosen) < s.quorum and _passes(s, index):
@@ -167,7 +169,37 @@ def _try_new_view(s: State) -> None:
         if sequence > s.voter.floor
     ):
         return  # A crash tore an earlier NEW-VIEW of this view: never a second one (S4).
-    _announce(s, view_changes, choice)
+    if not _seek_bodies(s, choice):
+        _announce(s, view_changes, choice)
+
+
+def _bodies_lacked(s: State, view_change: ViewChange) -> int:
+    return sum(
+        not _held(s, prepared.pre_prepare.sequence, prepared.pre_prepare.digest)
+        for prepared in view_change.prepared
+    )
+
+
+def _held(s: State, sequence: int, digest: bytes) -> bool:
+    """I hold this body; outside the windows nothing is kept and the question is moot."""
+    if not s.log.near(sequence) or digest == null_digest(sequence):
+        return True
+    slot = s.log.slots.get(sequence)
+    return slot is not None and digest in slot.bodies
+
+
+def _seek_bodies(s: State, choice: Choice) -> bool:
+    """Rule S3: my PRE-PREPARE is a vote, and whoever lacks a body fetches it before voting."""
+    lacking = False
+    for sequence, digest in choice.digests:
+        if _held(s, sequence, digest):
+            continue
+        lacking = True
+        slot = s.log.slot(sequence)
+        if slot.wanted != digest:
+            slot.sought, slot.fetches = digest, 0
+            normal_case.fetch_missing(s, slot)
+    return lacking
 
 
 def _passes(s: State, index: int) -> bool:
@@ -186,7 +218,7 @@ def learn_from(s: State, view_change: ViewChange) -> None:
     """What a checked VIEW-CHANGE proves: a certified height, and perhaps votes of mine (S4)."""
     if view_change.low is not None:
         checkpoint.learn_certificate(s, view_change.low)
-    if s.me is None or not s.voter.active:
+    if s.is_mine(view_change) or s.me is None or not s.voter.active:
         return
     for prepared in view_change.prepared:
         vote = prepared.pre_prepare
@@ -279,7 +311,7 @@ def _accept_chosen(s: State, message: NewView, vote: PrePrepare) -> None:
     known = s.log.slots.get(vote.sequence)
     if known is not None and known.committed not in (None, vote.digest):
         commits = known.commits[known.committed_view]
-        s.expose(message, commits.votes[commits.senders(known.committed or b"")[0]])
+        s.expose(commits.votes[commits.senders(known.committed or b"")[0]], message)
         s.halt(f"view {s.view} re-proposes another digest than was committed", vote.sequence)
         return
     if not s.log.votable(vote.sequence):

@@ -126,6 +126,7 @@ class Cluster:
         self.n, self.parameters = n, parameters
         self.queue: deque[tuple[int, int, Message, bytes | None]] = deque()
         self.cut: list[tuple[int, int]] = []  # links that lose everything, one way
+        self.lost: list[tuple[str, int]] = []  # messages (type, sequence) that get lost
         self.log: list[str] = []
         self.names: dict[bytes, str] = {bytes(32): "0"}
         self.nodes = [Node(i, self._replica(i, 0, None), Watch()) for i in range(n)]
@@ -188,6 +189,8 @@ class Cluster:
         source, to, message, body = self.queue.popleft()
         if (source, to) in self.cut or not self.nodes[to].up:
             return
+        if (type(message).__name__, getattr(message, "sequence", 0)) in self.lost:
+            return
         self.receive(self.nodes[to], message, body)
 
     def receive(self, node: Node, message: Message, body: bytes | None = None) -> None:
@@ -203,6 +206,7 @@ class Cluster:
 
     def heal(self) -> None:
         self.cut.clear()
+        self.lost.clear()
 
     def crash(self, index: int) -> None:
         self.nodes[index].up = False
