@@ -36,8 +36,8 @@ class _Entry:
     def __init__(self, tx: ParsedTransaction, group: str | None, from_height: int) -> None:
         self.tx, self.group, self.from_height = tx, group, from_height
         self.arrival = 0
-        self.before = 0  # how many were in the pool when it came
-        self.ordered = 0  # how many had been ordered when it came
+        self.before = 0  # how many others were in the pool when the watch began (L17)
+        self.ordered = 0  # how many had been ordered by then
         self.forwarded = False
 
 
@@ -162,8 +162,7 @@ class Mempool(VerifiedTransactions):
         earliest = max(body.first_height, body.expiry_height - self.parameters.expiry_window_blocks)
         entry = _Entry(tx, group, earliest)
         self._arrivals += 1
-        entry.arrival, entry.before = self._arrivals, len(self._pool)
-        entry.ordered = self._ordered_total
+        entry.arrival = self._arrivals
         self._pool[tx.id] = entry
         self._verified[tx.raw] = tx
         self.bytes += len(tx.raw)
@@ -321,8 +320,8 @@ class Mempool(VerifiedTransactions):
         came later was ordered before one that we forwarded. Count, not time: a healthy saturated
         network complains about nobody.
 
-        Of what was ordered since it came, at most `before` came earlier; the oldest watched one
-        has waited for the most, so it speaks for all.
+        Of what was ordered since, at most `before` came earlier; the one that is watched longest
+        has been passed by most, so it speaks for all.
         """
         for tx_id, entry in self._forwarded.items():
             if tx_id in self._waiting:
@@ -333,8 +332,8 @@ class Mempool(VerifiedTransactions):
     def _watch(self, entry: _Entry) -> None:
         if not entry.forwarded:
             entry.forwarded = True
-            # Asked for again later than it came: what was ordered meanwhile wronged nobody.
-            entry.ordered, entry.before = self._ordered_total, len(self._pool)
+            # Perhaps it came earlier, by gossip: what was ordered meanwhile wronged nobody.
+            entry.ordered, entry.before = self._ordered_total, len(self._pool) - 1
             self._forwarded[entry.tx.id] = entry
 
     # ── asking ───────────────────────────────────────────────────────────────

@@ -1,0 +1,56 @@
+"""The index of executed ids: exact by 8 bytes, bounded, dropped when passed."""
+
+from hashlib import sha256
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.replay import FRESH_MAX, HEIGHTS_PER_BUCKET, RUN_MAX, ReplayIndex
+
+
+def tx_id(n: int) -> bytes:
+    return sha256(n.to_bytes(8)).digest()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 400)), max_size=60))
+def test_against_a_plain_set(entries: list[tuple[int, int]]) -> None:
+    index, model = ReplayIndex(), set()
+    for n, expiry in entries:
+        assert index.maybe(tx_id(n), expiry) == ((n, expiry // HEIGHTS_PER_BUCKET) in model)
+        index.add(tx_id(n), expiry)
+        model.add((n, expiry // HEIGHTS_PER_BUCKET))
+
+
+def test_many_ids_of_one_bucket_are_all_found() -> None:
+    index = ReplayIndex()
+    count = 10 * FRESH_MAX + 7
+    index.load((tx_id(n)[:8], 100) for n in range(count))
+    assert len(index) == count
+    assert all(index.maybe(tx_id(n), 100) for n in range(count))
+    assert not any(index.maybe(tx_id(n), 100) for n in range(count, count + 1000))
+    (bucket,) = index._buckets.values()
+    assert len(bucket.fresh) < FRESH_MAX
+    assert len(bucket.runs) <= 4
+
+
+def test_runs_stay_short_enough_to_merge() -> None:
+    index = ReplayIndex()
+    for n in range(3 * RUN_MAX):
+        index.add(n.to_bytes(8), 100)
+    (bucket,) = index._buckets.values()
+    assert max(len(run) for run in bucket.runs) <= RUN_MAX
+    assert len(bucket.runs) <= 8
+
+
+def test_what_expired_is_dropped_and_nothing_else() -> None:
+    """Rule S15: at `height` + 1 and later, no proposal may hold what expires at `height`."""
+    index = ReplayIndex()
+    for expiry in range(1, 300):
+        index.add(tx_id(expiry), expiry)
+    for height in range(1, 300):
+        index.passed(height)
+        assert all(index.maybe(tx_id(expiry), expiry) for expiry in range(height + 1, 300))
+        assert len(index) < 300 - height + HEIGHTS_PER_BUCKET
+    index.passed(300 + HEIGHTS_PER_BUCKET)
+    assert len(index) == 0
