@@ -1,0 +1,45 @@
+"""What a node process has used: from the kernel's accounting and the node's own metrics."""
+
+import os
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.home import TestnetNode
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    cpu_s: float
+    rss_bytes: int
+    disk_bytes: int
+    signatures_verified: int
+
+
+def usage(node: TestnetNode) -> Usage:
+    """Of one running node on this machine (Linux: /proc)."""
+    fields = Path(f"/proc/{node.pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])  # utime, stime
+    pages = int(Path(f"/proc/{node.pid}/statm").read_text().split()[1])
+    data = Path(node.home) / "data"
+    return Usage(
+        ticks / os.sysconf("SC_CLK_TCK"),
+        pages * os.sysconf("SC_PAGE_SIZE"),
+        sum(_size(file) for file in data.rglob("*")),
+        _metric(node.api, "salus_crypto_verified_total"),
+    )
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size if file.is_file() else 0
+    except FileNotFoundError:  # LevelDB has just compacted it away
+        return 0
+
+
+def _metric(api: str, name: str) -> int:
+    with urllib.request.urlopen(f"{api}/metrics", timeout=10) as response:
+        for line in response.read().decode().splitlines():
+            if line.startswith(name + " "):
+                return int(float(line.split()[1]))
+    return 0
