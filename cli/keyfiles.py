@@ -15,6 +15,7 @@ import click
 from cli.errors import CliError
 from cli.home import NodeHome
 from cli.session import Session
+from node.standing import mark_birth
 from salus import keystore
 from salus.keys import SEED_BYTES, Signer, SigningKey, box_public_key, parse_address
 
@@ -46,6 +47,9 @@ def make_keys(
             raise CliError("REFUSES_OVERWRITE", f"{path} exists; keys are never overwritten")
     for name, seed in seeds.items():
         keystore.write(home.keys / f"{name}.json", seed, password, kind=name)
+    # The vote journal is born with the keys: only a node that has just been made may vote
+    # without one (rule S4). An imported key gets no mark and rejoins at a new epoch.
+    mark_birth(home.data)
     if keep_password:
         write_secret(home.keys / "password", password + "\n")
     return NodeKeys(

@@ -335,6 +335,26 @@ class Client:
             repeatable=False,
             home=True,
         )
+        return await self._commit_staged(answer, timeout_s)
+
+    async def record_retract(
+        self, record_id: str, reason: str, *, timeout_s: float | None = None
+    ) -> tuple[Staged, Committed]:
+        """End a record without a successor; the reason stays in the node's vault."""
+        answer = await self._http.request(
+            "POST",
+            f"/v1/records/{record_id}/retract",
+            body=msgspec.json.encode({"reason": reason}),
+            content_type="application/json",
+            timeout_s=self.timeout_s,
+            repeatable=False,
+            home=True,
+        )
+        return await self._commit_staged(answer, timeout_s)
+
+    async def _commit_staged(
+        self, answer: Answer, timeout_s: float | None
+    ) -> tuple[Staged, Committed]:
         staged = answer.decode(Staged)
         transaction = await self.build(
             operation(o.contract, o.method, o.version, bytes.fromhex(o.args))

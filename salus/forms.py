@@ -414,6 +414,12 @@ class Staged(Form, frozen=True, omit_defaults=False):
     operations: tuple[UnsignedOperation, ...]
 
 
+class RetractRequest(Request, frozen=True):
+    """`reason` is for people and may name one: it stays in the vault."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
 class VersionForm(Form, frozen=True, kw_only=True, omit_defaults=False):
     version: Uint
     commitment: Hex32

@@ -80,24 +80,11 @@ async def amend(
 @waits
 async def retract(session: Session, record_id: str, reason: str, dry_run: bool) -> None:
     """End a record without a successor."""
-    import json
-
-    import msgspec
-
-    from salus.client import operation
-
-    body = json.dumps({"reason": reason}).encode()
     async with connect(session, sign=True) as client:
         if dry_run:
             session.out.result(plain(await client.record(record_id)), "nothing sent (--dry-run)")
             return
-        answer = await client.api("POST", f"/v1/records/{record_id}/retract", body)
-        staged = msgspec.json.decode(answer.body, type=Staged)
-        operations = [
-            operation(o.contract, o.method, o.version, bytes.fromhex(o.args))
-            for o in staged.operations
-        ]
-        done = await client.commit(await client.build(operations))
+        _, done = await client.record_retract(record_id, reason)
     session.out.result(
         {"record_id": record_id, "tx_id": done.tx_id, "height": done.height},
         f"{session.out.mark(True)} retracted  record {record_id}  block {done.height}",

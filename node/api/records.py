@@ -11,10 +11,10 @@ from msgspec import Meta
 
 from node.api.problems import ApiError
 from node.api.request import Call, Read
-from node.api.route import BYTES, Access, Body, Route, answer
+from node.api.route import BYTES, JSON, Access, Body, Route, answer
 from node.api.transactions import proof_file
 from node.api.view import RecordsView
-from salus.forms import Cursor, RecordForm, RecordPage, Request, Staged
+from salus.forms import Cursor, RecordForm, RecordPage, Request, RetractRequest, Staged
 
 MediaType = Annotated[
     str,
@@ -35,6 +35,15 @@ async def stage(call: Call, args: StageArguments) -> web.StreamResponse:
         raise ApiError("BAD_REQUEST", "the document is empty")
     staged = await _records(call).stage(content, args.media_type, args.previous)
     return answer(call, staged, status=201, headers={"Location": f"/v1/records/{staged.record_id}"})
+
+
+class RetractArguments(Request, frozen=True, kw_only=True):
+    id: RecordId
+
+
+async def retract(call: Call, args: RetractArguments) -> web.StreamResponse:
+    wanted = await call.json(RetractRequest, call.settings.json_body_bytes_max)
+    return answer(call, await _records(call).retract(args.id, wanted.reason), status=201)
 
 
 class ListArguments(Read, frozen=True):
@@ -131,6 +140,18 @@ ROUTES = (
         arguments=RecordArguments,
         answers={200: RecordForm},
         errors=_COMMON,
+    ),
+    Route(
+        method="POST",
+        path="/v1/records/{id}/retract",
+        access=Access.PARTY,
+        handler=retract,
+        doc="The operation that ends a record without a successor, for the caller to sign.\n"
+        "The reason stays in the vault; the chain gets a salted hash of it.",
+        arguments=RetractArguments,
+        body=Body({JSON: RetractRequest}, "why it is withdrawn"),
+        answers={201: Staged},
+        errors=("NOT_CERTIFIED", "UNSUPPORTED_MEDIA_TYPE", *_COMMON),
     ),
     Route(
         method="GET",

@@ -109,6 +109,8 @@ class RecordsView(Protocol):
 
     async def stage(self, content: bytes, media_type: str, previous: str | None) -> Staged: ...
 
+    async def retract(self, record_id: str, reason: str) -> Staged: ...
+
     def list(self, after: str | None, limit: int) -> tuple[tuple[RecordForm, ...], str | None]:
         """A page and the cursor of the next one; newest first."""
 

@@ -85,6 +85,12 @@ class FakeRecords:
         operation = UnsignedOperation("records", "anchor", 1, "aa" * len(self.staged))
         return Staged(RECORD, version, "11" * 32, "22" * 32, (operation,))
 
+    async def retract(self, record_id: str, reason: str) -> Staged:
+        if record_id != RECORD:
+            raise SalusError("no such record", code="UNKNOWN_RECORD")
+        operation = UnsignedOperation("records", "retract", 1, "bb")
+        return Staged(RECORD, 1, "11" * 32, "22" * 32, (operation,))
+
     def list(self, after: str | None, limit: int) -> tuple[tuple[RecordForm, ...], str | None]:
         return ((self.record(),), None) if after is None else ((), None)
 

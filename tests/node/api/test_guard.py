@@ -31,6 +31,7 @@ ACCESS = {
     },
     "party": {
         "POST /v1/records",
+        "POST /v1/records/{id}/retract",
         "GET /v1/records",
         "GET /v1/records/{id}",
         "GET /v1/records/{id}/document",

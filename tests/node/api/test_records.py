@@ -52,3 +52,13 @@ async def test_lists_records_and_proofs(client: Browser) -> None:
     for path in ("", "/document", "/proof"):
         async with client.get(f"/v1/records/{'00' * 16}{path}") as response:
             assert (await response.json(content_type=None))["code"] == "UNKNOWN_RECORD"
+
+
+async def test_retraction_answers_with_the_operation_to_sign(client: Browser) -> None:
+    url = f"/v1/records/{RECORD}/retract"
+    async with client.post(url, json={"reason": "wrong patient"}) as response:
+        assert response.status == 201
+        staged = await response.json()
+    assert [operation["method"] for operation in staged["operations"]] == ["retract"]
+    async with client.post(url, json={}) as response:
+        assert response.status == 400
