@@ -33,7 +33,7 @@ members = Contract(
         "BAD_ROLES": "Staff roles are listed once each, in ascending order, at least one.",
         "UNKNOWN_STAFF": "No staff member of this organisation has this handle.",
         "ALREADY_REVOKED": "The staff member was revoked before; fact `height`.",
-        "REJOIN_TOO_SOON": "This validator asked to rejoin before; fact `height` says when.",
+        "REJOIN_TOO_SOON": "The validator rejoined a short time ago; fact `height`: from then on.",
     },
 )
 
@@ -155,16 +155,18 @@ class RejoinArgs(Wire, frozen=True):
 def rejoin(ctx: Context, state: State, args: RejoinArgs) -> list[Event]:
     """A validator without its own intact journal asks for a new epoch (rule S4).
 
-    At most once an epoch and once a watermark window: each one costs everybody an epoch change.
+    Not again within a watermark window, hence at most once an epoch: each one costs everybody
+    an epoch change.
     """
     if ctx.member is None or ctx.validators.index_of(ctx.sender) is None:
         raise Refused(NOT_AUTHORISED)
     key = _rejoin(ctx.member)
     last = state.get(RejoinEntry, key)
-    if last is not None and (
-        last.epoch == ctx.epoch or ctx.height < last.height + ctx.parameters.watermark_window
-    ):
-        raise Refused("REJOIN_TOO_SOON", height=last.height)
+    if last is not None:
+        # The epoch that it asked to end is over by then, whoever else asked before (S13).
+        again = last.height + ctx.parameters.watermark_window + 1
+        if ctx.height < again:
+            raise Refused("REJOIN_TOO_SOON", height=again)
     state.put(key, RejoinEntry(ctx.epoch, ctx.height))
     ctx.request_epoch_end()
     return [REJOINED(org=ctx.member)]
