@@ -86,6 +86,7 @@ class Judge:
         self, request: CheckProposal, parsed: ParsedProposal, new: list[ParsedTransaction]
     ) -> None:
         if all(await self.pool.verify(new)):
+            self.mempool.remember(new)
             self._accept(request, parsed)
         else:
             self._refuse(request, "BAD_SIGNATURE", "a transaction's signature is not valid")
