@@ -56,7 +56,7 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def log_event(logger: logging.Logger, level: int, event: str, **fields: Field) -> None:
+def log_event(logger: logging.Logger, level: int, event: str, /, **fields: Field) -> None:
     """`event`: a word that names what happened; `fields`: its facts, by name."""
     if logger.isEnabledFor(level):
         logger.log(level, event, extra={"fields": fields})

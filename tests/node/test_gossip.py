@@ -1,0 +1,364 @@
+"""Gossip: who is told what and when (B26, L17), and that no table grows without bound (B25)."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
+
+import pytest
+
+from node import gossip_rules as rules
+from node.gossip import INTAKE_BYTES_PER_PEER_MAX, Gossip, GossipTask
+from node.gossip_rules import ANNOUNCE_DELAY_MS, REANNOUNCE_MS, REQUEST_TIMEOUT_MS, GossipSend
+from node.net.frames import IdsFrame, Kind, TransactionsFrame
+from salus.codec import decode
+from salus.errors import BadMessage
+
+
+class FakePool:
+    def __init__(self) -> None:
+        self.raws: dict[bytes, bytes] = {}
+
+    def find(self, tx_id: bytes):
+        raw = self.raws.get(tx_id)
+        return None if raw is None else SimpleNamespace(raw=raw)
+
+    def missing(self, ids: Iterable[bytes]) -> list[bytes]:
+        return [tx_id for tx_id in ids if tx_id not in self.raws]
+
+
+class World:
+    """A node «me» among a, b, c; what it sends is written down as (to, kind, numbers)."""
+
+    def __init__(self, primary: str | None = "a") -> None:
+        self.pool = FakePool()
+        self.gossip = Gossip(self.pool, ["c", "b", "a"], primary)
+
+    def admit(self, *numbers: int, source: str | None = None, now_ms: int = 0):
+        pairs = [(tx_id(n), raw(n)) for n in numbers]
+        self.pool.raws.update(pairs)
+        return seen(self.gossip.admitted(pairs, source, now_ms))
+
+    def tick(self, now_ms: int):
+        return seen(self.gossip.tick(now_ms))
+
+    def announced(self, member: str, *numbers: int, now_ms: int = 0):
+        return seen(self.gossip.announced(member, [tx_id(n) for n in numbers], now_ms))
+
+    def requested(self, member: str, *numbers: int):
+        return seen(self.gossip.requested(member, [tx_id(n) for n in numbers]))
+
+    def gone(self, *numbers: int) -> None:
+        for number in numbers:
+            self.pool.raws.pop(tx_id(number), None)
+        self.gossip.gone([tx_id(n) for n in numbers])
+
+
+def tx_id(number: int) -> bytes:
+    return number.to_bytes(32)
+
+
+def raw(number: int) -> bytes:
+    return b"raw" + number.to_bytes(4)
+
+
+def seen(sends: Sequence[GossipSend]) -> list[tuple[str, str, list[int]]]:
+    found = []
+    for send in sends:
+        if send.kind is Kind.TRANSACTIONS:
+            bodies = decode(send.payload, TransactionsFrame).transactions
+            numbers = [int.from_bytes(body[3:7]) for body in bodies]
+        else:
+            numbers = [int.from_bytes(i) for i in decode(send.payload, IdsFrame).ids]
+        found.append((send.member, send.kind.name, numbers))
+    return found
+
+
+class TestSpreading:
+    def test_a_clients_transaction_goes_to_the_primary_at_once(self) -> None:
+        world = World()
+        assert world.admit(1, 2) == [("a", "TRANSACTIONS", [1, 2])]
+
+    def test_the_others_are_told_the_ids_after_a_while(self) -> None:
+        world = World()
+        world.admit(1)
+        world.admit(2)
+        assert world.tick(ANNOUNCE_DELAY_MS - 1) == []
+        assert world.tick(ANNOUNCE_DELAY_MS) == [
+            ("b", "ANNOUNCE", [1, 2]),
+            ("c", "ANNOUNCE", [1, 2]),
+        ]
+        assert world.tick(ANNOUNCE_DELAY_MS + 1) == []
+
+    def test_a_pre_prepare_in_time_saves_the_announcement(self) -> None:
+        world = World()
+        world.admit(1, 2)
+        world.gossip.ordered([tx_id(1)])
+        assert world.tick(ANNOUNCE_DELAY_MS) == [("b", "ANNOUNCE", [2]), ("c", "ANNOUNCE", [2])]
+
+    def test_what_is_executed_is_never_mentioned_again(self) -> None:
+        world = World()
+        world.admit(1)
+        world.gone(1)
+        assert world.tick(10**6) == []
+        assert world.gossip.sizes()["tracked"] == 0
+
+    def test_the_primary_itself_announces_and_sends_no_bodies(self) -> None:
+        world = World(primary=None)
+        assert world.admit(1) == []
+        assert [to for to, *_ in world.tick(ANNOUNCE_DELAY_MS)] == ["a", "b", "c"]
+
+    def test_a_peers_transaction_is_not_sent_on_but_announced_to_who_may_lack_it(self) -> None:
+        world = World()
+        assert world.admit(1, source="b") == []
+        assert world.tick(ANNOUNCE_DELAY_MS) == [("a", "ANNOUNCE", [1]), ("c", "ANNOUNCE", [1])]
+
+    def test_whoever_announced_it_is_not_told(self) -> None:
+        world = World()
+        world.admit(1)
+        world.announced("b", 1)
+        assert world.tick(ANNOUNCE_DELAY_MS) == [("c", "ANNOUNCE", [1])]
+
+    def test_what_waits_on_is_announced_again_to_all_at_growing_intervals(self) -> None:
+        """L17: everybody must know it, or nobody could complain; frames may be lost."""
+        world = World()
+        world.admit(1)
+        now_ms, gaps = ANNOUNCE_DELAY_MS, []
+        assert len(world.tick(now_ms)) == 2
+        for _ in range(7):
+            gap_ms = 0
+            while not (sends := world.tick(now_ms)):
+                now_ms += REANNOUNCE_MS
+                gap_ms += REANNOUNCE_MS
+            assert [to for to, *_ in sends] == ["a", "b", "c"]
+            gaps.append(gap_ms // REANNOUNCE_MS)
+        assert gaps == [1, 2, 4, 8, 16, 16, 16]
+
+    def test_known_bytes_are_sent_once(self) -> None:
+        world = World()
+        world.admit(1)
+        assert world.admit(1) == []
+
+    def test_many_bodies_travel_in_frames_of_moderate_size(self) -> None:
+        world = World()
+        pairs = [(tx_id(n), bytes(50_000)) for n in range(20)]
+        sends = world.gossip.admitted(pairs, None, 0)
+        frames = [decode(send.payload, TransactionsFrame).transactions for send in sends]
+        assert [len(frame) for frame in frames] == [5, 5, 5, 5]
+
+    def test_many_ids_travel_in_several_frames(self) -> None:
+        world = World(primary=None)
+        world.admit(*range(2_500))
+        sends = world.tick(ANNOUNCE_DELAY_MS)
+        assert [(to, len(ids)) for to, _, ids in sends if to == "a"] == [
+            ("a", 1_000),
+            ("a", 1_000),
+            ("a", 500),
+        ]
+
+
+class TestNewPrimary:
+    def test_it_gets_our_clients_transactions_at_once(self) -> None:
+        world = World()
+        world.admit(1)
+        world.admit(2, source="c")
+        assert seen(world.gossip.primary_changed("b", 10)) == [("b", "TRANSACTIONS", [1])]
+
+    def test_it_is_not_sent_what_it_has(self) -> None:
+        world = World()
+        world.admit(1)
+        world.announced("b", 1)
+        assert world.gossip.primary_changed("b", 10) == []
+
+    def test_what_the_old_view_had_ordered_is_announced_anew(self) -> None:
+        """A proposal may be dropped by the view change; its transactions must not be."""
+        world = World()
+        world.admit(1)
+        world.gossip.ordered([tx_id(1)])
+        assert world.tick(10_000) == []
+        world.gossip.primary_changed("b", 10_000)
+        assert world.tick(10_000 + ANNOUNCE_DELAY_MS) == [("c", "ANNOUNCE", [1])]
+
+    def test_when_it_is_us_nothing_is_sent(self) -> None:
+        world = World()
+        world.admit(1)
+        assert world.gossip.primary_changed(None, 10) == []
+        assert world.admit(2) == []
+
+
+class TestPulling:
+    def test_an_unknown_id_is_asked_for_once(self) -> None:
+        world = World()
+        assert world.announced("b", 1, 2) == [("b", "REQUEST", [1, 2])]
+        assert world.announced("c", 1) == []
+        assert world.announced("b", 1) == []
+
+    def test_known_ids_are_not_asked_for(self) -> None:
+        world = World()
+        world.admit(1)
+        world.pool.raws[tx_id(2)] = raw(2)
+        assert world.announced("b", 1, 2) == []
+
+    def test_an_id_twice_in_one_announcement_is_asked_for_once(self) -> None:
+        assert World().announced("b", 1, 1) == [("b", "REQUEST", [1])]
+
+    def test_when_no_answer_comes_the_next_announcer_is_asked(self) -> None:
+        world = World()
+        world.announced("b", 1)
+        world.announced("c", 1, now_ms=10)
+        assert world.tick(REQUEST_TIMEOUT_MS - 1) == []
+        assert world.tick(REQUEST_TIMEOUT_MS) == [("c", "REQUEST", [1])]
+        assert world.tick(2 * REQUEST_TIMEOUT_MS) == []
+        assert world.gossip.sizes()["wanted"] == 0
+
+    def test_an_id_that_was_given_up_may_be_announced_again(self) -> None:
+        world = World()
+        world.announced("b", 1)
+        world.tick(REQUEST_TIMEOUT_MS)
+        assert world.announced("b", 1, now_ms=1_000) == [("b", "REQUEST", [1])]
+
+    @pytest.mark.parametrize("how", ["admitted", "ordered", "gone", "refused"])
+    def test_once_it_is_here_nobody_is_asked_again(self, how: str) -> None:
+        world = World()
+        world.announced("b", 1)
+        world.announced("c", 1)
+        if how == "admitted":
+            world.admit(1, source="b")
+        elif how == "refused":
+            world.gossip.refused(tx_id(1))
+        else:
+            getattr(world.gossip, how)([tx_id(1)])
+        assert [s for s in world.tick(REQUEST_TIMEOUT_MS) if s[1] == "REQUEST"] == []
+        assert world.gossip.sizes()["wanted"] == 0
+
+    def test_what_the_pool_refused_is_not_asked_for_again(self) -> None:
+        world = World()
+        world.gossip.refused(tx_id(1))
+        assert world.announced("b", 1) == []
+
+    def test_bodies_are_given_to_who_asks(self) -> None:
+        world = World()
+        world.admit(1, 2)
+        assert world.requested("b", 1, 9, 2) == [("b", "TRANSACTIONS", [1, 2])]
+        assert world.requested("b", 9) == []
+        assert world.tick(ANNOUNCE_DELAY_MS) == [("c", "ANNOUNCE", [1, 2])]  # b has them now
+
+    def test_an_answer_is_bounded(self) -> None:
+        world = World()
+        for number in range(100):
+            world.pool.raws[tx_id(number)] = bytes(100_000)
+        sends = world.gossip.requested("b", [tx_id(n) for n in range(100)])
+        assert sum(len(send.payload) for send in sends) <= rules.ANSWER_BYTES_MAX + 1_000
+
+
+class TestBounds:
+    def test_a_liar_fills_his_own_share_only(self) -> None:
+        world = World()
+        for start in range(0, 20_000, 1_000):
+            world.announced("b", *range(start, start + 1_000))
+        assert world.gossip.sizes()["wanted"] == rules.WANTED_PER_PEER_MAX
+        assert world.gossip.dropped_total == 20_000 - rules.WANTED_PER_PEER_MAX
+        assert world.announced("c", 10**6) == [("c", "REQUEST", [10**6])]
+
+    def test_the_liars_share_is_free_again_after_the_timeout(self) -> None:
+        world = World()
+        for start in range(0, 5_000, 1_000):
+            world.announced("b", *range(start, start + 1_000))
+        world.tick(REQUEST_TIMEOUT_MS)
+        assert world.gossip.sizes()["wanted"] == 0
+        assert world.announced("b", 7_777, now_ms=REQUEST_TIMEOUT_MS) != []
+
+    def test_every_table_has_a_cap(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("TRACKED_MAX", "WANTED_MAX", "REFUSED_MAX", "EVIDENCE_MAX"):
+            monkeypatch.setattr(rules, name, 10)
+        world = World()
+        for number in range(100):
+            world.admit(number)
+            world.gossip.refused(tx_id(1_000 + number))
+            world.gossip.evidence(raw(number), None)
+        world.announced("b", *range(5_000, 5_100))
+        sizes = world.gossip.sizes()
+        assert sizes == {"tracked": 10, "due": sizes["due"], "wanted": 10, "refused": 10} | {
+            "evidence": 10
+        }
+        assert sizes["due"] <= 21
+
+    def test_entries_of_executed_transactions_do_not_pile_up(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rules, "TRACKED_MAX", 10)
+        world = World()
+        for number in range(1_000):
+            world.admit(number)
+            world.gone(number)
+        assert world.gossip.sizes()["due"] <= 21
+
+
+class TestEvidence:
+    def test_each_piece_goes_once_to_everybody_but_its_bringer(self) -> None:
+        """L23."""
+        world = World()
+        sends = world.gossip.evidence(b"proof", "b")
+        assert [(send.member, send.kind) for send in sends] == [
+            ("a", Kind.EVIDENCE),
+            ("c", Kind.EVIDENCE),
+        ]
+        assert world.gossip.evidence(b"proof", "c") == []
+        assert world.gossip.knows_evidence(b"proof")
+        assert not world.gossip.knows_evidence(b"other")
+
+
+class TestTask:
+    """The shell: bodies wait in a bounded queue and never on the way of a frame."""
+
+    async def test_bodies_are_worked_off_and_liars_counted(self) -> None:
+        taken: asyncio.Queue[tuple[str, list[bytes]]] = asyncio.Queue()
+        penalties: asyncio.Queue[tuple[str, int, str]] = asyncio.Queue()
+
+        async def intake(member: str, raws: Sequence[bytes]) -> None:
+            if member == "liar":
+                raise BadMessage("no", code="BAD_SIGNATURE")
+            if member == "ours":
+                raise KeyError("a fault of ours")
+            await taken.put((member, list(raws)))
+
+        task = GossipTask(World().gossip, lambda *_: True)
+        running = asyncio.create_task(
+            task.run(intake, lambda *penalty: penalties.put_nowait(penalty))
+        )
+        try:
+            async with asyncio.timeout(10):
+                assert task.put("ours", [b"0"])
+                assert task.put("liar", [b"1"])
+                assert task.put("b", [b"2", b"3"])
+                assert await taken.get() == ("b", [b"2", b"3"])
+                assert (await penalties.get())[::2] == ("liar", "BAD_SIGNATURE")
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def test_a_flooding_peer_fills_its_own_share_only(self) -> None:
+        """B25: nothing is worked off here, as when verification lags."""
+        task = GossipTask(World().gossip, lambda *_: True)
+        large = bytes(1024 * 1024)
+        taken = 0
+        while task.put("flood", [large]):
+            taken += 1
+        assert taken == INTAKE_BYTES_PER_PEER_MAX // len(large)
+        assert task.intake_dropped_total == 1
+        assert task.put("b", [large])
+
+    async def test_the_clock_ticks_the_rules_and_sends_go_out(self) -> None:
+        sent: asyncio.Queue[tuple[str, Kind]] = asyncio.Queue()
+        world = World()
+        task = GossipTask(world.gossip, lambda to, kind, _: not sent.put_nowait((to, kind)))
+        world.pool.raws[tx_id(1)] = raw(1)
+        task.perform(world.gossip.admitted([(tx_id(1), raw(1))], None, task.now_ms()))
+        running = asyncio.create_task(task.run())
+        try:
+            async with asyncio.timeout(10):
+                assert await sent.get() == ("a", Kind.TRANSACTIONS)
+                assert await sent.get() == ("b", Kind.ANNOUNCE)
+                assert await sent.get() == ("c", Kind.ANNOUNCE)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)

@@ -1,0 +1,145 @@
+"""Signature checking: right answers in order, in slices that shrink while votes wait (B26)."""
+
+import asyncio
+import threading
+from dataclasses import replace
+
+import pytest
+
+from node.errors import NodeBusy
+from node.verify import SLICE_MAX, SLICE_MIN, VerifyPool, default_threads
+from salus.keys import SigningKey
+from salus.transaction import Operation, ParsedTransaction, build
+
+KEY = SigningKey.from_seed(bytes(32))
+
+
+def transaction(number: int) -> ParsedTransaction:
+    return build(
+        (Operation("records", "anchor", 1, b""),),
+        signer=KEY,
+        chain_id="verify-test",
+        genesis_hash=bytes(32),
+        nonce=number.to_bytes(16),
+        expiry_height=100,
+    )
+
+
+GOOD = [transaction(number) for number in range(40)]
+BAD = replace(GOOD[0], signed=GOOD[0].signed + b"x")
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("count", [0, 1, SLICE_MAX, SLICE_MAX + 1, 40])
+async def test_each_gets_its_own_answer(threads: int, count: int) -> None:
+    pool = VerifyPool(threads)
+    batch = list(GOOD[:count])
+    if count > 2:
+        batch[-2] = BAD
+    try:
+        assert await pool.verify(batch) == [tx is not BAD for tx in batch]
+        assert (pool.verified_total, pool.waiting) == (count, 0)
+    finally:
+        pool.close()
+
+
+async def test_few_are_checked_here_and_many_elsewhere() -> None:
+    seen: set[str] = set()
+
+    def verifier(public_key: bytes, payload: bytes, signature: bytes) -> bool:
+        seen.add(threading.current_thread().name.split("_")[0])
+        return True
+
+    pool = VerifyPool(2, verifier=verifier)
+    try:
+        await pool.verify(GOOD[:SLICE_MAX])
+        assert seen == {threading.current_thread().name}
+        seen.clear()
+        await pool.verify(GOOD)
+        assert seen == {"salus-verify"}
+    finally:
+        pool.close()
+
+
+async def test_without_threads_a_long_batch_lets_the_loop_turn() -> None:
+    """One slice a turn: a vote that arrives meanwhile is handled before the next slice."""
+    order: list[str] = []
+
+    def verifier(public_key: bytes, payload: bytes, signature: bytes) -> bool:
+        order.append("signature")
+        return True
+
+    pool = VerifyPool(0, verifier=verifier)
+
+    async def votes() -> None:
+        for _ in range(3):
+            order.append("vote")
+            await asyncio.sleep(0)
+
+    pool.slice_size = SLICE_MIN
+    await asyncio.gather(pool.verify(GOOD), votes())
+    first = order.index("vote")
+    assert first == SLICE_MIN
+    assert order[first + 1 : first + 1 + SLICE_MIN] == ["signature"] * SLICE_MIN
+
+
+async def test_two_callers_share_the_turns() -> None:
+    pool = VerifyPool(0)
+    results = await asyncio.gather(pool.verify(GOOD), pool.verify([BAD, *GOOD]))
+    assert results == [[True] * 40, [False] + [True] * 40]
+
+
+def test_slices_shrink_at_once_and_grow_slowly() -> None:
+    pool = VerifyPool(0)
+    for _ in range(5):
+        pool.note_wait_ms(2.1)
+    assert pool.slice_size == SLICE_MIN
+    pool.note_wait_ms(2.0)
+    assert pool.slice_size == SLICE_MIN + 1
+    for _ in range(100):
+        pool.note_wait_ms(0)
+    assert pool.slice_size == SLICE_MAX
+
+
+async def test_what_waits_is_bounded_and_says_so() -> None:
+    pool = VerifyPool(0, waiting_max=50)
+    first = asyncio.ensure_future(pool.verify(GOOD))
+    await asyncio.sleep(0)
+    with pytest.raises(NodeBusy) as caught:
+        await pool.verify(GOOD[:11])
+    assert caught.value.code == "NODE_BUSY"
+    assert await first == [True] * 40
+    assert await pool.verify(GOOD[:11]) == [True] * 11
+
+
+async def test_a_cancelled_caller_leaves_nothing_waiting() -> None:
+    gate = threading.Event()
+
+    def verifier(public_key: bytes, payload: bytes, signature: bytes) -> bool:
+        return gate.wait(10)
+
+    pool = VerifyPool(1, verifier=verifier)
+    try:
+        caller = asyncio.ensure_future(pool.verify(GOOD))
+        await asyncio.sleep(0)
+        assert pool.waiting == 40
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        assert pool.waiting == 0
+        gate.set()
+        assert await pool.verify(GOOD) == [True] * 40
+    finally:
+        gate.set()
+        pool.close()
+
+
+async def test_checks_are_reported_for_the_metrics() -> None:
+    counts: list[int] = []
+    pool = VerifyPool(0, observe=counts.append)
+    await pool.verify(GOOD)
+    assert sum(counts) == 40
+
+
+def test_the_loop_keeps_a_core_for_itself() -> None:
+    assert default_threads() >= 0
