@@ -24,6 +24,8 @@ BLOOM_BITS_PER_KEY = 10  # 1 % false positives: asking for an absent key rarely 
 
 
 class KeyValue(Protocol):
+    """Keys are not empty."""
+
     def get(self, key: bytes) -> bytes | None: ...
 
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:

@@ -60,6 +60,8 @@ class StateStore:
         # the disk is written.
         self._lock = threading.Lock()
         stored = kv.get(keys.META_HEIGHT)
+        if stored is None and next(kv.scan(keys.HEADER), None) is not None:
+            raise StoreDamaged("the state store has blocks but no height")
         self._height = int.from_bytes(stored) if stored is not None else None
         self._head = self.header(self._height) if self._height is not None else None
 

@@ -53,7 +53,9 @@ class MemoryDisk:
         self.operations.append(word)
 
     def make_directory(self, path: str) -> None:
-        self.directories.setdefault(path, Directory())
+        while path and path not in self.directories:
+            self.directories[path] = Directory()
+            path = path.rpartition("/")[0]
 
     def names(self, path: str) -> list[str]:
         return sorted(self.directories.get(path, Directory()).names)

@@ -1,0 +1,145 @@
+"""LevelDB and its stand-in in memory do the same; what is synced survives."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage import schema
+from storage.errors import StoreDamaged, StoreUnavailable, StoreVersion
+from storage.keys import META_FORMAT
+from storage.kv import KeyValue, LevelKV, MemoryKV, prefix_end
+from storage.schema import open_schema
+
+CHAIN = b"c" * 32
+
+keys = st.binary(min_size=1, max_size=3).map(lambda key: key.replace(b"\x80", b"\xff"))
+batches = st.lists(
+    st.lists(st.tuples(keys, st.none() | st.binary(max_size=4)), max_size=6), max_size=6
+)
+
+
+@pytest.fixture
+def level(tmp_path: Path) -> Iterator[LevelKV]:
+    kv = LevelKV(tmp_path / "db")
+    yield kv
+    kv.close()
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    batches, st.lists(st.tuples(st.just(b"") | keys, st.none() | keys, st.booleans()), max_size=8)
+)
+def test_both_agree_with_a_sorted_dict(
+    tmp_path_factory: pytest.TempPathFactory,
+    written: list[list[tuple[bytes, bytes | None]]],
+    scans: list[tuple[bytes, bytes | None, bool]],
+) -> None:
+    path = tmp_path_factory.mktemp("kv")
+    level, memory, model = LevelKV(path), MemoryKV(), dict[bytes, bytes]()
+    for batch in written:
+        for kv in (level, memory):
+            kv.write(batch, sync=False)
+        for key, value in batch:
+            model.pop(key, None)
+            if value is not None:
+                model[key] = value
+    for prefix, start, reverse in scans:
+        chosen = [
+            (key, model[key])
+            for key in sorted(model, reverse=reverse)
+            if key.startswith(prefix)
+            and (start is None or (key <= start if reverse else key >= start))
+        ]
+        for kv in (level, memory):
+            assert list(kv.scan(prefix, start=start, reverse=reverse)) == chosen
+            assert kv.get(prefix) == model.get(prefix)
+    level.close()
+    shutil.rmtree(path)
+
+
+def test_the_end_of_a_prefix_is_above_every_key_with_it() -> None:
+    assert prefix_end(b"a") == b"b"
+    assert prefix_end(b"a\xff\xff") == b"b"
+    assert prefix_end(b"\xff") is None
+    assert prefix_end(b"") is None
+
+
+def test_a_second_process_is_told_that_the_store_is_in_use(level: LevelKV) -> None:
+    with pytest.raises(StoreUnavailable) as locked:
+        LevelKV(level.path)
+    assert locked.value.code == "STORE_LOCKED"
+
+
+def test_a_store_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable) as missing:
+        LevelKV(tmp_path / "none", create=False)
+    assert missing.value.code == "NOT_FOUND"
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_flipped_bit_on_disk_is_damage_and_not_another_value(tmp_path: Path) -> None:
+    kv = LevelKV(tmp_path / "db")
+    kv.write([(bytes([i]), bytes(range(256)) * 4) for i in range(50)], sync=True)
+    kv.compact()
+    kv.close()
+    table = max((tmp_path / "db").glob("*.ldb"), key=lambda path: path.stat().st_size)
+    data = bytearray(table.read_bytes())
+    data[3000] ^= 1
+    table.write_bytes(data)
+    kv = LevelKV(tmp_path / "db")
+    with pytest.raises(StoreDamaged) as damaged:
+        list(kv.scan(b""))
+    assert damaged.value.code == "STORE_DAMAGED"
+    kv.close()
+
+
+def test_a_power_cut_takes_the_unsynced_batches_and_a_sync_covers_those_before() -> None:
+    kv = MemoryKV()
+    kv.write([(b"a", b"1")], sync=False)
+    kv.write([(b"b", b"1")], sync=True)
+    kv.write([(b"a", b"2"), (b"c", b"2")], sync=False)
+    kv.write([(b"b", None), (b"a", b"3")], sync=False)
+    kv.crash(batches_kept=1)
+    assert list(kv.scan(b"")) == [(b"a", b"2"), (b"b", b"1"), (b"c", b"2")]
+    kv.write([(b"a", None)], sync=False)
+    kv.crash()
+    assert kv.get(b"a") == b"2"
+
+
+# --- format versions
+
+
+def stamped(version: int) -> KeyValue:
+    kv = MemoryKV()
+    open_schema(kv, "state", CHAIN)
+    kv.write([(META_FORMAT, version.to_bytes(4))], sync=True)
+    return kv
+
+
+def test_a_new_store_is_stamped_and_opens_again() -> None:
+    open_schema(stamped(schema.VERSIONS["state"]), "state", CHAIN)
+
+
+@pytest.mark.parametrize("version", [0, 2, 2**32 - 1])
+def test_a_store_of_an_unknown_version_is_refused_with_the_next_step(version: int) -> None:
+    with pytest.raises(StoreVersion) as refused:
+        open_schema(stamped(version), "state", CHAIN)
+    assert refused.value.code == "STORE_VERSION"
+    assert refused.value.hint
+
+
+def test_a_store_of_another_chain_is_refused() -> None:
+    with pytest.raises(StoreDamaged) as refused:
+        open_schema(stamped(1), "state", b"d" * 32)
+    assert refused.value.code == "WRONG_CHAIN"
+
+
+def test_data_without_a_version_is_not_taken_for_a_new_store() -> None:
+    kv = MemoryKV()
+    kv.write([(b"h", b"header")], sync=True)
+    with pytest.raises(StoreDamaged):
+        open_schema(kv, "state", CHAIN)

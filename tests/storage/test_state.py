@@ -1,0 +1,333 @@
+"""The block and state stores: a height is there wholly or not at all (S12)."""
+
+import threading
+from collections.abc import Iterable, Iterator
+
+import msgspec
+import pytest
+
+from salus.block import null_proposal, proposal_digest
+from salus.certificate import Certificate
+from salus.epoch import EpochRecord
+from salus.hashing import ZERO_HASH
+from salus.statemap import StateTree, bucket_of, change_bucket, key_hash, leaf_of, verify_state
+from storage import state as state_module
+from storage.blocks import BlockStore
+from storage.cache import ENTRY_OVERHEAD_BYTES, ByteBoundCache
+from storage.errors import StoreDamaged
+from storage.kv import MemoryKV, Put
+from storage.state import BlockBatch, StateStore
+from tests import factories
+from tests.factories import Chain
+
+STATE_KEY = b"records/anchor/x"
+
+
+class Stored:
+    """A chain of the factory in a state store."""
+
+    def __init__(self, kv: MemoryKV | None = None) -> None:
+        self.chain = Chain()
+        self.kv = kv or MemoryKV()
+        self.state = StateStore(self.kv, self.chain.genesis.hash())
+        genesis = self.chain.genesis
+        epoch = EpochRecord(0, 0, genesis.validators(), genesis.parameters)
+        self.state.initialise(BlockBatch(self.chain.headers[0], None, (), (), (), {}, {}, epoch))
+
+    def batch(self, *numbers: int, **changes: object) -> BlockBatch:
+        """The next block, of transactions with these nonces."""
+        txs = [factories.transaction(self.chain.genesis, number=number) for number in numbers]
+        block = self.chain.add(*txs)
+        epoch = None
+        if block.header.ends_epoch:
+            epoch = EpochRecord(
+                block.header.epoch + 1,
+                block.header.height,
+                self.chain.validators,
+                self.chain.genesis.parameters,
+            )
+        batch = BlockBatch(
+            block.header,
+            block.certificate,
+            tuple(self.chain.receipts[-1]),
+            tuple(tx.id for tx in txs),
+            tuple(tx.body.expiry_height for tx in txs),
+            {},
+            {},
+            epoch,
+        )
+        return BlockBatch(
+            **{**{f: getattr(batch, f) for f in batch.__dataclass_fields__}, **changes}  # type: ignore[arg-type]
+        )
+
+    def commit(self, *numbers: int, **changes: object) -> BlockBatch:
+        batch = self.batch(*numbers, **changes)
+        self.state.commit(batch)
+        return batch
+
+    def reopened(self) -> StateStore:
+        return StateStore(self.kv, self.chain.genesis.hash())
+
+
+@pytest.fixture
+def stored() -> Stored:
+    return Stored()
+
+
+def test_what_a_block_wrote_is_read_back_after_a_restart(stored: Stored) -> None:
+    batch = stored.commit(1, 2, writes={STATE_KEY: b"s" * 16 + b"value"}, buckets={7: b"e" * 64})
+    for state in (stored.state, stored.reopened()):
+        assert state.height() == 1
+        assert state.head == batch.header == state.header(1)
+        assert state.certificate(1) == batch.certificate
+        assert state.receipts(1) == batch.receipts
+        assert state.find_transaction(batch.tx_ids[1]) == (1, 1)
+        assert state.find_transaction(ZERO_HASH) is None
+        assert state.get(STATE_KEY) == b"s" * 16 + b"value"
+        assert state.get(b"records/anchor/y") is None
+        assert list(state.values(b"records/")) == [(STATE_KEY, b"s" * 16 + b"value")]
+        assert list(state.values(b"members/")) == []
+        assert state.bucket(7) == b"e" * 64
+        assert state.bucket(8) == b""
+        assert list(state.buckets()) == [(7, b"e" * 64)]
+        assert list(state.recent_ids(1)) == [(1, [(i[:8], 100) for i in batch.tx_ids])]
+        assert list(state.recent_ids(2)) == []
+
+
+def test_genesis_has_no_certificate(stored: Stored) -> None:
+    assert stored.state.height() == 0
+    assert stored.state.certificate(0) is None
+    assert stored.state.receipts(0) == ()
+    assert not StateStore(MemoryKV(), bytes(32)).initialised
+
+
+@pytest.mark.parametrize("height", [-1, 2, 10**9])
+def test_a_height_that_is_not_there_is_a_key_error(stored: Stored, height: int) -> None:
+    stored.commit()
+    with pytest.raises(KeyError):
+        stored.state.header(height)
+
+
+def test_deleted_values_and_emptied_buckets_are_gone(stored: Stored) -> None:
+    stored.commit(writes={STATE_KEY: b"s" * 16}, buckets={7: b"e" * 64})
+    stored.commit(writes={STATE_KEY: None}, buckets={7: b""})
+    for state in (stored.state, stored.reopened()):
+        assert state.get(STATE_KEY) is None
+        assert state.bucket(7) == b""
+        assert list(state.buckets()) == list(state.values()) == []
+
+
+def test_a_transaction_ordered_twice_is_found_where_it_was_executed(stored: Stored) -> None:
+    """S15: the second one is a receipt `duplicate`, not the execution."""
+    first = stored.commit(1)
+    second = stored.commit(2, 1)
+    assert second.tx_ids[1] == first.tx_ids[0]
+    assert stored.state.find_transaction(first.tx_ids[0]) == (1, 0)
+
+
+def test_heights_follow_one_another(stored: Stored) -> None:
+    stored.commit()
+    skipped, next_but_one = stored.batch(), stored.batch()
+    with pytest.raises(AssertionError):
+        stored.state.commit(next_but_one)
+    stored.state.commit(skipped)
+    with pytest.raises(AssertionError):
+        stored.state.commit(skipped)
+    assert stored.state.height() == 2
+
+
+def test_a_block_on_another_parent_is_never_written(stored: Stored) -> None:
+    batch = stored.batch()
+    header = msgspec.structs.replace(batch.header, parent_hash=bytes(32))
+    with pytest.raises(AssertionError):
+        stored.state.commit(BlockBatch(header, batch.certificate, (), (), (), {}, {}, None))
+
+
+class FailingKV(MemoryKV):
+    fail = False
+
+    def write(self, puts: Iterable[Put], *, sync: bool) -> None:
+        puts = list(puts)
+        assert not self.fail, "the disk is gone"
+        super().write(puts, sync=sync)
+
+
+def test_the_height_does_not_advance_when_the_write_fails() -> None:
+    kv = FailingKV()
+    stored = Stored(kv)
+    batch = stored.batch(writes={STATE_KEY: b"s" * 16})
+    kv.fail = True
+    with pytest.raises(AssertionError, match="disk"):
+        stored.state.commit(batch)
+    assert stored.state.height() == 0
+    assert stored.state.get(STATE_KEY) is None
+    kv.fail = False
+    stored.state.commit(batch)
+    assert stored.state.height() == 1
+
+
+def test_a_commit_is_one_synced_batch(stored: Stored) -> None:
+    """The commit point: after a power cut the height is there with all that belongs to it."""
+    batch = stored.batch(1, writes={STATE_KEY: b"s" * 16}, buckets={7: b"e" * 64})
+    writes: list[bool] = []
+    write = stored.kv.write
+
+    def counted(puts: Iterable[Put], *, sync: bool) -> None:
+        writes.append(sync)
+        write(puts, sync=sync)
+
+    stored.kv.write = counted  # type: ignore[method-assign]
+    stored.state.commit(batch, meta={"journal": b"identity"})
+    assert writes == [True]
+    stored.kv.crash()
+    state = stored.reopened()
+    assert (state.height(), state.get(STATE_KEY)) == (1, b"s" * 16)
+    assert state.meta("journal") == b"identity"
+
+
+def test_names_of_the_node_cannot_hit_those_of_the_store(stored: Stored) -> None:
+    for name in ("height", "genesis", "format"):
+        stored.state.put_meta(name, b"x")
+        assert stored.state.meta(name) == b"x"
+    assert stored.reopened().height() == 0
+
+
+@pytest.mark.parametrize("kind", ["value", "bucket"])
+def test_a_read_during_a_commit_leaves_no_old_value_in_the_cache(stored: Stored, kind: str) -> None:
+    """A reader that missed the cache before the write must not fill it after."""
+    stored.commit(writes={STATE_KEY: b"old"}, buckets={7: b"old"})
+    state = stored.reopened()
+    batch = stored.batch(writes={STATE_KEY: b"new"}, buckets={7: b"new"})
+    get, read, go_on = stored.kv.get, threading.Event(), threading.Event()
+
+    def slow(key: bytes) -> bytes | None:
+        value = get(key)
+        if threading.current_thread() is reader:
+            read.set()
+            assert go_on.wait(10)
+        return value
+
+    def look() -> bytes | None:
+        return state.get(STATE_KEY) if kind == "value" else state.bucket(7)
+
+    stored.kv.get = slow  # type: ignore[method-assign]
+    reader = threading.Thread(target=look)
+    reader.start()
+    assert read.wait(10)
+    # Evicted again at once, as a full cache may do: only the reader could fill it now.
+    state.commit(batch)
+    state._values.drop(STATE_KEY)
+    state._buckets.drop(7)
+    go_on.set()
+    reader.join()
+    assert look() == b"new"
+
+
+def test_a_damaged_row_is_named_and_not_believed(stored: Stored) -> None:
+    stored.commit()
+    stored.kv.write([(b"h" + (1).to_bytes(8), b"rubbish")], sync=True)
+    with pytest.raises(StoreDamaged, match="h1"):
+        stored.state.header(1)
+
+
+def test_the_tree_of_the_buckets_proves_what_the_store_holds(stored: Stored) -> None:
+    value = b"s" * 16 + b"value"
+    hashed = key_hash(STATE_KEY)
+    index = bucket_of(hashed, 16)
+    bucket = change_bucket(b"", {hashed: leaf_of(hashed, value)})
+    stored.commit(writes={STATE_KEY: value}, buckets={index: bucket})
+    state = stored.reopened()
+    tree = StateTree(16, height=state.height())
+    root = tree.load(state.buckets())
+    proof = tree.prove(STATE_KEY, state.get(STATE_KEY), state.bucket(index))
+    assert verify_state(proof, root, bits=16) == b"value"
+
+
+# --- epochs (S13)
+
+
+def test_every_height_finds_its_epoch(stored: Stored) -> None:
+    stored.commit()
+    stored.chain.end_epoch(["hosp-a", "hosp-b", "hosp-c"])
+    stored.commit()
+    stored.commit()
+    for state in (stored.state, stored.reopened()):
+        assert [state.epoch_of(height).epoch for height in (0, 1, 2, 3, 4)] == [0, 0, 0, 1, 1]
+        assert state.current_epoch() == state.epoch(1)
+        assert [(record.base, record.end) for record in state.epochs()] == [(0, 2), (2, 0)]
+        assert state.epoch(1).validators.n == 3
+
+
+def test_between_two_epochs_the_current_one_is_the_next(stored: Stored) -> None:
+    stored.chain.end_epoch()
+    stored.commit()
+    assert stored.state.current_epoch().epoch == 1
+    assert stored.state.epoch_of(1).epoch == 0
+    assert stored.state.epoch_of(2).epoch == 1
+
+
+def test_the_end_of_an_epoch_is_in_its_record_as_soon_as_it_is_fixed(stored: Stored) -> None:
+    batch = stored.batch()
+    header = msgspec.structs.replace(batch.header, epoch_end=65)
+    certificate = batch.certificate
+    assert isinstance(certificate, Certificate)
+    stored.state.commit(BlockBatch(header, certificate, (), (), (), {}, {}, None))
+    assert stored.state.current_epoch().end == 65
+
+
+# --- bodies
+
+
+@pytest.fixture
+def bodies() -> Iterator[BlockStore]:
+    store = BlockStore(MemoryKV(), bytes(32))
+    store.put_bodies(
+        [
+            (height, bytes([digest]) * 32, bytes([digest]))
+            for height in (1, 2, 3)
+            for digest in (1, 2)
+        ]
+    )
+    yield store
+    store.close()
+
+
+def test_bodies_are_kept_by_sequence_and_digest(bodies: BlockStore) -> None:
+    assert bodies.body(2, b"\2" * 32) == b"\2"
+    assert bodies.body(2, b"\3" * 32) is None
+    assert [(sequence, body) for sequence, _, body in bodies.bodies(first=3)] == [
+        (3, b"\1"),
+        (3, b"\2"),
+    ]
+
+
+def test_a_null_proposal_is_a_constant(bodies: BlockStore) -> None:
+    """S11."""
+    body = null_proposal(9)
+    assert bodies.body(9, proposal_digest(body)) == body
+    assert bodies.body(8, proposal_digest(body)) is None
+
+
+def test_bodies_that_were_not_certified_are_dropped(bodies: BlockStore) -> None:
+    assert bodies.drop_orphans([(1, b"\1" * 32), (2, b"\2" * 32), (9, b"\1" * 32)]) == 2
+    assert [(sequence, body) for sequence, _, body in bodies.bodies()] == [
+        (1, b"\1"),
+        (2, b"\2"),
+        (3, b"\1"),
+        (3, b"\2"),
+    ]
+
+
+# --- the cache
+
+
+def test_the_cache_stays_within_its_bytes_and_keeps_what_is_used() -> None:
+    cache: ByteBoundCache[int] = ByteBoundCache(10 * (ENTRY_OVERHEAD_BYTES + 10))
+    for key in range(100):
+        cache.put(key, bytes(10))
+        assert cache.get(0) == bytes(10)
+        assert cache.bytes <= cache.bytes_max
+    assert [key for key in range(100) if cache.get(key)] == [0, *range(91, 100)]
+    cache.put(0, bytes(20_000))
+    assert cache.bytes == 0
+    assert state_module.VALUE_CACHE_BYTES + state_module.BUCKET_CACHE_BYTES <= 64 * 2**20
