@@ -98,6 +98,8 @@ class Feed:
     def prune(self, first_height: int) -> None:
         """Blocks below `first_height` are gone."""
         self._first = max(self._first, first_height)
+        for height in [height for height in self._recent if height < self._first]:
+            del self._recent[height]
 
     def close(self) -> None:
         """Ends all subscriptions after what they have; for a graceful stop."""
@@ -108,9 +110,7 @@ class Feed:
         """All events of a certified block; raises `Pruned`."""
         block = self._recent.get(height) or (self._read(height) if height >= self._first else None)
         if block is None:
-            raise Pruned(
-                f"events below height {self._first} are no longer kept", first=f"{self._first}.0"
-            )
+            raise self._pruned()
         return block_events(*block)
 
     def start(self, after: Position | None) -> Position:
@@ -121,8 +121,10 @@ class Feed:
             raise SalusError(
                 f"position {after.height} is ahead of height {self._height}", code="BAD_POSITION"
             )
-        if after.height + (after.index == END_OF_BLOCK) < min(self._first, self._height + 1):
-            self.events_of(after.height)  # raises Pruned with the first position that is here
+        if after.height == 0:  # the genesis block has no events
+            return Position(0, END_OF_BLOCK)
+        if self._next_height(after) < min(self._first, self._height + 1):
+            raise self._pruned()
         return after
 
     def subscribe(self, after: Position | None) -> "Subscription":
@@ -136,6 +138,15 @@ class Feed:
     def lag_blocks(self) -> int:
         """How far the slowest subscriber is behind."""
         return max((self._height - s.position.height for s in self._subscriptions), default=0)
+
+    def _pruned(self) -> Pruned:
+        first = self._first
+        return Pruned(f"events below height {first} are no longer kept", first=f"{first}.0")
+
+    @staticmethod
+    def _next_height(position: Position) -> int:
+        """The block that holds the next event behind a position, if it has one."""
+        return position.height + (position.index == END_OF_BLOCK)
 
     def _wake(self) -> None:
         self._grown.set()
@@ -163,7 +174,7 @@ class Subscription:
 
         Raises `Pruned` if the reader was so slow that pruning has overtaken it."""
         while True:
-            height = self.position.height + (self.position.index == END_OF_BLOCK)
+            height = self._feed._next_height(self.position)
             if height <= self._feed.height:
                 events = self._feed.events_of(height)
                 if self.position.height == height:

@@ -25,7 +25,9 @@ async def serve() -> AsyncIterator[Serve]:
 
     async def start(node: FakeNode, settings: ApiSettings | None = None) -> Browser:
         app = api_of(node, settings).application()
-        client = TestClient(TestServer(app, handler_cancellation=True, lingering_time=0.01))
+        server = TestServer(app)
+        await server.start_server(handler_cancellation=True, lingering_time=0.01)
+        client = TestClient(server)
         await client.start_server()
         clients.append(client)
         return client
