@@ -148,7 +148,7 @@ def _parse(document: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise _bad(f"line {error.lineno}, column {error.colno}", "not JSON") from None
     level = [content]
-    for _ in range(DEPTH_MAX + 1):
+    for _ in range(DEPTH_MAX):
         level = [inner for outer in level for inner in _children(outer)]
         if not level:
             return content
