@@ -321,7 +321,7 @@ def test_a_journal_that_is_not_the_one_used_last_is_lost(change: dict[str, objec
     mine = filled(disk).identity()
     fields = {name: getattr(mine, name) for name in JournalIdentity.__struct_fields__}
     with pytest.raises(JournalLost):
-        reopen(disk, JournalIdentity(**{**fields, **change}))  # type: ignore[arg-type]
+        reopen(disk, JournalIdentity(**{**fields, **change}))
 
 
 def test_a_journal_of_another_chain_is_lost() -> None:

@@ -57,7 +57,7 @@ class Stored:
             epoch,
         )
         return BlockBatch(
-            **{**{f: getattr(batch, f) for f in batch.__dataclass_fields__}, **changes}  # type: ignore[arg-type]
+            **{**{f: getattr(batch, f) for f in batch.__dataclass_fields__}, **changes}
         )
 
     def commit(self, *numbers: int, **changes: object) -> BlockBatch:
@@ -114,7 +114,8 @@ def test_deleted_values_and_emptied_buckets_are_gone(stored: Stored) -> None:
     for state in (stored.state, stored.reopened()):
         assert state.get(STATE_KEY) is None
         assert state.bucket(7) == b""
-        assert list(state.buckets()) == list(state.values()) == []
+        assert list(state.buckets()) == []
+        assert list(state.values()) == []
 
 
 def test_a_transaction_ordered_twice_is_found_where_it_was_executed(stored: Stored) -> None:
