@@ -490,6 +490,8 @@ class Node:
     def checked(self, life: int, replica: Replica, asked: CheckProposal) -> None:
         if life != self.life or replica is not self.replica:
             return
+        if asked.sequence <= self.disk.head.height:
+            return  # A sync has passed it.
         body = self.body(asked.sequence, asked.digest)
         assert body is not None, "CheckProposal of a body that the shell does not hold"
         verdict = model.judge(

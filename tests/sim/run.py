@@ -1,0 +1,156 @@
+"""The command line of the simulator: many seeds on all cores, or one seed explained.
+
+`A..B` is half open: A, A+1, …, B−1. Exit 0 when every run held, 1 when one failed, 2 for a
+wrong argument. A run that fails prints the command that replays it.
+"""
+
+import argparse
+import gc
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+from tests.sim.cluster import Result, run_seed
+from tests.sim.plan import draw
+
+CHUNK_SEEDS = 20
+FAILURES_PRINTED_MAX = 20
+
+
+@dataclass(slots=True)
+class Summary:
+    runs: int = 0
+    events: int = 0
+    heights: int = 0
+    failures: list[tuple[int, str]] = field(default_factory=list)
+    covered: Counter[str] = field(default_factory=Counter)
+    rejections: Counter[str] = field(default_factory=Counter)
+    recovery: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, result: Result) -> None:
+        self.runs += 1
+        self.events += result.events
+        self.heights += result.heights
+        self.covered.update(result.covered)
+        self.rejections.update(result.rejections)
+        self.recovery.append(result.recovery)
+        if result.failure is not None:
+            self.failures.append((result.seed, result.failure))
+
+
+def run_seeds(seeds: Iterable[int], jobs: int) -> Iterator[Result]:
+    """In the order of the seeds, whatever the number of processes."""
+    if jobs == 1:
+        yield from map(run_quietly, seeds)
+        return
+    with get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap(run_quietly, seeds, chunksize=CHUNK_SEEDS)
+
+
+def run_quietly(seed: int) -> Result:
+    # A run leaves cycles behind (nodes know their cluster); collect them between runs, not within.
+    gc.disable()
+    try:
+        return run_seed(seed)
+    finally:
+        gc.enable()
+        if seed % CHUNK_SEEDS == 0:
+            gc.collect()
+
+
+def main(arguments: list[str]) -> int:
+    options = _options(arguments)
+    first, last = options.seeds
+    if options.explain:
+        return _explain(range(first, last))
+    started = time.perf_counter()
+    summary = Summary()
+    jobs = max(1, min(options.jobs, (last - first + CHUNK_SEEDS - 1) // CHUNK_SEEDS))
+    for result in run_seeds(range(first, last), jobs):
+        summary.add(result)
+        if result.failure is not None and len(summary.failures) <= FAILURES_PRINTED_MAX:
+            _print(f"seed {result.seed} FAILED: {result.failure}")
+            _print(f"  replay: ./scripts/simulate --seeds {result.seed}..{result.seed + 1} --explain")
+    summary.seconds = time.perf_counter() - started
+    if not options.json:
+        for line in report(summary):
+            _print(line)
+    _print(json.dumps(_numbers(summary)))
+    return 1 if summary.failures else 0
+
+
+def _numbers(summary: Summary) -> dict[str, int | float]:
+    return {
+        "runs": summary.runs,
+        "failed": len(summary.failures),
+        "events": summary.events,
+        "seconds": round(summary.seconds, 2),
+    }
+
+
+def report(summary: Summary) -> Iterator[str]:
+    """For people: what the batch has reached, in shares of its runs."""
+    runs = max(1, summary.runs)
+    recovery = sorted(summary.recovery)
+    yield (
+        f"{summary.runs} runs, {len(summary.failures)} failed; {summary.events} events, "
+        f"{summary.events // runs} a run; {summary.heights // runs} heights a run; "
+        f"{summary.events / max(summary.seconds, 1e-9):,.0f} events/s"
+    )
+    if recovery:
+        yield (
+            f"recovery after the heal, in shares of its bound: median "
+            f"{recovery[len(recovery) // 2]:.2f}, slowest {recovery[-1]:.2f}"
+        )
+    yield "reached in so many runs:"
+    for what, count in sorted(summary.covered.items(), key=lambda item: (-item[1], item[0])):
+        yield f"  {count / runs:6.1%}  {what}"
+    if summary.rejections:
+        yield "refused from liars:"
+        for what, count in sorted(summary.rejections.items(), key=lambda item: (-item[1], item[0])):
+            yield f"  {count:8}  {what}"
+
+
+def _explain(seeds: range) -> int:
+    failed = 0
+    for seed in seeds:
+        for line in draw(seed).describe():
+            _print(line)
+        result = run_seed(seed, _print)
+        outcome = "held" if result.failure is None else f"FAILED: {result.failure}"
+        _print(f"seed {seed}: {result.events} events, {result.heights} heights, {outcome}")
+        failed += result.failure is not None
+    return 1 if failed else 0
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/simulate",
+        description="Drives the real consensus core through faults and lies; one seed is one run.",
+    )
+    parser.add_argument(
+        "--seeds", type=_range, default=(0, 2000), metavar="A..B", help="A, A+1, …, B−1"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="processes"
+    )
+    parser.add_argument("--json", action="store_true", help="no summary, only the last line")
+    parser.add_argument("--explain", action="store_true", help="print every event of the seeds")
+    return parser.parse_args(arguments)
+
+
+def _range(text: str) -> tuple[int, int]:
+    first, dots, last = text.partition("..")
+    if not dots or not first.isdigit() or not last.isdigit() or int(first) >= int(last):
+        raise argparse.ArgumentTypeError("A..B with A < B; B itself is not run")
+    return int(first), int(last)
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
