@@ -6,6 +6,7 @@ one is healed, and anything else that is wrong refuses to start. Law of the file
 contradicts a remembered one, or lies at or below the floor, is refused before a byte is written.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 
 from salus.codec import Bytes16, Uint, Wire, decode, encode
@@ -63,6 +64,9 @@ class VoteJournal:
         self._size = segment.good_bytes
         self._rotate_at = _rotation_size(segment.good_bytes)
         self._broken = False
+        # Appends come from a worker thread, a floor may come from the loop meanwhile: the first
+        # lock orders whole appends, the second guards the memory and never waits for the disk.
+        self._writing, self._lock = threading.Lock(), threading.Lock()
         self._file = disk.open_append(f"{directory}/{segment.header.name}")
 
     @classmethod
@@ -138,27 +142,33 @@ class VoteJournal:
         Raises `DoubleSign` or `BelowFloor`, and then none of the entries is written. After an
         I/O error nothing more is accepted: what reached the disk is known only after a restart.
         """
-        if self._broken:
-            raise StoreUnavailable(f"{self.directory} failed before; restart the node")
-        news = self._memory.news(entries)
-        if not news:
-            return
+        with self._writing:
+            if self._broken:
+                raise StoreUnavailable(f"{self.directory} failed before; restart the node")
+            with self._lock:
+                news = self._memory.news(entries)
+            if news:
+                self._write(tuple(news))
+            with self._lock:
+                for entry in news:
+                    self._memory.apply(entry)
+
+    def _write(self, news: _Entries) -> None:
+        self._broken = True
         with io_errors(self.directory):
-            self._broken = True
             if self._size >= self._rotate_at:
                 self._rotate()
-            record = encode_record(self._records + 1, encode(tuple(news)))
+            record = encode_record(self._records + 1, encode(news))
             self._file.write(record)
             self._file.sync()
-            self._broken = False
+        self._broken = False
         self._size += len(record)
         self._records += 1
-        for entry in news:
-            self._memory.apply(entry)
 
     def entries(self) -> tuple[JournalEntry, ...]:
         """What a restart needs: the floor first, then all that lies above it, oldest first."""
-        return self._memory.entries()
+        with self._lock:
+            return self._memory.entries()
 
     @property
     def floor(self) -> Floor:
@@ -174,7 +184,8 @@ class VoteJournal:
         if sync:
             self.append((floor_entry((epoch, height)),))
         else:
-            self._memory.raise_floor((epoch, height))
+            with self._lock:
+                self._memory.raise_floor((epoch, height))
 
     def identity(self) -> JournalIdentity:
         """To be kept in the state store; best with every block, at least once after `create`."""
