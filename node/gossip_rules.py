@@ -51,6 +51,9 @@ class Pool(Protocol):
     def find(self, tx_id: bytes) -> ParsedTransaction | None:
         """A transaction that waits or is in flight here."""
 
+    def is_ordered(self, tx_id: bytes) -> bool:
+        """It stands in a PRE-PREPARE that this node has accepted: everybody gets it with that."""
+
     def missing(self, ids: Iterable[bytes]) -> list[bytes]:
         """Those that are neither here nor in flight; executed ones may be named too."""
 
@@ -68,7 +71,8 @@ class _Tracked:
 
     mine: bool  # a client gave it to this node
     rounds: int = 0
-    ordered: bool = False
+    due_ms: int = 0
+    ordered: bool = False  # it was, when its announcement was due
     holders: tuple[str, ...] = ()  # peers known to have it
 
 
@@ -125,14 +129,6 @@ class Gossip:
         self._refused[tx_id] = None
         _trim(self._refused, REFUSED_MAX)
 
-    def ordered(self, tx_ids: Iterable[bytes]) -> None:
-        """They stand in a PRE-PREPARE: everybody gets them with it."""
-        for tx_id in tx_ids:
-            self._unwant(tx_id)
-            tracked = self._tracked.get(tx_id)
-            if tracked is not None:
-                tracked.ordered = True
-
     def gone(self, tx_ids: Iterable[bytes]) -> None:
         """Executed, expired or evicted: nothing more to say about them."""
         for tx_id in tx_ids:
@@ -147,7 +143,7 @@ class Gossip:
         for tx_id, tracked in self._tracked.items():
             if tracked.ordered:
                 tracked.ordered, tracked.rounds = False, 0
-                heapq.heappush(self._due, (now_ms + ANNOUNCE_DELAY_MS, tx_id))
+                self._schedule(tx_id, tracked, now_ms + ANNOUNCE_DELAY_MS)
             if primary is None or not tracked.mine or primary in tracked.holders:
                 continue
             tx = self._pool.find(tx_id)
@@ -223,17 +219,25 @@ class Gossip:
     def _announce(self, now_ms: int) -> list[GossipSend]:
         due: dict[str, list[bytes]] = {member: [] for member in self._members}
         while self._due and self._due[0][0] <= now_ms:
-            _, tx_id = heapq.heappop(self._due)
+            due_ms, tx_id = heapq.heappop(self._due)
             tracked = self._tracked.get(tx_id)
-            if tracked is None or tracked.ordered:
-                continue  # `primary_changed` puts it back if the order was lost
+            if tracked is None or tracked.due_ms != due_ms:
+                continue  # gone, or due at another time
+            if self._pool.find(tx_id) is None:
+                del self._tracked[tx_id]  # executed, expired or evicted meanwhile
+                continue
+            if self._pool.is_ordered(tx_id):
+                # Nothing to say, unless the order is lost: then `primary_changed` comes sooner.
+                tracked.ordered = True
+                self._schedule(tx_id, tracked, now_ms + REANNOUNCE_MS)
+                continue
             # The first time only to those who are not known to have it; later to all, since
             # what was sent may have been lost on the way.
             for member in self._members:
                 if tracked.rounds or member not in tracked.holders:
                     due[member].append(tx_id)
             doublings = min(tracked.rounds, REANNOUNCE_DOUBLINGS_MAX)
-            heapq.heappush(self._due, (now_ms + (REANNOUNCE_MS << doublings), tx_id))
+            self._schedule(tx_id, tracked, now_ms + (REANNOUNCE_MS << doublings))
             tracked.rounds += 1
         return [
             send for member in self._members for send in _ids(member, Kind.ANNOUNCE, due[member])
@@ -258,7 +262,7 @@ class Gossip:
 
     def _track(self, tx_id: bytes, tracked: _Tracked, now_ms: int) -> _Tracked:
         self._tracked[tx_id] = tracked
-        heapq.heappush(self._due, (now_ms + ANNOUNCE_DELAY_MS, tx_id))
+        self._schedule(tx_id, tracked, now_ms + ANNOUNCE_DELAY_MS)
         if len(self._due) > 2 * TRACKED_MAX:  # mostly entries of what is executed long since
             self._due = [entry for entry in self._due if entry[1] in self._tracked]
             heapq.heapify(self._due)
@@ -266,6 +270,10 @@ class Gossip:
             self._tracked.popitem(last=False)
             self.dropped_total += 1
         return tracked
+
+    def _schedule(self, tx_id: bytes, tracked: _Tracked, due_ms: int) -> None:
+        tracked.due_ms = due_ms
+        heapq.heappush(self._due, (due_ms, tx_id))
 
     def _want(self, tx_id: bytes, wanted: _Wanted) -> None:
         self._wanted[tx_id] = wanted

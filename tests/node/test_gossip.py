@@ -17,10 +17,14 @@ from salus.errors import BadMessage
 class FakePool:
     def __init__(self) -> None:
         self.raws: dict[bytes, bytes] = {}
+        self.flying: set[bytes] = set()
 
     def find(self, tx_id: bytes):
         raw = self.raws.get(tx_id)
         return None if raw is None else SimpleNamespace(raw=raw)
+
+    def is_ordered(self, tx_id: bytes) -> bool:
+        return tx_id in self.flying
 
     def missing(self, ids: Iterable[bytes]) -> list[bytes]:
         return [tx_id for tx_id in ids if tx_id not in self.raws]
@@ -92,7 +96,7 @@ class TestSpreading:
     def test_a_pre_prepare_in_time_saves_the_announcement(self) -> None:
         world = World()
         world.admit(1, 2)
-        world.gossip.ordered([tx_id(1)])
+        world.pool.flying.add(tx_id(1))
         assert world.tick(ANNOUNCE_DELAY_MS) == [("b", "ANNOUNCE", [2]), ("c", "ANNOUNCE", [2])]
 
     def test_what_is_executed_is_never_mentioned_again(self) -> None:
@@ -100,6 +104,13 @@ class TestSpreading:
         world.admit(1)
         world.gone(1)
         assert world.tick(10**6) == []
+        assert world.gossip.sizes()["tracked"] == 0
+
+    def test_what_left_the_pool_is_forgotten_even_if_nobody_says_so(self) -> None:
+        world = World()
+        world.admit(1)
+        world.pool.raws.clear()
+        assert world.tick(ANNOUNCE_DELAY_MS) == []
         assert world.gossip.sizes()["tracked"] == 0
 
     def test_the_primary_itself_announces_and_sends_no_bodies(self) -> None:
@@ -173,10 +184,19 @@ class TestNewPrimary:
         """A proposal may be dropped by the view change; its transactions must not be."""
         world = World()
         world.admit(1)
-        world.gossip.ordered([tx_id(1)])
+        world.pool.flying.add(tx_id(1))
         assert world.tick(10_000) == []
+        world.pool.flying.clear()
         world.gossip.primary_changed("b", 10_000)
         assert world.tick(10_000 + ANNOUNCE_DELAY_MS) == [("c", "ANNOUNCE", [1])]
+
+    def test_it_is_announced_even_if_nobody_says_that_the_order_was_lost(self) -> None:
+        world = World()
+        world.admit(1)
+        world.pool.flying.add(tx_id(1))
+        assert world.tick(ANNOUNCE_DELAY_MS) == []
+        world.pool.flying.clear()
+        assert len(world.tick(ANNOUNCE_DELAY_MS + REANNOUNCE_MS)) == 2
 
     def test_when_it_is_us_nothing_is_sent(self) -> None:
         world = World()
@@ -216,7 +236,7 @@ class TestPulling:
         world.tick(REQUEST_TIMEOUT_MS)
         assert world.announced("b", 1, now_ms=1_000) == [("b", "REQUEST", [1])]
 
-    @pytest.mark.parametrize("how", ["admitted", "ordered", "gone", "refused"])
+    @pytest.mark.parametrize("how", ["admitted", "pooled", "gone", "refused"])
     def test_once_it_is_here_nobody_is_asked_again(self, how: str) -> None:
         world = World()
         world.announced("b", 1)
@@ -225,8 +245,10 @@ class TestPulling:
             world.admit(1, source="b")
         elif how == "refused":
             world.gossip.refused(tx_id(1))
+        elif how == "pooled":  # it came with a proposal
+            world.pool.raws[tx_id(1)] = raw(1)
         else:
-            getattr(world.gossip, how)([tx_id(1)])
+            world.gone(1)
         assert [s for s in world.tick(REQUEST_TIMEOUT_MS) if s[1] == "REQUEST"] == []
         assert world.gossip.sizes()["wanted"] == 0
 
