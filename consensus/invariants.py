@@ -20,7 +20,8 @@ class Watch:
         log = s.log
         now = (
             s.view,
-            s.wish,
+            # Without a voice I follow the views of others and wish for none (S4).
+            s.wish if s.voter.active or not self._seen else max(s.wish, self._seen[1]),
             log.certified,
             log.low,
             log.executed,

@@ -81,6 +81,10 @@ def on_pre_prepare(s: State, message: PrePrepare) -> None:
         # Not a contradiction of agreement: only a NEW-VIEW can prove one (S6). This is a liar.
         s.complain("the primary proposed anew what is committed")
         return
+    if s.voter.signed(VoteType.PREPARE, s.view, message.sequence) not in (None, message.digest):
+        # I prepared another digest of this very view, and a crash took the proof (S4, L23).
+        s.complain("the primary proposed another digest before my restart")
+        return
     accept(s, message, first=True)
 
 
@@ -253,9 +257,6 @@ def _prepare(s: State, slot: Slot, proposal: PrePrepare) -> None:
     if s.me == proposal.sender:
         return
     if not s.voter.free(VoteType.PREPARE, s.view, slot.sequence, proposal.digest):
-        if s.voter.signed(VoteType.PREPARE, s.view, slot.sequence) not in (None, proposal.digest):
-            # Before a crash I prepared another digest of this very view: the primary made two.
-            s.complain("the primary proposed another digest before my restart")
         return
     vote = s.voter.vote(Prepare, s.view, slot.sequence, proposal.digest, s.out)
     slot.prepares.add(vote)

@@ -154,9 +154,9 @@ def _answer(s: State, message: Status) -> None:
 
 
 def _send_votes(s: State, peer: int, peer_view: int, slot: Slot) -> None:
-    """My own votes of the view that we share; and the whole proof of a commit that lies below an
-    adopted watermark, where nobody will vote again (S10)."""
-    if slot.committed is not None and slot.sequence <= s.log.low:
+    """The whole proof of what is committed here: those who committed it may have lost their disks
+    since, and nobody has to vote again (S6, S10). Of the rest, my own votes of our view."""
+    if slot.committed is not None:
         commits = slot.commits[slot.committed_view]
         for sender in commits.senders(slot.committed):
             if sender != peer:

@@ -1,0 +1,241 @@
+"""After a crash, from the journal alone; and what a lost journal means (S3, S4, S12)."""
+
+import msgspec
+import pytest
+
+from consensus.effects import CheckProposal, Execute, Quarantine
+from consensus.events import (
+    BodyArrived,
+    CaughtUp,
+    Complain,
+    Executed,
+    ProposalBuilt,
+)
+from consensus.messages import (
+    NO_SIGNATURE,
+    Checkpoint,
+    Commit,
+    Message,
+    NewView,
+    Prepare,
+    PrePrepare,
+    Status,
+    ViewChange,
+)
+from salus.vote import JOURNAL_FLOOR, JournalEntry
+from tests.consensus.lab import (
+    A,
+    B,
+    C,
+    Lab,
+    certificate,
+    new_view,
+    prepared,
+    status,
+    view_change,
+    vote,
+)
+
+
+def test_a_restart_never_prepares_another_digest() -> None:
+    """S4: the primary that asks for it has made two proposals."""
+    lab = Lab()
+    lab.propose(1, A)
+    again = lab.crash()
+    again.propose(1, B)
+    assert again.said(Prepare) == []
+    assert [v.view for v in again.said(ViewChange)] == [1]
+
+
+def test_a_restart_says_the_same_again() -> None:
+    """S3: the same signature over the same digest, and nothing new in the journal."""
+    lab = Lab()
+    lab.propose(1, A)
+    lab.hear(vote(Prepare, 2, 0, 1, A))
+    again = lab.crash()
+    again.hear(status(3, 0, 0, 0))
+    assert again.said(Prepare) == lab.said(Prepare)
+    assert again.said(Commit) == lab.said(Commit)
+    assert again.journal == lab.journal
+
+
+def test_a_restart_commits_with_its_own_vote_of_before() -> None:
+    """S3: body and certificate were synced with the COMMIT; others repeat theirs (L20)."""
+    lab = Lab()
+    lab.propose(1, A)
+    lab.hear(vote(Prepare, 2, 0, 1, A))
+    again = lab.crash()
+    again.votes(Commit, [0, 3], 0, 1, A)
+    assert again.did(Execute) == [Execute(1, A)]
+
+
+def test_a_restart_carries_prepared_certificates_into_the_next_view() -> None:
+    """S3, S7: this is what a power cut of everybody must not lose."""
+    lab = Lab()
+    lab.propose(1, A)
+    lab.hear(vote(Prepare, 2, 0, 1, A))
+    again = lab.crash()
+    again.step(Complain())
+    assert again.said(ViewChange)[0].prepared == (prepared(0, 1, A),)
+
+
+def test_a_restart_repeats_its_view_change_word_by_word() -> None:
+    """S3, S4: own VIEW-CHANGEs are reloaded; two different ones for a view would be a lie."""
+    lab = Lab()
+    lab.step(Complain())
+    again = lab.crash()
+    again.tick()
+    assert again.state.wish == 1
+    assert again.said(ViewChange)[:1] == lab.said(ViewChange)[:1]
+    again.propose(1, A)
+    assert again.said(Prepare) == []
+
+
+def test_a_restart_stays_in_its_view_and_keeps_what_it_fixed() -> None:
+    """S10, L21: my view never runs backwards, on disk neither."""
+    lab = Lab(me=2)
+    changes = (
+        view_change(0, 1, prepared(0, 6, A, without=2), low=certificate(5, C, without=2)),
+        view_change(1, 1),
+        view_change(3, 1),
+    )
+    lab.hear(new_view(1, *changes))
+    again = lab.crash()
+    shot = again.replica.snapshot()
+    assert (shot.view, shot.low) == (1, 5)
+    again.give_body(6, A, view=1)
+    assert again.did(CheckProposal) == [CheckProposal(1, 6, A, 1, False)]
+    assert [p.view for p in again.said(Prepare)] == [1]
+
+
+def test_a_primary_repeats_its_own_proposal_and_makes_no_second() -> None:
+    """S4: the body that a crash took is fetched, or the view changes."""
+    lab = Lab(me=0)
+    lab.tick()
+    lab.build(1, A)
+    again = lab.crash()
+    again.tick()
+    again.step(ProposalBuilt(0, 1, B))
+    again.hear(status(3, 0, 0, 0))
+    assert again.said(PrePrepare) == lab.said(PrePrepare)
+    again.step(BodyArrived(1, A))
+    again.votes(Prepare, [1, 2], 0, 1, A)
+    assert len(again.said(Commit)) == 1
+
+
+def test_a_primary_repeats_its_new_view_and_makes_no_second() -> None:
+    """S4, S9: also when the journal kept only the first entry of the step."""
+    lab = Lab(me=1)
+    lab.step(Complain())
+    lab.hear(view_change(0, 1), view_change(3, 1))
+    (message,) = lab.said(NewView)
+    torn = Lab(1, journal=tuple(lab.journal[:2]))
+    for again in (lab.crash(), torn):
+        assert again.state.view == 1
+        again.hear(status(2, 0, 0, 0))
+        assert again.said(NewView) == [message]
+
+
+def test_a_header_that_changed_over_a_restart_halts() -> None:
+    """S12: one header per height, ever."""
+    lab = Lab()
+    lab.commit(1, A)
+    lab.step(Executed(1, C, 0))
+    again = lab.crash()
+    again.votes(Commit, [0, 2, 3], 0, 1, A)
+    again.step(Executed(1, B, 0))
+    assert again.said(Checkpoint) == []
+    assert again.replica.snapshot().halted is not None
+
+
+def test_the_floor_is_the_higher_of_journal_and_disk() -> None:
+    """S12: after a state transfer that a crash cut short nothing below is voted on."""
+    floor = JournalEntry(JOURNAL_FLOOR, 0, 0, 4, bytes(32))
+    lab = Lab(journal=(floor,))
+    lab.propose(4, A)
+    lab.propose(5, B)
+    assert [p.sequence for p in lab.said(Prepare)] == [5]
+
+
+def test_entries_of_another_epoch_are_void() -> None:
+    """S4, S13: which is what makes a rejoin safe."""
+    old = JournalEntry(2, 1, 0, 1, B)
+    lab = Lab(journal=(old,))
+    lab.propose(1, A)
+    assert [p.digest for p in lab.said(Prepare)] == [A]
+
+
+# -- a journal that lacks what I said (S4) -----------------------------------------------------
+
+MINE: dict[str, Message] = {
+    "PRE-PREPARE": vote(PrePrepare, 1, 1, 3, A),
+    "PREPARE": vote(Prepare, 1, 0, 3, A),
+    "COMMIT": vote(Commit, 1, 0, 3, A),
+    "CHECKPOINT": vote(Checkpoint, 1, 0, 3, A),
+    "VIEW-CHANGE": view_change(1, 3),
+    "VIEW-CHANGE in a NEW-VIEW": new_view(2, *(view_change(i, 2) for i in (0, 1, 3))),
+    "PREPARE in a certificate": new_view(
+        2, view_change(0, 2, prepared(0, 1, A)), view_change(2, 2), view_change(3, 2)
+    ),
+    "CHECKPOINT in a certificate": new_view(
+        2, view_change(0, 2, low=certificate(5, C)), view_change(2, 2), view_change(3, 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("shown", MINE.values(), ids=MINE.keys())
+def test_a_vote_of_mine_that_my_journal_lacks_silences_me(shown: Message) -> None:
+    """S4: a restored backup or a copied key; no consensus message leaves any more."""
+    lab = Lab()
+    lab.hear(shown)
+    assert len(lab.did(Quarantine)) == 1
+    journalled = len(lab.journal)
+    lab.commit(1, A, view=lab.state.view)
+    lab.step(Complain())
+    lab.tick(50)
+    assert all(
+        isinstance(m, Status) and m.signature == NO_SIGNATURE
+        for m in lab.sent
+        if not hasattr(m, "digest")
+    )
+    assert not lab.said(Prepare)
+    assert not lab.said(ViewChange)
+    assert len(lab.journal) == journalled
+
+
+def test_a_certificate_that_comes_with_blocks_may_show_it_too() -> None:
+    """S4."""
+    lab = Lab()
+    lab.step(CaughtUp(3, certificate(3, C), 0))
+    assert len(lab.did(Quarantine)) == 1
+
+
+def test_a_forged_vote_in_my_name_silences_nobody() -> None:
+    """S4: only a valid signature does."""
+    lab = Lab()
+    lab.hear(msgspec.structs.replace(vote(Prepare, 1, 0, 3, A), signature=bytes(64)))
+    lab.hear(msgspec.structs.replace(vote(Prepare, 2, 0, 3, A), sender=1))
+    assert lab.did(Quarantine) == []
+
+
+def test_my_own_votes_coming_back_are_nothing_new() -> None:
+    """S2: duplicates are silent."""
+    lab = Lab()
+    lab.commit(1, A)
+    lab.step(Executed(1, C, 0))
+    for message in (*lab.said(Prepare), *lab.said(Commit), *lab.said(Checkpoint)):
+        lab.hear(message)
+    lab.hear(status(1, 0, 0, 0))
+    assert lab.did(Quarantine) == []
+
+
+def test_an_unsigned_status_is_a_request_and_counts_for_nothing() -> None:
+    """S4, L20: a quarantined validator is answered."""
+    lab = Lab()
+    lab.propose(1, A)
+    asking = Status(0, 0, 7, 0, 3, NO_SIGNATURE)
+    effects = lab.hear(asking)
+    assert [type(e.message) for e in effects.send] == [Prepare]  # type: ignore[union-attr]
+    lab.hear(Status(0, 0, 7, 900, 2, NO_SIGNATURE))
+    assert lab.state.wish == 0
+    assert lab.replica.snapshot().claimed == -1
