@@ -9,6 +9,7 @@ Whatever else leaves a contract is a fault of the contract (rule S16).
 
 from collections.abc import Mapping
 
+from salus import block
 from salus.block import Fact
 
 # Codes of the framework; each contract declares its own. Meaning and next step: salus/codes.py.
@@ -20,7 +21,7 @@ BAD_ARGUMENTS = "BAD_ARGUMENTS"
 NOT_AUTHORISED = "NOT_AUTHORISED"
 LIMIT_STATE = "LIMIT_STATE"
 ROLLED_BACK = "ROLLED_BACK"
-DUPLICATE = "DUPLICATE"
+DUPLICATE = block.DUPLICATE
 CONTRACT_FAULT = "CONTRACT_FAULT"
 UNKNOWN_QUERY = "UNKNOWN_QUERY"
 

@@ -18,6 +18,7 @@ from salus.transaction import ParsedTransaction, check_heights, check_size, pars
 
 BLOCK_VERSION = 1
 OK = "OK"
+DUPLICATE = "DUPLICATE"  # the transaction was executed before; its first receipts stand
 
 _hash_proposal = hasher("proposal")
 _hash_header = hasher("header")

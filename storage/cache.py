@@ -26,6 +26,10 @@ class ByteBoundCache(Generic[K]):
         while self.bytes > self.bytes_max:
             self.drop(next(iter(self._values)))
 
+    def has_room_for(self, value: bytes) -> bool:
+        """Whether nothing would have to go for it."""
+        return self.bytes + len(value) + ENTRY_OVERHEAD_BYTES <= self.bytes_max
+
     def drop(self, key: K) -> None:
         old = self._values.pop(key, None)
         if old is not None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from salus.block import Header, Receipt
+from salus.block import DUPLICATE, Header, Receipt
 from salus.certificate import Certificate
 from salus.codec import decode, encode
 from salus.epoch import EpochRecord
@@ -113,9 +113,10 @@ class StateStore:
             yield keys.CERTIFICATE + at, encode(batch.certificate)
         yield keys.RECEIPTS + at, encode(batch.receipts)
         yield keys.REPLAY + at, replay_rows(batch.tx_ids, batch.expiries)
+        # The same bytes may be ordered twice; the index names the height that executed them.
+        again = {receipt.tx_id for receipt in batch.receipts if receipt.code == DUPLICATE}
         for index, tx_id in enumerate(batch.tx_ids):
-            # The same bytes may be ordered twice; the index names the height that executed them.
-            if self.kv.get(keys.TRANSACTION + tx_id) is None:
+            if tx_id not in again or self.find_transaction(tx_id) is None:
                 yield keys.TRANSACTION + tx_id, at + index.to_bytes(4)
         for key, value in batch.writes.items():
             yield keys.VALUE + key, value
@@ -235,9 +236,15 @@ class StateStore:
         return content
 
     def buckets(self) -> Iterator[tuple[int, bytes]]:
-        """All non-empty buckets, ascending; fills a new `StateTree`."""
+        """All non-empty buckets, ascending; fills a new `StateTree`, and the cache on the way:
+        a block changes random ones, so a cold cache would cost a read from disk for each."""
+        height = self._height
         for key, content in self.kv.scan(keys.BUCKET):
-            yield int.from_bytes(key[1:]), content
+            index = int.from_bytes(key[1:])
+            with self._lock:
+                if self._height == height and self._buckets.has_room_for(content):
+                    self._buckets.put(index, content)
+            yield index, content
 
     def values(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """(raw key, salt ‖ value) in key order."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 import pytest
 
-from salus.block import null_proposal, proposal_digest
+from salus.block import DUPLICATE, null_proposal, proposal_digest
 from salus.certificate import Certificate
 from salus.epoch import EpochRecord
 from salus.hashing import ZERO_HASH
@@ -121,7 +121,8 @@ def test_deleted_values_and_emptied_buckets_are_gone(stored: Stored) -> None:
 def test_a_transaction_ordered_twice_is_found_where_it_was_executed(stored: Stored) -> None:
     """S15: the second one is a receipt `duplicate`, not the execution."""
     first = stored.commit(1)
-    second = stored.commit(2, 1)
+    again = factories.transaction(stored.chain.genesis, number=1)
+    second = stored.commit(2, 1, receipts=tuple(factories.receipts_of([again], DUPLICATE)))
     assert second.tx_ids[1] == first.tx_ids[0]
     assert stored.state.find_transaction(first.tx_ids[0]) == (1, 0)
 
