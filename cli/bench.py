@@ -207,7 +207,7 @@ async def _at_rate(
         measured.sent += 1
         if response.status == 200:
             measured.record(due, time.perf_counter(), 1)
-        elif response.status == 400 and not tx.good:
+        elif response.status in (400, 422) and not tx.good:
             measured.refused += 1
         else:
             raise CliError("BENCH_FAILED", f"{api} answered {response.status}")
@@ -243,7 +243,8 @@ async def _committed(session: aiohttp.ClientSession, api: str, tx_id: bytes) -> 
     async with session.get(url) as response:
         answer = msgspec.json.decode(await response.read())
     if answer.get("state") != "committed":
-        raise CliError("BENCH_FAILED", f"a transaction ended as {answer.get('state')}")
+        ended = f"{answer.get('state')} {answer.get('code', '')}"
+        raise CliError("BENCH_FAILED", f"a transaction ended as {ended}")
 
 
 async def _height(node: TestnetNode) -> int:

@@ -13,7 +13,6 @@ from hashlib import sha256
 from multiprocessing import get_context
 
 from contracts.records import AnchorArgs, SupersedeArgs
-from salus import merkle
 from salus.codec import encode
 from salus.keys import SigningKey
 from salus.record import record_leaf, tag_hash
@@ -50,7 +49,7 @@ def _secret(kind: str, org: int, number: int) -> bytes:
 def record(org: int, number: int) -> tuple[bytes, bytes, bytes]:
     """(version commitment, tag, root of its batch of one) of a prefilled record."""
     commitment, tag = _secret("version", org, number), _secret("tag", org, number)
-    return commitment, tag, merkle.leaf_hash(record_leaf(commitment, tag_hash(tag)))
+    return commitment, tag, record_leaf(commitment, tag_hash(tag))
 
 
 def _anchor(root: bytes, number: int) -> Operation:

@@ -39,6 +39,10 @@ def start(home: Path, log: Path) -> int:
     pid_file(home).write_text(f"{process.pid}\n")
     # Not waited for: `running` reaps it if it dies while we live; afterwards init does.
     process.returncode = 0
+    deadline = time.monotonic() + 2
+    # For a moment after the fork the system shows no command line, and `running` would say no.
+    while not _command_line(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.001)
     return process.pid
 
 

@@ -27,6 +27,7 @@ class Session:
     home_path: Path = field(
         default_factory=lambda: Path(os.environ.get("SALUS_HOME") or Path.home() / ".salus")
     )
+    home_given: bool = False  # by --home, not by the environment or the default
     node: str | None = field(default_factory=lambda: os.environ.get("SALUS_NODE"))
     key: str | None = None
     as_json: bool = False
@@ -67,6 +68,8 @@ def _store(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
         }:
             return
         setattr(_session(context), name, value)
+        if name == "home_path":
+            _session(context).home_given = True
 
     return callback
 

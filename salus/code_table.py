@@ -323,6 +323,8 @@ CLI: tuple[Row, ...] = (
      "Use --password-file, SALUS_PASSWORD_FILE or a terminal."),
     ("TIMEOUT", 504, 75, RETRY, "No outcome within the time",
      "Ask again with a longer --timeout; salus doctor says why it is slow."),
+    ("CLOCK_OFF", 500, 1, FINAL, "The clock of this machine is off",
+     "Proposals of a node with a wrong clock are refused: enable NTP."),
     ("STORY_FAILED", 500, 1, FINAL, "A step of the demonstration did not hold",
      "The step says what was expected; the logs lie in the home that it names."),
     ("BUG", 500, 70, FINAL, "A fault in Salus",
