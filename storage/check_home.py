@@ -1,10 +1,12 @@
 """Checks everything that a stopped node has on disk: `salus db check` and `salus doctor`.
 
 Each store that cannot even be opened is a finding like any other, so that one bad store does
-not hide what the rest is like. Nothing is changed, healed or locked for longer than the check.
+not hide what the rest is like. The two LevelDB locks are held for as long as the check takes, so
+that no node can start meanwhile.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from salus.genesis import Genesis
@@ -13,10 +15,12 @@ from storage.blocks import BlockStore
 from storage.check import Finding, Replay, check_stores
 from storage.disk import RealDisk
 from storage.errors import StorageError
-from storage.kv import LevelKV
+from storage.kv import KeyValue, LevelKV
 from storage.segment import SEGMENT_SUFFIX, read_segment
 from storage.state import StateStore
 from storage.vault import Vault
+
+RUNNING = "running"  # `what` of the finding that another process uses the stores
 
 BLOCKS, STATE, JOURNAL, VAULT = "blocks", "state", "journal", "vault"
 
@@ -33,30 +37,42 @@ def check_home(
 
     The vault's documents are read only with `vault_lock`, since nothing opens them without.
     """
-    yield from _chain(data, genesis, verifier, replay)
-    yield from _journal(data / JOURNAL)
-    if vault_lock is not None and (data / VAULT).is_dir():
-        yield from _vault(data / VAULT, vault_lock)
+    with ExitStack() as stack:
+        stores: dict[str, LevelKV] = {}
+        for name in (BLOCKS, STATE):
+            try:
+                stores[name] = LevelKV(data / name, create=False)
+                stack.callback(stores[name].close)
+            except StorageError as error:
+                if error.code == "STORE_LOCKED":
+                    # Opening its vault would sweep away what the node is just writing.
+                    yield Finding(RUNNING, error.message)
+                    return
+                yield Finding("store", error.message)
+        if len(stores) == 2:
+            yield from _chain(stores[BLOCKS], stores[STATE], genesis, verifier, replay)
+        yield from _journal(data / JOURNAL)
+        if vault_lock is not None and (data / VAULT).is_dir():
+            yield from _vault(data / VAULT, vault_lock)
 
 
 def _chain(
-    data: Path, genesis: Genesis, verifier: Verifier, replay: Replay | None
+    blocks_kv: KeyValue,
+    state_kv: KeyValue,
+    genesis: Genesis,
+    verifier: Verifier,
+    replay: Replay | None,
 ) -> Iterator[Finding]:
-    opened: list[LevelKV] = []
     try:
-        for name in (BLOCKS, STATE):
-            opened.append(LevelKV(data / name, create=False))  # noqa: PERF401 (closed below)
-        blocks = BlockStore(opened[0], genesis.hash())
-        state = StateStore(opened[1], genesis.hash())
-        if state.initialised:
-            yield from check_stores(blocks, state, genesis, verifier=verifier, replay=replay)
-        else:
-            yield Finding("store", "the state store has no genesis block yet")
+        blocks = BlockStore(blocks_kv, genesis.hash())
+        state = StateStore(state_kv, genesis.hash())
     except StorageError as error:
         yield Finding("store", error.message)
-    finally:
-        for kv in opened:
-            kv.close()
+        return
+    if state.initialised:
+        yield from check_stores(blocks, state, genesis, verifier=verifier, replay=replay)
+    else:
+        yield Finding("store", "the state store has no genesis block yet")
 
 
 def _journal(directory: Path) -> Iterator[Finding]:

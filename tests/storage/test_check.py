@@ -270,7 +270,13 @@ def test_a_store_that_does_not_open_is_a_finding(home: Path, ledger: Ledger, nam
     assert found.what == "store"
 
 
-def test_a_check_of_a_running_node_says_that_it_runs(home: Path, ledger: Ledger) -> None:
-    kv = LevelKV(home / "state")
-    assert any("another process" in finding.message for finding in check(home, ledger))
+@pytest.mark.parametrize("name", ["blocks", "state"])
+def test_the_stores_of_a_running_node_are_left_alone(home: Path, ledger: Ledger, name: str) -> None:
+    kv = LevelKV(home / name)
+    half_written = home / "vault" / "documents" / "x.tmp"
+    half_written.write_bytes(b"")
+    (found,) = check(home, ledger)
     kv.close()
+    assert found.what == "running"
+    assert "another process" in found.message
+    assert half_written.exists()
