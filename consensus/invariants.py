@@ -4,6 +4,8 @@ A failure here is a bug of ours, so these are assertions. What needs several rep
 disks (agreement, no double vote across restarts) the simulator checks itself.
 """
 
+from operator import ge
+
 from consensus.log import BODIES_PER_SLOT_MAX, OLD_COMMITS_PER_SENDER_MAX, Slot
 from consensus.replica import Replica
 from consensus.state import State
@@ -15,7 +17,8 @@ class Watch:
     def __init__(self) -> None:
         self._seen: tuple[int, ...] = ()
 
-    def check(self, replica: Replica) -> None:
+    def check(self, replica: Replica, sequence: int | None = None) -> None:
+        """All of it; or, after a vote on `sequence`, what such a vote can change."""
         s = replica.state
         log = s.log
         now = (
@@ -32,22 +35,27 @@ class Watch:
             s.voter.floor,
             log.epoch_end,
         )
-        if self._seen:
-            assert all(a >= b for a, b in zip(now, self._seen, strict=True)), (self._seen, now)
-        self._seen = now
-        check(replica)
+        if now != self._seen:
+            if self._seen:
+                assert all(map(ge, now, self._seen)), (self._seen, now)
+            self._seen = now
+        check(replica, sequence)
 
 
-def check(replica: Replica) -> None:
+def check(replica: Replica, sequence: int | None = None) -> None:
     s = replica.state
     if s.halted is not None:
         assert not s.voter.active, "a halted replica signs nothing (L24)"
         return
     _check_heights(s)
     _check_view(s)
-    _check_caps(s)
-    for sequence, slot in s.log.slots.items():
-        _check_slot(s, sequence, slot)
+    slots = s.log.slots
+    if sequence is None:
+        _check_caps(s)
+        for number, slot in slots.items():
+            _check_slot(s, number, slot)
+    elif sequence in slots:
+        _check_slot(s, sequence, slots[sequence])
 
 
 def _check_heights(s: State) -> None:

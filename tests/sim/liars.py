@@ -256,13 +256,16 @@ def false_prepared(liar: LiarNode, message: ViewChange) -> tuple[PreparedCertifi
     """Certificates with too few or foreign signatures, of a wrong primary, view or sequence."""
     random = liar.random
     low = 0 if message.low is None else message.low.height
-    view = max(0, message.view - 1 - int(random.random() * 2))
-    primary = view % liar.plan.n
-    q = model.validators(message.epoch, liar.plan.n).quorum
+    n = liar.plan.n
+    own = message.view - 1 - (message.view - 1 - liar.member) % n  # the last view it led itself
+    view = own if own >= 0 and random.random() < 0.7 else max(0, message.view - 1)
+    primary = view % n
+    q = model.validators(message.epoch, n).quorum
     sequence = max(low, liar.disk.head.height) + 1 + int(random.random() * 3)
-    digest = bytes([7]) * 32
+    # A digest whose body everybody has, so that a replica which believes this can go on.
+    digest = model.null(sequence)[0] if random.random() < 0.7 else bytes([7]) * 32
     vote = PrePrepare(message.epoch, view, sequence, digest, primary, bytes(64))
-    others = [i for i in range(liar.plan.n) if i != primary]
+    others = [i for i in range(n) if i != primary]
     mine = liar.sign(Prepare(message.epoch, view, sequence, digest, 0, NO_SIGNATURE)).signature
     kind = int(random.random() * 6)
     if kind == 0:

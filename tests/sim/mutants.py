@@ -244,7 +244,7 @@ def _epoch_runs_on() -> Patches:
     def endless(self: Log, sequence: int) -> bool:
         return self.low < sequence <= self.low + self.window
 
-    return [(Log, "votable", endless)]
+    return [(Log, "votable", endless), (Log, "provable", Log.near)]
 
 
 def _checkpoint_not_repeated() -> Patches:

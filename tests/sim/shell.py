@@ -45,7 +45,7 @@ from consensus.events import (
     Tick,
 )
 from consensus.invariants import Watch
-from consensus.messages import Message, PrePrepare
+from consensus.messages import Checkpoint, Commit, Message, PrePrepare, Prepare
 from consensus.replica import Replica, ReplicaConfig
 from salus.block import proposal_digest
 from salus.certificate import Certificate, check_signatures
@@ -66,6 +66,7 @@ POOL_TRANSACTIONS_MAX = 40
 REFORWARD_TICKS = 10
 REJOIN_TICKS = 15
 BUILD_MS = 1.0
+PLAIN_VOTES = (PrePrepare, Prepare, Commit, Checkpoint)
 
 
 class Node:
@@ -219,7 +220,9 @@ class Node:
         if self.cluster.tracing:
             self.cluster.note_event(self, event)
         effects = replica.step(event)
-        self.watch.check(replica)
+        # After a vote, the slot that it concerns; after everything else, all of them.
+        vote = type(event) is Received and type(event.message) in PLAIN_VOTES
+        self.watch.check(replica, event.message.sequence if vote else None)  # type: ignore[union-attr]
         if effects.persist or effects.send or effects.deliver:
             if effects.persist or self.queue or self.syncing:
                 self.queue.append((replica, effects))

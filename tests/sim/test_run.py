@@ -1,0 +1,40 @@
+"""The command line: last line for machines, exit code, the replay command of a failed seed."""
+
+import json
+
+import pytest
+
+from tests.sim import run
+from tests.sim.cluster import Result
+
+
+def test_the_last_line_is_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--seeds", "0..2", "--jobs", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    numbers = json.loads(lines[-1])
+    assert set(numbers) == {"runs", "failed", "events", "seconds"}
+    assert numbers["runs"] == 2
+    assert numbers["failed"] == 0
+    assert len(lines) > 5  # the summary for people
+
+
+def test_json_prints_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--seeds", "1..2", "--json", "--jobs", "1"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_failed_seed_prints_the_command_that_replays_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "run_seed", lambda seed: Result(seed, 1, "a fork"))
+    assert run.main(["--seeds", "7..8", "--json", "--jobs", "1"]) == 1
+    out = capsys.readouterr().out
+    assert "./scripts/simulate --seeds 7..8 --explain" in out
+    assert json.loads(out.splitlines()[-1])["failed"] == 1
+
+
+@pytest.mark.parametrize("text", ["5", "5..5", "a..b", "6..5"])
+def test_a_wrong_range_is_refused(text: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run.main(["--seeds", text])
+    assert caught.value.code == 2
