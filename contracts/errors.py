@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from salus import block
 from salus.block import Fact
+from salus.hashing import HASH_BYTES
 
 # Codes of the framework; each contract declares its own. Meaning and next step: salus/codes.py.
 BAD_OPERATION = "BAD_OPERATION"
@@ -51,12 +52,16 @@ class Refused(Exception):
 
 
 def plain(facts: Mapping[str, Fact | bytes | None]) -> dict[str, Fact]:
-    """As receipts and events carry them: bytes as lowercase hex; None is left out."""
-    return {
-        name: fact.hex() if isinstance(fact, bytes) else fact
-        for name, fact in facts.items()
-        if fact is not None
-    }
+    """As receipts and events carry them: hashes as lowercase hex; None is left out."""
+    found: dict[str, Fact] = {}
+    for name, fact in facts.items():
+        if isinstance(fact, bytes):
+            if len(fact) != HASH_BYTES:
+                raise ValueError("bytes in facts are hashes and ids of 32")
+            found[name] = fact.hex()
+        elif fact is not None:
+            found[name] = fact
+    return found
 
 
 class LimitState(Refused):

@@ -157,6 +157,12 @@ def free_text(ctx: Context, state: State, args: None_) -> list[Event]:
 
 
 @planted.method(senders=ANYONE)
+def short_hash(ctx: Context, state: State, args: None_) -> list[Event]:
+    """A fact of sixteen bytes."""
+    return [DONE(what=b"\xab" * 16)]
+
+
+@planted.method(senders=ANYONE)
 def fraction(ctx: Context, state: State, args: None_) -> list[Event]:
     """A fact that is no integer."""
     answer: Any = 0.5

@@ -6,11 +6,15 @@ from functools import partial
 
 import pytest
 
+from contracts.context import Capacity, Identity
 from contracts.errors import StoreFailed
+from contracts.framework import Membership, Registry
+from contracts.members import validator_set
 from contracts.runtime import CONTRACT_FRAMES_MAX, fixed_depth
-from contracts.state import Overlay
+from contracts.state import Overlay, ReadState
 from node.executor import Executed
 from salus.codec import encode
+from salus.genesis import Role
 from salus.parameters import Parameters
 from tests import factories
 from tests.contracts import planted
@@ -30,6 +34,7 @@ FAULTS = [
     "wrong_fact",
     "free_text",
     "fraction",
+    "short_hash",
     "many_events",
     "wrong_code",
     "forge_rollback",
@@ -184,6 +189,43 @@ def test_an_epoch_ends_only_if_the_operation_that_asked_stood() -> None:
     assert chain.executor.epoch.end == 4 + chain.genesis.parameters.watermark_window
 
 
+def test_the_end_of_the_epoch_is_not_forgotten_by_later_transactions() -> None:
+    chain = lab()
+    chain.block(
+        chain.tx(chain.op("planted", "end_epoch")), chain.tx(chain.op("planted", "put", n=1))
+    )
+    assert chain.executor.epoch.end == 1 + chain.genesis.parameters.watermark_window
+
+
+def test_who_the_sender_is_follows_the_state_back_when_it_is_rolled_back() -> None:
+    """A transaction that locks its own sender out, and fails, has locked nobody out."""
+
+    def identify(state: ReadState, sender: bytes, time_ms: int) -> Identity | None:
+        locked = state.get(planted.Cell, b"cell/" + (1).to_bytes(8)) is not None
+        return None if locked else Identity("hosp-a", Capacity.OPERATOR, (Role.HOSPITAL,))
+
+    def registry() -> Registry:
+        membership = Membership("planted", identify, validator_set)
+        return Registry(planted.registry().contracts.values(), membership)
+
+    limits = parameters(contracts=planted.ACTIVE)
+    chain = Lab(factories.genesis(4, parameters=limits), registry)
+    anchor = chain.op(
+        "records", "anchor", root=bytes(32), leaves=1, author=bytes(32), context=bytes(32)
+    )
+    lock = chain.op("planted", "put", n=1)
+    executed = chain.block(
+        chain.tx(lock, anchor), chain.tx(anchor), chain.tx(lock), chain.tx(anchor)
+    )
+    assert [r.code for r in executed.receipts] == [
+        "ROLLED_BACK",
+        "NOT_AUTHORISED",
+        "OK",
+        "OK",
+        "NOT_AUTHORISED",
+    ]
+
+
 # ── caps ─────────────────────────────────────────────────────────────────────
 
 
@@ -208,6 +250,23 @@ def test_the_caps_are_exact() -> None:
     chain = lab(keys_touched_max=10)
     assert chain.codes(chain.op("planted", "many_keys", n=10)) == ["OK"]
     assert chain.codes(chain.op("planted", "many_keys", n=11)) == ["LIMIT_STATE"]
+
+
+def test_bytes_written_are_key_and_value() -> None:
+    value, key = len(encode(planted.Blob(bytes(1000)))), len(b"planted/blob")
+    chain = lab(state_bytes_written_max=value + key)
+    assert chain.codes(chain.op("planted", "one_value", n=1000)) == ["OK"]
+    assert chain.codes(chain.op("planted", "one_value", n=1001)) == ["LIMIT_STATE"]
+
+
+def test_each_transaction_of_a_block_has_its_own_count() -> None:
+    chain = lab(keys_touched_max=10, state_bytes_written_max=3_000)
+    full = [chain.op("planted", "many_keys", n=10), chain.op("planted", "many_bytes", n=2_000)]
+    for op in full:
+        executed = chain.block(
+            chain.tx(op), chain.tx(chain.op("planted", "put", n=500)), chain.tx(op)
+        )
+        assert [r.code for r in executed.receipts] == ["OK", "OK", "OK"]
 
 
 def test_the_caps_hold_over_all_operations_and_count_what_was_undone() -> None:

@@ -393,6 +393,14 @@ def test_a_restarted_executor_knows_what_was_executed() -> None:
     assert codes(chain.block(tx).receipts) == ["DUPLICATE"]
 
 
+def test_a_restarted_executor_forgets_what_has_expired() -> None:
+    chain = planted_lab()
+    chain.block(chain.tx(chain.op("planted", "put", n=1), expiry_height=3))
+    chain.block(chain.tx(chain.op("planted", "put", n=1), expiry_height=200))
+    to_height(chain, 70)
+    assert len(chain.executor.replay) == len(chain.open().replay) == 1
+
+
 def test_a_state_that_does_not_fit_its_head_is_not_opened() -> None:
     chain = Lab()
     chain.block(anchor(chain, "one"))
