@@ -122,7 +122,7 @@ class Feed:
                 f"position {after.height} is ahead of height {self._height}", code="BAD_POSITION"
             )
         if after.height == 0:  # the genesis block has no events
-            return Position(0, END_OF_BLOCK)
+            after = Position(0, END_OF_BLOCK)
         if self._next_height(after) < min(self._first, self._height + 1):
             raise self._pruned()
         return after

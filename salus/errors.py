@@ -9,6 +9,8 @@
 We are wrong: `assert`. Somebody else is wrong: one of these, never an `assert`.
 """
 
+from salus.codes import lookup
+
 
 class SalusError(Exception):
     """Base of all errors that speak about input; `code` is a word of `salus.codes`."""
@@ -21,6 +23,11 @@ class SalusError(Exception):
             self.code = code
         self.message = message
         self.facts = facts
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the very same request may succeed later, unchanged."""
+        return lookup(self.code).retryable
 
 
 class BadMessage(SalusError):

@@ -129,6 +129,8 @@ async def test_pruned_events_are_refused_with_the_first_that_is_left(store: Stor
         store.feed.subscribe(Position.parse("2"))
     assert caught.value.facts == {"first": "4.0"}
     assert caught.value.code == "EVENTS_PRUNED"
+    with pytest.raises(Pruned):
+        store.feed.subscribe(Position.parse("0"))
     with store.feed.subscribe(Position.parse("3")) as reader:
         events = await reader.next(0)
         assert events is not None

@@ -1,0 +1,396 @@
+"""The client against the real API in front of fake nodes: errors, fail-over, resend, resume."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+
+from node.api.app import ApiServer
+from node.api.settings import ApiSettings
+from salus import client_errors, client_http
+from salus.client import Client, Trust, operation
+from salus.client_errors import (
+    AuthError,
+    ClientError,
+    NotFoundError,
+    NotReadyError,
+    PendingError,
+    RejectedError,
+    RequestError,
+    UnreachableError,
+)
+from salus.client_events import ChainEvent, FileCheckpoint
+from salus.client_http import Endpoint
+from salus.client_sync import SyncClient
+from salus.codes import CODES, Code
+from salus.errors import VerificationError
+from salus.forms import Problem, TransactionState
+from salus.transaction import ParsedTransaction
+from tests import factories
+from tests.factories import Chain
+from tests.node.api.fakes import DOCUMENT, HOSTS, RECORD, FakeNode, api_of
+
+TOKEN = "a-token"
+Serve = Callable[..., Awaitable[str]]
+
+
+class Servers:
+    """Nodes on sockets; `stop` closes one as a crash would."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, ApiServer] = {}
+
+    async def start(self, node: FakeNode, *, token: str | None = None) -> str:
+        server = ApiServer(api_of(node, ApiSettings(hosts=HOSTS, token=token)))
+        await server.start("127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.port}"
+        self._servers[url] = server
+        return url
+
+    async def stop(self, url: str) -> None:
+        await self._servers.pop(url).stop()
+
+
+@pytest.fixture
+async def servers() -> AsyncIterator[Servers]:
+    running = Servers()
+    yield running
+    for url in list(running._servers):
+        await running.stop(url)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-off as always, a hundred times faster."""
+    monkeypatch.setattr(client_http, "BACKOFF_FIRST_S", 0.001)
+    monkeypatch.setattr(client_http, "BACKOFF_MAX_S", 0.01)
+    monkeypatch.setattr("salus.client_events.PAUSE_S", 0.001)
+    monkeypatch.setattr("node.api.app.SHUTDOWN_S", 0.01)
+
+
+@pytest.fixture
+async def node() -> FakeNode:
+    return FakeNode()
+
+
+@pytest.fixture
+async def url(node: FakeNode, servers: Servers) -> str:
+    return await servers.start(node)
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[Client]:
+    async with Client(url, signer=factories.key("operator hosp-a"), timeout_s=5) as client:
+        yield client
+
+
+def new(node: FakeNode) -> ParsedTransaction:
+    return factories.transaction(node.genesis)
+
+
+async def certify_next(node: FakeNode, code: str = "OK") -> None:
+    await node.arrived.wait()
+    node.certify(code=code)
+
+
+async def test_call_builds_signs_submits_and_waits(node: FakeNode, client: Client) -> None:
+    done, _ = await asyncio.gather(client.call("records", "anchor", 1, b"args"), certify_next(node))
+    assert (done.height, done.answer.code) == (1, "OK")
+    [tx] = node.chain.transactions[1]
+    assert tx.id.hex() == done.tx_id
+    assert tx.body.sender == factories.key("operator hosp-a").public_key
+    window = node.genesis.parameters.expiry_window_blocks
+    assert tx.body.expiry_height == window // 2
+    assert await done.proof() == b"proof of " + tx.id[:4]
+
+
+async def test_two_calls_have_two_nonces(client: Client) -> None:
+    one = operation("records", "anchor", 1, b"")
+    assert (await client.build([one])).id != (await client.build([one])).id
+
+
+async def test_submit_returns_the_state_and_the_same_again(node: FakeNode, client: Client) -> None:
+    tx = new(node)
+    first = await client.submit(tx)
+    assert (first.tx_id, first.state) == (tx.id.hex(), TransactionState.PENDING)
+    assert await client.submit(tx.raw) == first
+    node.certify()
+    assert (await client.submit(tx)).state is TransactionState.COMMITTED
+    assert (await client.wait(tx.id)).height == 1
+
+
+async def test_a_certified_refusal_raises_rejected_with_word_and_id(
+    node: FakeNode, client: Client
+) -> None:
+    tx = new(node)
+    with pytest.raises(RejectedError) as caught:
+        await asyncio.gather(client.commit(tx), certify_next(node, "TAG_SPENT"))
+    assert (caught.value.code, caught.value.tx_id) == ("TAG_SPENT", tx.id.hex())
+    assert caught.value.retryable is False
+    for again in (client.commit(tx), client.wait(tx.id.hex())):
+        with pytest.raises(RejectedError) as caught:
+            await again
+        assert (caught.value.code, caught.value.tx_id) == ("TAG_SPENT", tx.id.hex())
+
+
+async def test_a_refusal_at_admission_raises_rejected_too(node: FakeNode, client: Client) -> None:
+    tx = new(node)
+    with pytest.raises(RejectedError) as caught:
+        await client.submit(tx.raw[:-1] + bytes([tx.raw[-1] ^ 1]))
+    assert caught.value.code == "BAD_SIGNATURE"
+    assert caught.value.tx_id is not None
+    with pytest.raises(RejectedError) as caught:
+        await client.submit(b"junk")
+    assert caught.value.tx_id is None
+
+
+async def test_time_that_runs_out_raises_pending_with_the_id(
+    node: FakeNode, client: Client
+) -> None:
+    tx = new(node)
+    with pytest.raises(PendingError) as caught:
+        await client.commit(tx, timeout_s=0.01)
+    assert caught.value.tx_id == tx.id.hex()
+    assert caught.value.retryable is True
+    assert "Do NOT" in caught.value.hint
+    with pytest.raises(PendingError):
+        await client.wait(tx.id, timeout_s=0.01)
+    with pytest.raises(NotFoundError):
+        await client.wait(bytes(32), timeout_s=0.01)
+
+
+async def test_arrays_are_cut_at_500_and_keep_their_order(node: FakeNode, client: Client) -> None:
+    sent = [new(node) for _ in range(501)]
+    items = await client.submit_many([*sent[:1], b"junk", *sent[1:]])
+    assert node.submissions == 2
+    assert items[1].code == "NOT_CANONICAL"
+    assert [i.tx_id for i in items if i.code is None] == [tx.id.hex() for tx in sent]
+
+
+async def test_a_dead_node_is_passed_over(node: FakeNode, url: str, servers: Servers) -> None:
+    dead = await servers.start(FakeNode())
+    await servers.stop(dead)
+    async with Client([dead, url], timeout_s=5) as client:
+        assert (await client.status()).height == 0
+        assert (await client.submit(new(node))).state is TransactionState.PENDING
+
+
+async def test_no_node_at_all_raises_unreachable(servers: Servers) -> None:
+    dead = await servers.start(FakeNode())
+    await servers.stop(dead)
+    async with Client(dead, timeout_s=0.1) as client:
+        with pytest.raises(UnreachableError) as caught:
+            await client.status()
+        assert caught.value.retryable is True
+
+
+async def test_a_transaction_survives_the_death_of_the_node_that_took_it(
+    node: FakeNode, servers: Servers
+) -> None:
+    """The same bytes go to the next node; both know the same id, so nothing happens twice."""
+    first = FakeNode(node.chain)
+    urls = [await servers.start(first), await servers.start(node)]
+    tx = new(node)
+
+    async def crash() -> None:
+        await first.arrived.wait()
+        await servers.stop(urls[0])
+        await certify_next(node)
+
+    async with Client(urls, timeout_s=20) as client:
+        done, _ = await asyncio.gather(client.commit(tx), crash())
+    assert (done.tx_id, done.height) == (tx.id.hex(), 1)
+
+
+async def test_a_busy_node_is_asked_again_later(node: FakeNode, client: Client) -> None:
+    node.refuse = "POOL_FULL"
+    tx = new(node)
+
+    async def relax() -> None:
+        while node.submissions < 3:  # noqa: ASYNC110 - the client paces itself by its back-off
+            await asyncio.sleep(0.001)
+        node.refuse = None
+
+    answer, _ = await asyncio.gather(client.submit(tx), relax())
+    assert answer.state is TransactionState.PENDING
+    node.refuse = "NOT_READY"
+    with pytest.raises(NotReadyError) as caught:
+        await client.submit(new(node), timeout_s=0)
+    assert caught.value.code == "NOT_READY"
+
+
+async def test_the_wrong_chain_is_noticed_before_anything_is_signed(
+    node: FakeNode, url: str
+) -> None:
+    signer = factories.key("operator hosp-a")
+    async with Client(url, signer=signer, trust=Trust(genesis="00" * 32)) as client:
+        with pytest.raises(VerificationError) as caught:
+            await client.call("records", "anchor", 1, b"")
+        assert caught.value.code == "WRONG_CHAIN"
+    async with Client(url, signer=signer, trust=Trust(genesis=node.genesis_hash.hex())) as client:
+        assert (await client.chain()).genesis == node.genesis
+
+
+async def test_a_token_is_sent_and_its_absence_is_an_auth_error(
+    node: FakeNode, servers: Servers
+) -> None:
+    url = await servers.start(node, token=TOKEN)
+    async with Client(url) as client:
+        with pytest.raises(AuthError) as caught:
+            await client.submit(new(node))
+        assert caught.value.code == "UNAUTHENTICATED"
+    async with Client(url, token=TOKEN) as client:
+        assert (await client.submit(new(node))).state is TransactionState.PENDING
+
+
+async def test_without_a_signer_nothing_is_built(url: str) -> None:
+    async with Client(url) as client:
+        with pytest.raises(ClientError) as caught:
+            await client.call("records", "anchor", 1, b"")
+        assert caught.value.code == "NO_SIGNER"
+
+
+async def test_reads(node: FakeNode, client: Client) -> None:
+    node.certify(new(node))
+    assert (await client.block()).header.height == 1
+    assert (await client.block(0)).certificate is None
+    assert (await client.validators()).quorum == 3
+    key = node.genesis.members[0].operator_key
+    assert (await client.account(key.hex())).member == "hosp-a"
+    assert await client.query("records", "anchor_of", root="00") == {"org": "hosp-a"}
+    with pytest.raises(NotFoundError) as caught:
+        await client.block(9)
+    assert caught.value.problem is not None
+    with pytest.raises(RequestError):
+        await client.query("records", "anchor_of", other="00")
+    answer = await client.api("GET", "/v1/mempool")
+    assert msgspec.json.decode(answer.body)["transactions_max"] == 20_000
+
+
+async def test_a_record_is_staged_and_anchored_in_one_call(node: FakeNode, client: Client) -> None:
+    (staged, done), _ = await asyncio.gather(
+        client.record_add(DOCUMENT, "application/fhir+json"), certify_next(node)
+    )
+    assert (staged.record_id, done.height) == (RECORD, 1)
+    node.arrived.clear()
+    (staged, done), _ = await asyncio.gather(
+        client.record_amend(DOCUMENT, "application/fhir+json", RECORD), certify_next(node)
+    )
+    assert (staged.version, done.height) == (2, 2)
+    assert (await client.records()).items[0].record_id == RECORD
+    assert (await client.record(RECORD)).media_type == "text/plain"
+    assert await client.record_document(RECORD) == ("application/fhir+json", DOCUMENT)
+    assert await client.record_proof(RECORD, 1, as_of=True) == b"proof"
+
+
+async def test_events_resume_at_another_node_without_gap_or_repetition(servers: Servers) -> None:
+    chain = Chain()
+    nodes = [FakeNode(chain), FakeNode(chain)]
+    urls = [await servers.start(node) for node in nodes]
+    for _ in range(2):
+        nodes[0].certify(new(nodes[0]))
+        nodes[1].feed.publish(chain.headers[-1], tuple(chain.receipts[-1]))
+    seen: list[str] = []
+    async with Client(urls) as client:
+        events = client.events("tx.*", after="0")
+        async for event in events:
+            seen.append(event.id)
+            if event.id == "2.1":
+                await servers.stop(urls[0])
+                nodes[1].certify(new(nodes[1]))
+            if event.id == "3.1":
+                break
+        await events.aclose()
+    assert seen == ["1.1", "2.1", "3.1"]
+
+
+async def test_a_checkpoint_remembers_what_was_acknowledged(
+    node: FakeNode, client: Client, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        node.certify(new(node))
+    checkpoint = FileCheckpoint(tmp_path / "position")
+
+    async def first(count: int) -> list[ChainEvent]:
+        found: list[ChainEvent] = []
+        events = client.events("tx.*", after="0", checkpoint=checkpoint)
+        async for event in events:
+            found.append(event)
+            if len(found) == count:
+                break
+        await events.aclose()
+        return found
+
+    one, two = await first(2)
+    await one.ack()
+    assert (one.id, two.id, one.height) == ("1.1", "2.1", 1)
+    assert [event.id for event in await first(2)] == ["2.1", "3.1"], "at least once"
+
+
+async def test_events_that_are_gone_end_the_subscription_with_an_error(
+    node: FakeNode, client: Client
+) -> None:
+    for _ in range(3):
+        node.certify(new(node))
+    node.feed.prune(3)
+    with pytest.raises(NotFoundError) as caught:
+        async for _ in client.events(after="0"):
+            pass
+    assert caught.value.code == "EVENTS_PRUNED"
+
+
+async def test_an_answer_that_is_not_ours_is_a_client_error() -> None:
+    async def html(request: aiohttp.web.BaseRequest) -> aiohttp.web.Response:
+        return aiohttp.web.Response(text="<html>", status=200)
+
+    runner = aiohttp.web.ServerRunner(aiohttp.web.Server(html))
+    await runner.setup()
+    site = aiohttp.web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    async with Client(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+        with pytest.raises(ClientError) as caught:
+            await client.status()
+    assert caught.value.code == "BAD_ANSWER"
+    await runner.cleanup()
+
+
+def test_back_off_grows_to_its_cap_and_ends_with_an_answer() -> None:
+    endpoint = Endpoint("http://a")
+    pauses = []
+    for _ in range(12):
+        endpoint.failed(0.0)
+        pauses.append(endpoint.rest_until)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == client_http.BACKOFF_MAX_S
+    endpoint.answered()
+    assert endpoint.rest_until == 0
+
+
+@pytest.mark.parametrize("row", CODES.values(), ids=lambda row: row.word)
+def test_every_word_becomes_an_error_that_retries_as_it_says(row: Code) -> None:
+    problem = Problem(
+        type="", title="", status=max(row.status, 400), detail="", instance="", code=row.word,
+        retryable=row.retryable,
+    )  # fmt: skip
+    for sent in (False, True):
+        error = client_errors.from_problem(problem, sent_transaction=sent)
+        assert error.retryable is row.retryable
+        assert error.code == row.word
+
+
+def test_importing_the_library_imports_no_client() -> None:
+    code = "import salus, sys; assert not {'aiohttp', 'asyncio', 'salus.client'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_the_sync_client_does_the_same_without_await() -> None:
+    with SyncClient("http://127.0.0.1:9", timeout_s=0.01) as client:
+        with pytest.raises(UnreachableError):
+            client.status()
+        with pytest.raises(AttributeError):
+            client.no_such_method()
