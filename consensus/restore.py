@@ -66,7 +66,10 @@ def _restore_view(s: State, entries: list[JournalEntry]) -> None:
             s.reached[view_change.sender] = message.view
         s.reached[message.sender] = message.view
         if message.sender == s.me:
-            # What a torn write kept of the step may be the NEW-VIEW without its PRE-PREPAREs.
+            # What a torn write kept of the step may be the content without its votes.
+            s.voter.recall(
+                JournalEntry(VoteType.NEW_VIEW, s.epoch, message.view, 0, installed.digest)
+            )
             for vote in message.pre_prepares:
                 if vote.sequence > s.voter.floor:
                     s.voter.recall(

@@ -57,6 +57,8 @@ class State:
         self.new_view: NewView | None = None  # the one that I installed; None in view 0
         self.view_changes: dict[int, ViewChange] = {}  # highest wish of each sender, mine too
         self.checked: dict[int, bool] = {}  # of those: passed rule S8, or failed it
+        self.exposed_wish = [0] * self.n  # a double VIEW-CHANGE for it was reported
+        self.new_view_tick = [-1] * self.n  # when its last NEW-VIEW was examined: one a tick
         self.reached = [0] * self.n  # highest view each member is known to be at or to wish
         self.views_moved = False  # something above changed in this step
         self.complaint: str | None = None  # why I leave the view at the end of this step

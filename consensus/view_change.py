@@ -131,7 +131,9 @@ def on_view_change(s: State, message: ViewChange) -> None:
         return
     known = s.view_changes.get(message.sender)
     if known is not None and known.view >= message.view:
-        if known.view == message.view and known != message and s.verified(message):
+        twice = known.view == message.view and known != message
+        if twice and s.exposed_wish[message.sender] != message.view and s.verified(message):
+            s.exposed_wish[message.sender] = message.view
             s.expose(known, message)
         return
     if message.view <= s.view or not s.verified(message):
@@ -259,8 +261,9 @@ def on_new_view(s: State, message: NewView) -> None:
         return
     if message.view < s.wish and s.voter.active:
         return  # My VIEW-CHANGE for a higher view said that I take no part in this one.
-    if not s.verified(message):
+    if s.new_view_tick[message.sender] == s.tick or not s.verified(message):
         return
+    s.new_view_tick[message.sender] = s.tick  # The dearest message: one a member and tick (B25).
     known = {i: vc for i, vc in s.view_changes.items() if s.checked.get(i)}
     try:
         choice = s.proofs.check_new_view(message, known)

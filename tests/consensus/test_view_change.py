@@ -351,3 +351,25 @@ def test_two_of_four_stopped_for_minutes_cost_no_minutes_afterwards() -> None:
     cluster.heal()
     cluster.tick(30)
     assert [node.height for node in cluster.nodes] == [1] * 4
+
+
+def test_two_view_changes_for_one_view_are_evidence_once() -> None:
+    """L23, B25: a third costs nothing any more."""
+    lab = Lab()
+    first, second = view_change(2, 1), view_change(2, 1, prepared(0, 1, A, without=1))
+    lab.hear(first, second, view_change(2, 1, prepared(0, 2, A, without=1)))
+    assert lab.did(Evidence) == [Evidence(2, first, second)]
+
+
+def test_false_new_views_are_examined_once_a_tick() -> None:
+    """B25: the dearest message of all."""
+    lab = Lab(me=2)
+    lies = [
+        sign(msgspec.structs.replace(new_view(1 + 4 * k, view_change(0, 1)), view=1 + 4 * k))
+        for k in range(5)
+    ]
+    lab.hear(*lies)
+    assert len(lab.did(Evidence)) == 1
+    lab.tick()
+    lab.hear(*lies)
+    assert len(lab.did(Evidence)) == 2
