@@ -72,8 +72,9 @@ def test_the_page_names_no_struct_that_does_not_exist() -> None:
     assert set(grammar()) <= set(STRUCTS)
 
 
-def test_the_page_names_every_domain() -> None:
+def test_the_pages_name_every_domain() -> None:
     root = Path(__file__).parents[2]
+    pages = "".join(page.read_text("utf-8") for page in sorted(root.glob("docs/formats*.md")))
     used = {
         match
         for folder in ("salus", "consensus")
@@ -82,7 +83,7 @@ def test_the_page_names_every_domain() -> None:
     }
     assert len(used) > 15
     for kind in sorted(used):
-        assert f'H("{kind}"' in PAGE or f'"salus/v1/{kind}" 00' in PAGE, kind
+        assert f'H("{kind}"' in pages or f'"salus/v1/{kind}"' in pages, kind
 
 
 def test_constants_on_the_page_are_those_of_the_code() -> None:
