@@ -76,8 +76,13 @@ def _from_hex(body: bytes) -> tuple[bytes, ...]:
 async def _submit_array(call: Call, transactions: tuple[bytes, ...]) -> web.Response:
     results = await call.view.submit(transactions)
     items = tuple(_item(result) for result in results)
-    refused = sum(1 for result in results if result.code is not None)
+    refused = sum(1 for result in results if _turned_away(result))
     return answer(call, SubmitAnswer(len(items) - refused, refused, items), status=202)
+
+
+def _turned_away(result: Submitted) -> bool:
+    """Known bytes whose certified outcome is a refusal were not turned away: they are known."""
+    return result.code is not None and result.height is None
 
 
 def _item(result: Submitted) -> SubmitItem:
@@ -92,12 +97,12 @@ def _item(result: Submitted) -> SubmitItem:
 
 async def _submit_one(call: Call, args: SubmitArguments, raw: bytes) -> web.Response:
     [result] = await call.view.submit((raw,))
-    if result.code is not None:
+    if _turned_away(result):
+        assert result.code is not None
         raise ApiError(result.code, result.detail, tx_id=result.tx_id)
     assert result.tx_id is not None, "what was accepted has an id"
-    known_outcome = result.state.final
     view = TransactionView(result.tx_id, result.state, height=result.height)
-    if known_outcome:
+    if result.state.final:
         view = call.view.transaction(result.tx_id)
     elif args.wait is not None:
         view = await call.view.wait(result.tx_id, seconds(args.timeout))

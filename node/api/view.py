@@ -40,7 +40,7 @@ class Submitted:
     state: TransactionState
     tx_id: bytes | None = None  # None only when the bytes do not parse as a transaction
     height: int | None = None
-    code: str | None = None  # the word of the refusal; None = accepted or known
+    code: str | None = None  # the word of the refusal; with a height: of the certified one
     detail: str = ""
 
 

@@ -42,6 +42,8 @@ def _codes_of(node: ast.AST) -> Iterator[str]:
             yield from _strings(value)
         case ast.Call(func=ast.Name(id=name), args=[first, *_]) if name in FIRST_ARGUMENT:
             yield from _strings(first)
+        case ast.Tuple(elts=[ast.Constant(value=str(word)), ast.Constant() | ast.JoinedStr()]):
+            yield word  # (code, reason)
         case ast.keyword(arg="refusals", value=ast.Dict(keys=keys)):
             yield from (key.value for key in keys if isinstance(key, ast.Constant))
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict(keys=keys)) if (

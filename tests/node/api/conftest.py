@@ -26,7 +26,7 @@ async def serve() -> AsyncIterator[Serve]:
     async def start(node: FakeNode, settings: ApiSettings | None = None) -> Browser:
         app = api_of(node, settings).application()
         server = TestServer(app)
-        await server.start_server(handler_cancellation=True, lingering_time=0.01)
+        await server.start_server(lingering_time=0.01)
         client = TestClient(server)
         await client.start_server()
         clients.append(client)

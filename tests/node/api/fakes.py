@@ -308,7 +308,8 @@ class FakeNode:
             self.pending[tx.id] = tx
             self.arrived.set()
             return Submitted(TransactionState.PENDING, tx.id)
-        return Submitted(known.state, tx.id, known.height)
+        code = next((receipt.code for receipt in known.receipts if not receipt.ok), None)
+        return Submitted(known.state, tx.id, known.height, code)
 
     def transaction(self, tx_id: bytes) -> TransactionView:
         if tx_id in self.pending:
