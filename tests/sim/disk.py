@@ -80,9 +80,7 @@ class Disk:
         if whole:
             return tuple(mine)
         floor = max((e.sequence for e in mine if e.kind == JOURNAL_FLOOR), default=0)
-        return tuple(
-            e for e in mine if e.kind not in _ENDED_BY_FLOOR or e.sequence > floor
-        )
+        return tuple(e for e in mine if e.kind not in _ENDED_BY_FLOOR or e.sequence > floor)
 
     # -- blocks ---------------------------------------------------------------------------------
 

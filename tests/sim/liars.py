@@ -328,9 +328,7 @@ def slow_primary(liar: LiarNode, to: int, message: Message, body: bytes | None) 
         timeout = liar.parameters.progress_timeout_ms
         extra = timeout * (0.6 + 0.45 * liar.random.random())
         for address in liar.cluster.addresses[to]:
-            liar.cluster.network.carry(
-                liar.address, address, "on_message", (message, body), extra
-            )
+            liar.cluster.network.carry(liar.address, address, "on_message", (message, body), extra)
         return
     yield message, body
 

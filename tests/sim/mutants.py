@@ -36,6 +36,7 @@ class Mutant:
     rule: str
     patches: Callable[[], Patches]
     needs: Callable[[Plan], bool] = lambda plan: True
+    slow: bool = False  # too many runs, or too long ones, for the share of the test suite
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -325,21 +326,24 @@ MUTANTS = (
     Mutant("signatures not checked", "S2", _unchecked_signatures, _lies("flooder", "replayer")),
     Mutant("PRE-PREPARE of anybody", "S6", _two_primaries, _lies("flooder")),
     Mutant("NEW-VIEW taken on trust", "S9", _trusting_new_view, _lies("lying-new-view")),
-    Mutant("prepared signatures not checked", "S8", _unchecked_prepared,
-           _lies("forged-view-change")),
+    Mutant(
+        "prepared signatures not checked", "S8", _unchecked_prepared, _lies("forged-view-change")
+    ),
     Mutant("prepared form not checked", "S8", _unchecked_form, _lies("forged-view-change")),
     Mutant("prepared not told in VIEW-CHANGE", "S7", _prepared_not_told, _several),
-    Mutant("lowest view chosen", "S9", _lowest_view_chosen, _several),
-    Mutant("low watermark of NEW-VIEW ignored", "S10", _ignored_low_watermark, _several),
+    Mutant("lowest view chosen", "S9", _lowest_view_chosen, _several, slow=True),
+    Mutant(
+        "low watermark of NEW-VIEW ignored", "S10", _ignored_low_watermark, _power_cut, slow=True
+    ),
     Mutant("votes on after VIEW-CHANGE", "S7", _votes_after_leaving, _several),
     Mutant("executed again after a view change", "S6", _executed_again, _several),
     Mutant("executed over a gap", "S6", _gaps_out_of_order, _several),
     Mutant("certificate of q−1", "S12", _certificate_of_few, _several),
     Mutant("epoch runs past its end", "S13", _epoch_runs_on),
     Mutant("any proposal is valid", "S15", _any_proposal_is_valid, _lies("bad-proposer")),
-    Mutant("re-proposals judged as first ones", "L21", _clock_rules_all, _several),
+    Mutant("re-proposals judged as first ones", "L21", _clock_rules_all, _several, slow=True),
     Mutant("the wish of one is followed", "L19", _wish_of_one, _lies("inflated-view")),
-    Mutant("only exactly my view counts", "L19", _exact_view_only, _several),
+    Mutant("only exactly my view counts", "L19", _exact_view_only, _several, slow=True),
     Mutant("nothing is said again", "L20", _checkpoint_not_repeated, _several),
     Mutant("nobody is helped to catch up", "L20", _never_catches_up, _several),
 )

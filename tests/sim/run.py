@@ -76,7 +76,9 @@ def main(arguments: list[str]) -> int:
         summary.add(result)
         if result.failure is not None and len(summary.failures) <= FAILURES_PRINTED_MAX:
             _print(f"seed {result.seed} FAILED: {result.failure}")
-            _print(f"  replay: ./scripts/simulate --seeds {result.seed}..{result.seed + 1} --explain")
+            _print(
+                f"  replay: ./scripts/simulate --seeds {result.seed}..{result.seed + 1} --explain"
+            )
     summary.seconds = time.perf_counter() - started
     if not options.json:
         for line in report(summary):

@@ -248,11 +248,17 @@ class Node:
         self.cluster.at(delay, self.synced, self.life)
 
     def strike(self, life: int, crash: Crash) -> None:
-        if life == self.life:
+        if life == self.life and self.armed is crash:
             self.crash(crash)
 
     def group(self) -> tuple[list[Persist], list[bytes]]:
-        items = [item for _, effects in self.syncing for item in effects.persist]
+        items = [
+            item
+            for _, effects in self.syncing
+            for item in effects.persist
+            # A sync may have written the whole block meanwhile.
+            if not isinstance(item, PersistBody) or item.sequence > self.disk.head.height
+        ]
         bodies = [self.body(i.sequence, i.digest) for i in items if isinstance(i, PersistBody)]
         for body in bodies:
             assert body is not None, "PersistBody of a body that the shell does not hold"

@@ -1,0 +1,71 @@
+"""What the simulator found once: each is a small scene now, named for what must happen."""
+
+from consensus.events import CaughtUp, Executed
+from consensus.messages import Checkpoint, Commit, NewView, PrePrepare, Prepare
+from tests.consensus.lab import (
+    A,
+    B,
+    C,
+    Lab,
+    certificate,
+    new_view,
+    prepared,
+    status,
+    view_change,
+    vote,
+)
+
+
+def test_a_height_that_nobody_has_signed_yet_is_not_split() -> None:
+    """L24: a quarantined validator executes before it has heard of any CHECKPOINT."""
+    lab = Lab(me=3, voting=False)
+    lab.commit(1, A)
+    lab.step(Executed(1, B, 0))
+    assert lab.state.halted is None
+    assert lab.state.split_height == 0
+    assert not lab.said(Checkpoint)
+
+
+def test_a_sync_right_after_the_restart_settles_what_the_journal_restored() -> None:
+    """S12: the first event may be CaughtUp; the slot that it settles must not rise again."""
+    before = Lab(me=1)
+    before.commit(1, A)
+    after = before.crash()
+    assert 1 in after.state.log.slots
+    after.step(CaughtUp(1, certificate(1, B), 0))
+    assert 1 not in after.state.log.slots
+    assert after.state.log.certified == 1
+
+
+def test_whoever_stands_still_gets_the_whole_proof_of_a_commit() -> None:
+    """L20: of those who committed one may have lost its disk; nobody votes in that view again."""
+    lab = Lab(me=0)
+    lab.tick()
+    lab.build(1, A)
+    lab.votes(Prepare, [1, 2, 3], 0, 1, A)
+    lab.votes(Commit, [1, 2], 0, 1, A)
+    lab.sent.clear()
+    lab.hear(status(3, 0, 1, 0))  # it left view 0 without its own COMMIT
+    shown = [message.sender for message in lab.said(Commit)]
+    assert sorted(shown) == [0, 1, 2]
+
+
+def test_without_a_voice_a_replica_follows_a_lower_new_view() -> None:
+    """S4: its own wish of before the quarantine binds nobody, and the watch knows it."""
+    lab = Lab(me=3, voting=False)
+    changes = [view_change(i, 1, prepared(0, 1, A)) for i in (0, 1, 2)]
+    lab.hear(new_view(1, *changes))
+    assert lab.state.view == 1
+    assert not lab.said(NewView)
+    assert not lab.said(PrePrepare)
+
+
+def test_two_digests_never_commit_even_when_the_votes_come_in_any_order() -> None:
+    """S6: late COMMITs of an old view complete a proof, they never contradict one."""
+    lab = Lab(me=2)
+    lab.propose(1, A)
+    for sender in (0, 1, 3):
+        lab.hear(vote(Commit, sender, 0, 1, A))
+    lab.hear(vote(Commit, 1, 0, 1, C))  # a liar's second vote
+    assert lab.state.halted is None
+    assert lab.state.log.slots[1].committed == A
