@@ -44,8 +44,8 @@ def choose(view_changes: Sequence[ViewChange], base: int) -> Choice:
     digest prepared in the highest view; where nobody prepared anything nobody can have committed,
     and Null(sequence) fills the gap.
     """
-    lowest = max(view_changes, key=lambda view_change: low_of(view_change, base))
-    low = low_of(lowest, base)
+    surest = max(view_changes, key=lambda view_change: low_of(view_change, base))
+    low = low_of(surest, base)
     best: dict[int, tuple[int, bytes]] = {}
     for view_change in view_changes:
         for prepared in view_change.prepared:
@@ -60,7 +60,7 @@ def choose(view_changes: Sequence[ViewChange], base: int) -> Choice:
         (sequence, best[sequence][1] if sequence in best else null_digest(sequence))
         for sequence in range(low + 1, max(best, default=low) + 1)
     ]
-    return Choice(low, lowest.low, tuple(digests))
+    return Choice(low, surest.low, tuple(digests))
 
 
 def low_of(view_change: ViewChange, base: int) -> int:
@@ -84,6 +84,10 @@ class Proofs:
 
     def check_view_change(self, view_change: ViewChange) -> None:
         """Rule S8, all but its own signature."""
+        self._check_form(view_change)
+        self._check_signatures(view_change)
+
+    def _check_form(self, view_change: ViewChange) -> None:
         low = low_of(view_change, self.base)
         if view_change.low is not None:
             _require(low > self.base, "the low certificate must be of this epoch")
@@ -96,6 +100,8 @@ class Proofs:
             _require(vote.view < view_change.view, "prepared in a view that is not older")
             self._check_prepared_form(prepared)
             last = vote.sequence
+
+    def _check_signatures(self, view_change: ViewChange) -> None:
         if view_change.low is not None:
             check_signatures(view_change.low, self.validators, self.domain, self.verifier)
         for prepared in view_change.prepared:
@@ -138,6 +144,7 @@ class Proofs:
         for view_change in new_view.view_changes:
             _require(view_change.epoch == self.epoch, "a VIEW-CHANGE of another epoch")
             _require(view_change.view == view, "a VIEW-CHANGE for another view")
+            self._check_form(view_change)  # Bounds what `choose` makes of it.
         for pre_prepare in new_view.pre_prepares:
             _require(pre_prepare.epoch == self.epoch, "a PRE-PREPARE of another epoch")
             _require(pre_prepare.view == view, "a PRE-PREPARE of another view")
@@ -148,7 +155,7 @@ class Proofs:
         for view_change in new_view.view_changes:
             if known.get(view_change.sender) != view_change:
                 _require(self.signed(view_change), "a VIEW-CHANGE's signature is not valid")
-                self.check_view_change(view_change)
+                self._check_signatures(view_change)
         for pre_prepare in new_view.pre_prepares:
             _require(self.signed(pre_prepare), "a PRE-PREPARE's signature is not valid")
         return choice

@@ -55,6 +55,10 @@ class Replica:
         if s.halted is None:
             _EVENTS[type(event)](s, event)
             _follow(s)
+            if s.halted is not None:
+                # Nothing of this step leaves: what never left binds nobody.
+                s.out.persist.clear()
+                s.out.send.clear()
         return s.out
 
     def snapshot(self) -> Snapshot:

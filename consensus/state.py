@@ -155,8 +155,6 @@ class State:
         if self.halted is None:
             self.halted = Halt(reason, height)
             self.voter.active = False
-            self.out.persist.clear()
-            self.out.send.clear()
             self.deliver(self.halted)
 
     def expose(self, first: SignedMessage, second: SignedMessage) -> None:

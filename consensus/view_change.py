@@ -104,6 +104,8 @@ def _ask_for(s: State, view: int, reason: str) -> None:
     assert view > s.wish
     assert s.me is not None
     log = s.log
+    if s.voter.floor > log.low:
+        return  # Below its floor the journal may lack what I prepared: nothing to vouch with (S12).
     prepared = tuple(
         slot.prepared
         for sequence, slot in sorted(log.slots.items())

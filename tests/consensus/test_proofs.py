@@ -169,6 +169,16 @@ LYING = {
     "a gap left out": resigned(TRUE, pre_prepares=TRUE.pre_prepares[1:]),
     "a prepared one left out": resigned(TRUE, pre_prepares=TRUE.pre_prepares[:1]),
     "one more": resigned(TRUE, pre_prepares=(*TRUE.pre_prepares, vote(PrePrepare, 1, 1, 3, B))),
+    "a gap of astronomic size": sign(
+        NewView(
+            0,
+            1,
+            (view_change(0, 1, prepared(0, 2**50, A)), *CHANGES[1:]),
+            (),
+            1,
+            bytes(64),
+        )
+    ),
     "a PRE-PREPARE with a false signature": resigned(
         TRUE,
         pre_prepares=(TRUE.pre_prepares[0], replace(TRUE.pre_prepares[1], signature=bytes(64))),

@@ -157,6 +157,16 @@ def test_the_floor_is_the_higher_of_journal_and_disk() -> None:
     assert [p.sequence for p in lab.said(Prepare)] == [5]
 
 
+def test_no_view_change_below_the_floor() -> None:
+    """S7, S12: what I prepared there the journal may have dropped; first I catch up."""
+    lab = Lab(journal=(JournalEntry(JOURNAL_FLOOR, 0, 0, 4, bytes(32)),))
+    lab.step(Complain())
+    assert lab.said(ViewChange) == []
+    lab.step(CaughtUp(4, certificate(4, C, without=1), 0))
+    lab.step(Complain())
+    assert lab.said(ViewChange)[0].low == certificate(4, C, without=1)
+
+
 def test_entries_of_another_epoch_are_void() -> None:
     """S4, S13: which is what makes a rejoin safe."""
     old = JournalEntry(2, 1, 0, 1, B)
