@@ -1,0 +1,142 @@
+"""A testnet of real processes, driven as an operator would, for the end-to-end tests."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cli import processes, testnet
+from cli.home import TestnetNode, read_testnet
+from cli.keyfiles import read_password
+from contracts.records import AnchorArgs
+from salus.client import Client, Committed
+from salus.codec import encode
+from salus.errors import SalusError
+from salus.forms import Status
+from salus.keys import SigningKey
+from salus.keystore import unlock_seed
+from salus.parameters import Parameters
+from salus.transaction import Operation, ParsedTransaction
+
+READY_S = 60
+POLL_S = 0.1
+
+
+class Network:
+    """Processes by name; every wait has an end and says what it waited for."""
+
+    def __init__(self, root: Path, n: int, parameters: Parameters) -> None:
+        self.root = root
+        testnet.create(root, n, "salus-e2e", parameters)
+        self.operators = {
+            node.name: SigningKey.from_seed(
+                unlock_seed(
+                    node.node_home.keys / "operator.json",
+                    read_password(node.node_home.keys / "password"),
+                )
+            )
+            for node in self.nodes
+        }
+
+    @property
+    def nodes(self) -> tuple[TestnetNode, ...]:
+        return read_testnet(self.root).nodes
+
+    def node(self, name: str) -> TestnetNode:
+        return read_testnet(self.root).node(name)
+
+    def client(self, name: str, timeout_s: float = 15) -> Client:
+        return Client(self.node(name).api, signer=self.operators[name], timeout_s=timeout_s)
+
+    # -- what an operator does --------------------------------------------------------------
+
+    async def up(self, *names: str) -> None:
+        started = testnet.start(self.root, list(names) or None)
+        await testnet.wait_ready(self.root, started, list(names) or None, READY_S)
+
+    def start(self, name: str) -> None:
+        testnet.start(self.root, [name])
+
+    def stop(self, *names: str) -> None:
+        processes.stop([Path(self.node(name).home) for name in names])
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        processes.send(Path(self.node(name).home), number)
+
+    def kill(self, name: str) -> None:
+        self.signal(name, signal.SIGKILL)
+        while processes.running(Path(self.node(name).home)) is not None:
+            time.sleep(0.01)
+
+    def wipe(self, name: str) -> None:
+        shutil.rmtree(self.node(name).node_home.data)
+
+    def log(self, name: str) -> str:
+        return testnet.log_of(self.root, name).read_text()
+
+    # -- what a client does -----------------------------------------------------------------
+
+    async def status(self, name: str) -> Status:
+        async with self.client(name) as client:
+            return await client.status()
+
+    async def anchor(self, name: str, timeout_s: float = 15) -> Committed:
+        """Anchor something new through a node; returns when it is certified there."""
+        async with self.client(name) as client:
+            return await client.commit(await self.transaction(client), timeout_s)
+
+    async def transaction(self, client: Client) -> ParsedTransaction:
+        args = AnchorArgs(secrets.token_bytes(32), 1, bytes(32), bytes(32))
+        return await client.build([Operation("records", "anchor", 1, encode(args))])
+
+    async def until(self, name: str, what: str, timeout_s: float, **wanted: object) -> Status:
+        """Poll the status of a node until the named fields have the values (callables: are true)."""
+        deadline = time.monotonic() + timeout_s
+        seen: object = "no answer"
+        while time.monotonic() < deadline:
+            try:
+                status = await self.status(name)
+                seen = {field: getattr(status, field) for field in wanted}
+                if all(
+                    value(seen[field]) if callable(value) else seen[field] == value
+                    for field, value in wanted.items()
+                ):
+                    return status
+            except SalusError as error:
+                seen = error.message
+            await asyncio.sleep(POLL_S)
+        log = processes.last_lines(testnet.log_of(self.root, name))
+        raise AssertionError(f"{name} not {what} within {timeout_s} s: {seen}\n{log}")
+
+    async def agree(self, *names: str) -> None:
+        """All nodes reach the highest height and have the same block there."""
+        chosen = names or tuple(node.name for node in self.nodes)
+        height = max([(await self.status(name)).height for name in chosen])
+        hashes = set()
+        for name in chosen:
+            await self.until(name, f"at height {height}", 30, height=lambda h: h >= height)
+            async with self.client(name) as client:
+                hashes.add((await client.block(height)).header.hash)
+        assert len(hashes) == 1, "two blocks at one height"
+
+
+@contextmanager
+def network(root: Path, n: int = 4, parameters: Parameters | None = None) -> Iterator[Network]:
+    """Made, not started; everything is ended at the end, and no log has a trace in it."""
+    made = Network(root / "net", n, parameters or Parameters())
+    try:
+        yield made
+    finally:
+        for node in made.nodes:
+            pid = processes.running(Path(node.home))
+            if pid is not None:
+                os.kill(pid, signal.SIGCONT)
+        testnet.stop(made.root)
+    for node in made.nodes:
+        text = testnet.log_of(made.root, node.name).read_text()
+        assert "Traceback" not in text, f"{node.name}:\n{text[-4000:]}"
