@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from node.api import gauges
 from node.api.guard import Guard
 from node.api.problems import ApiError, from_http, incident, problem_response
 from node.api.request import Call, Read, arguments
@@ -121,6 +122,7 @@ class Api:
 
     def _gauges(self) -> None:
         metrics, feed = self.view.metrics, self.view.feed
+        gauges.refresh(self.view)
         metrics.api_inflight.set(self.in_flight)
         metrics.events_subscribers.set(feed.subscribers)
         metrics.events_lag.set(feed.lag_blocks())

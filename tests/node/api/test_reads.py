@@ -177,6 +177,23 @@ async def test_metrics_count_requests_by_route_template(node: FakeNode, client: 
     assert "00" * 32 not in text
 
 
+async def test_a_scrape_reads_the_gauges_off_the_node(node: FakeNode, client: Browser) -> None:
+    node.certify(factories.transaction(node.genesis))
+    async with client.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+    for line in (
+        "salus_consensus_height 1.0",
+        "salus_consensus_quorum_online 4.0",
+        "salus_consensus_quorum_needed 3.0",
+        'salus_consensus_phase{phase="normal"} 1.0',
+        'salus_p2p_peers{direction="in"} 1.0',
+        'salus_p2p_rtt_seconds{peer="hosp-b"} 0.0004',
+        'salus_storage_bytes{part="state"} 1.0',
+        "salus_consensus_timeout_seconds 1.0",
+    ):
+        assert line in lines
+
+
 @pytest.mark.parametrize(
     ("time_ms", "text"),
     [
