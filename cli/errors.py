@@ -68,7 +68,8 @@ def from_library(error: SalusError) -> CliError:
     exit_code = by_class
     if error.code in CODES and by_class not in {Exit.REJECTED, Exit.PENDING, Exit.CONFIG}:
         exit_code = CODES[error.code].exit_code
-    if exit_code is None:
+    if exit_code is None or (exit_code == Exit.REJECTED and "ClientError" not in names):
+        # Found wrong here, before anything was sent: bad input, and no verdict of the ledger.
         exit_code = Exit.BAD_DATA
     facts = {name: _plain(value) for name, value in error.facts.items()}
     next_step = str(getattr(error, "hint", "") or "")

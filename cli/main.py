@@ -31,7 +31,10 @@ COMMANDS = {
     "db": ("cli.commands.db:db", "Check what a node has on its disk."),
     "config": ("cli.commands.config:config", "Show, get, set and check node.toml."),
     "api": ("cli.commands.api:api", "A raw call to the HTTP API."),
-    "bench": ("cli.commands.bench:bench", "Measure a local network under load."),
+    "bench": (
+        "cli.commands.bench:bench",
+        "Throughput and latency of N validators on this machine.",
+    ),
     "completion": ("cli.commands.completion:completion", "Completion for bash, zsh or fish."),
     "version": ("cli.commands.version:version", "Versions of Salus, Python and formats."),
 }

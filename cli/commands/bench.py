@@ -28,7 +28,10 @@ def bench(
     prefill: int,
     operations: int,
 ) -> None:
-    """Throughput and latency of N validators on this machine, by the project's yardstick."""
+    """Throughput and latency of N validators on this machine.
+
+    By the project's yardstick, docs/performance.md.
+    """
     from cli.bench import Options, document, run
 
     options = Options(validators, seconds, rate, prefill, operations)

@@ -20,7 +20,10 @@ from cli.session import Session, pass_session
 async def events(
     session: Session, kind: str | None, after: str | None, follow: bool, checkpoint: str | None
 ) -> None:
-    """Follow what the contracts say, block by block (NDJSON with --json)."""
+    """Follow what the contracts say, block by block.
+
+    With --json one object a line; --checkpoint makes a reader that resumes where it was.
+    """
     from salus.client_events import FileCheckpoint
 
     store = FileCheckpoint(checkpoint) if checkpoint else None

@@ -1,0 +1,141 @@
+"""The founding ceremony on four homes: everybody ends with the same document, or with an error."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from salus.genesis import from_json
+from tests.cli.conftest import Salus
+
+NAMES = ("hosp-a", "hosp-b", "hosp-c", "hosp-d")
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four homes, made once: each costs three argon2id."""
+    from cli.main import run
+
+    root = tmp_path_factory.mktemp("ceremony")
+    password = root / "password"
+    password.write_text("x\n")
+    password.chmod(0o600)
+    for name in NAMES:
+        arguments = ["init", "--moniker", name, "--endpoint", f"{name}.example:7400"]
+        assert run([*arguments, "--password-file", str(password), "--home", str(root / name)]) == 0
+    return root
+
+
+@pytest.fixture
+def draft(tmp_path: Path, salus: Salus) -> Path:
+    path = tmp_path / "draft.json"
+    assert salus("genesis", "new", "--chain-id", "health-net", "-o", path).code == 0
+    return path
+
+
+def joins(homes: Path) -> list[Path]:
+    return [homes / name / "join.json" for name in NAMES]
+
+
+def test_the_order_of_the_join_files_does_not_matter(
+    homes: Path, draft: Path, tmp_path: Path, salus: Salus
+) -> None:
+    hashes = set()
+    for number, files in enumerate((joins(homes), joins(homes)[::-1])):
+        target = tmp_path / f"genesis-{number}.json"
+        result = salus("genesis", "assemble", draft, *files, "-o", target, "--json")
+        assert result.code == 0, result.out
+        assert result.document["quorum"] == 3
+        hashes.add(result.document["genesis_hash"])
+        assert from_json(target.read_bytes()).hash().hex() == result.document["genesis_hash"]
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("field", ["name", "box_key", "endpoint"])
+def test_a_join_file_that_was_changed_is_refused(
+    homes: Path, draft: Path, tmp_path: Path, salus: Salus, field: str
+) -> None:
+    document = json.loads((homes / "hosp-b" / "join.json").read_bytes())
+    if field == "endpoint":
+        document["endpoint"] = "evil.example:7400"
+    elif field == "name":
+        document["member"]["name"] = "Another hospital"
+    else:
+        document["member"]["box_key"] = "11" * 32
+    forged = tmp_path / "forged.json"
+    forged.write_text(json.dumps(document))
+    target = tmp_path / "genesis.json"
+    result = salus("genesis", "assemble", draft, *joins(homes)[:1], forged, "-o", target)
+    assert result.code == 65
+    assert "forged.json" in result.err
+    assert "did not sign" in result.err
+    assert not target.exists()
+
+
+def test_the_same_hospital_twice_is_refused(
+    homes: Path, draft: Path, tmp_path: Path, salus: Salus
+) -> None:
+    result = salus("genesis", "assemble", draft, *joins(homes)[:1] * 2, "-o", tmp_path / "g.json")
+    assert result.code == 65
+    assert "error[BAD_GENESIS]" in result.err
+
+
+def test_install_takes_only_the_agreed_document(
+    homes: Path, draft: Path, tmp_path: Path, salus: Salus
+) -> None:
+    genesis = tmp_path / "genesis.json"
+    made = salus("genesis", "assemble", draft, *joins(homes), "-o", genesis, "--json").document
+    places = [word for path in joins(homes) for word in ("--join", path)]
+    home = homes / "hosp-a"
+    other = salus("genesis", "install", genesis, "--hash", "00" * 32, *places, "--home", home)
+    assert other.code == 65
+    assert not (home / "genesis.json").exists()
+    agreed = made["genesis_hash"]
+    dry = salus(
+        "genesis", "install", genesis, "--hash", agreed, *places, "--home", home, "--dry-run"
+    )
+    assert dry.code == 0
+    assert not (home / "genesis.json").exists()
+    done = salus("genesis", "install", genesis, "--hash", agreed, *places, "--home", home, "--json")
+    assert done.document["member"] == "hosp-a"
+    assert salus("genesis", "hash", "--home", home).out.strip() == agreed
+    config = (home / "node.toml").read_text()
+    assert config.count("@hosp-") == 3
+    assert "@hosp-a.example" not in config
+    # A second genesis never replaces the first.
+    later = tmp_path / "later.json"
+    salus("genesis", "assemble", draft, *joins(homes)[:3], "-o", later)
+    digest = salus("genesis", "hash", later).out.strip()
+    assert salus("genesis", "install", later, "--hash", digest, "--home", home).code == 73
+    assert salus("start", "--config-check", "--home", home).code in (0, 69)
+
+
+def test_a_home_that_is_not_in_genesis_is_told(
+    homes: Path, draft: Path, tmp_path: Path, salus: Salus
+) -> None:
+    genesis = tmp_path / "genesis.json"
+    salus("genesis", "assemble", draft, *joins(homes)[:3], "-o", genesis)
+    digest = salus("genesis", "hash", genesis).out.strip()
+    result = salus(
+        "genesis", "install", genesis, "--hash", digest, "--home", homes / "hosp-d", "--json"
+    )
+    assert result.code == 78
+    assert result.document["error"]["code"] == "NOT_IN_GENESIS"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("epoch_block_max=5", "Did you mean «epoch_blocks_max»"),
+        ("epoch_blocks_max=x", "NAME=NUMBER"),
+        ("watermark_window=1", "error[BAD_GENESIS]"),
+    ],
+)
+def test_parameters_are_checked_before_anything_is_written(
+    tmp_path: Path, salus: Salus, setting: str, words: str
+) -> None:
+    target = tmp_path / "draft.json"
+    result = salus("genesis", "new", "--chain-id", "abc", "--set", setting, "-o", target)
+    assert result.code in (2, 65)
+    assert words in result.err
+    assert not target.exists()

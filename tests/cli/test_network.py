@@ -1,0 +1,161 @@
+"""The commands that outsiders call, on four real processes; what they print and how they end."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+DATA = Path(__file__).parent.parent.parent / "cli" / "data"
+
+
+def salus(*arguments: object, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SALUS_")}
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "cli.main", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def document(*arguments: object) -> Any:
+    done = salus(*arguments, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
+    home = tmp_path_factory.mktemp("net") / "home"
+    try:
+        yield home, document("testnet", "up", "-n", 4, "--home", home)
+    finally:
+        assert salus("testnet", "down", "--home", home).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def record(net: tuple[Path, Any]) -> Any:
+    home, _ = net
+    return document("record", "add", DATA / "visit-1.json", "--home", home, "--node", "hosp-a")
+
+
+def test_up_prints_what_the_checks_from_outside_expect(net: tuple[Path, Any]) -> None:
+    home, described = net
+    assert set(described) == {"chain_id", "genesis_hash", "nodes"}
+    assert len(described["nodes"]) == 4
+    for node in described["nodes"]:
+        assert {"name", "pid", "api", "home", "address"} <= set(node)
+        assert (Path(node["home"]) / "node.pid").read_text().strip() == str(node["pid"])
+        os.kill(node["pid"], 0)
+    assert document("testnet", "up", "-n", 4, "--home", home) == described
+    assert salus("testnet", "up", "-n", 5, "--home", home).returncode == 73
+
+
+def test_a_record_is_added_and_comes_back(net: tuple[Path, Any], record: Any) -> None:
+    home, _ = net
+    assert {"record_id", "tx_id", "height", "commitment"} <= set(record)
+    done = salus("record", "get", record["record_id"], "--home", home, "--node", "hosp-a")
+    assert done.stdout.encode() == (DATA / "visit-1.json").read_bytes()
+
+
+def test_a_node_is_named_by_name_or_url(net: tuple[Path, Any], record: Any) -> None:
+    home, described = net
+    for node in ("hosp-c", described["nodes"][2]["api"]):
+        status = document("status", "--node", node, "--home", home)
+        assert {"height", "view", "primary", "syncing", "peers"} <= set(status)
+        assert status["member"] == "hosp-c"
+    assert salus("status", "--node", "hosp-z", "--home", home).returncode == 2
+
+
+def test_the_proof_of_a_transaction_verifies_and_a_changed_one_does_not(
+    net: tuple[Path, Any], record: Any, tmp_path: Path
+) -> None:
+    home, described = net
+    path = tmp_path / "x.proof"
+    made = salus("proof", "make", record["tx_id"], "--node", "hosp-b", "--home", home, "-o", path)
+    assert made.returncode == 0, made.stderr
+    good = salus("verify", path, "--genesis", described["genesis_hash"])
+    assert good.returncode == 0
+    assert good.stdout.splitlines()[-1] == "VERIFIED offline (no network used)"
+    assert salus("verify", path).returncode == 2
+    assert salus("verify", path, "--genesis", "00" * 32).returncode == 1
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    assert salus("verify", path, "--genesis", described["genesis_hash"]).returncode == 1
+
+
+def test_bad_fhir_is_refused_with_the_path_of_the_fault(
+    net: tuple[Path, Any], tmp_path: Path
+) -> None:
+    home, _ = net
+    bundle = json.loads((DATA / "visit-1.json").read_bytes())
+    bundle["entry"][0]["resource"]["birthDate"] = "yesterday"
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(bundle))
+    done = salus("record", "add", path, "--home", home, "--node", "hosp-a", "--json")
+    assert done.returncode == 65
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "BAD_FHIR"
+    assert "birthDate" in error["message"]
+    assert "yesterday" not in done.stdout + done.stderr
+
+
+def test_doctor_names_the_dead_and_db_check_reads_their_disk(
+    net: tuple[Path, Any], record: Any
+) -> None:
+    home, described = net
+    assert salus("doctor", "--home", home).returncode == 0
+    assert salus("db", "check", "--home", described["nodes"][3]["home"]).returncode == 69
+    try:
+        assert salus("testnet", "kill", "hosp-c", "hosp-d", "--home", home).returncode == 0
+        for node in described["nodes"][2:]:
+            checked = salus("db", "check", "--replay", "--home", node["home"])
+            assert checked.returncode == 0, checked.stdout
+        done = salus("doctor", "--home", home, "--node", "hosp-d", "--json")
+        assert done.returncode == 1
+        found = json.loads(done.stdout)
+        assert found["next"] == "salus testnet start hosp-d"
+        done = salus("doctor", "--home", home, "--node", "hosp-a", "--json")
+        assert done.returncode == 1
+        assert "hosp-c" in json.loads(done.stdout)["cause"]
+    finally:
+        started = salus("testnet", "start", "hosp-c", "hosp-d", "--home", home)
+    assert started.returncode == 0, started.stderr
+
+
+def test_no_answer_is_six_and_a_paused_node_is_no_answer(net: tuple[Path, Any]) -> None:
+    home, _ = net
+    assert salus("testnet", "pause", "hosp-b", "--home", home).returncode == 0
+    try:
+        done = salus("status", "--node", "hosp-b", "--home", home, "--timeout", "1", "--json")
+        assert done.returncode == 6
+        assert json.loads(done.stdout)["error"]["code"] == "UNREACHABLE"
+    finally:
+        assert salus("testnet", "resume", "hosp-b", "--home", home).returncode == 0
+
+
+def test_a_partition_says_what_to_expect_and_heals(net: tuple[Path, Any]) -> None:
+    home, _ = net
+    split = document("testnet", "partition", "hosp-a,hosp-b / hosp-c,hosp-d", "--home", home)
+    try:
+        assert split["goes_on"] is False
+    finally:
+        healed = document("testnet", "heal", "--home", home)
+    assert len(healed["healed"]) == 4
+
+
+def test_the_demonstration_ends_with_verified() -> None:
+    done = salus("demo", "--fast", timeout_s=150)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("VERIFIED ")
