@@ -48,6 +48,7 @@ from storage.errors import DocumentMissing
 from storage.state import StateStore
 from storage.vault import Vault
 
+ANCHORS_KNOWN_MAX = 10_000  # 2 MB
 DOCUMENTS_AT_ONCE = 2  # in memory with all their parts: each takes about three times its size
 
 Random = Callable[[int], bytes]
@@ -111,6 +112,9 @@ class RecordService:
         self._writing = asyncio.Lock()  # record files are read, changed and replaced
         self._documents = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
         self.files = RecordFiles(vault)
+        # root → what anchored it. Certified, so it never changes; else a page of records would
+        # decode the receipts of as many blocks.
+        self._anchors: dict[bytes, tuple[bytes, int]] = {}
 
     # -- staging -----------------------------------------------------------------------------
 
@@ -336,10 +340,16 @@ class RecordService:
 
     def _anchored_by(self, root: bytes, height: int) -> tuple[bytes, int]:
         """Which operation of that block anchored the root."""
+        known = self._anchors.get(root)
+        if known is not None:
+            return known
         for receipt in self.state.receipts(height):
             for event in receipt.events:
                 if event.kind == "records.anchored" and event.data.get("root") == root.hex():
-                    return receipt.tx_id, receipt.operation
+                    if len(self._anchors) >= ANCHORS_KNOWN_MAX:
+                        self._anchors.clear()
+                    self._anchors[root] = receipt.tx_id, receipt.operation
+                    return self._anchors[root]
         raise SalusError(f"the receipts of height {height} are no longer kept", code="PRUNED")
 
     def _content(self, private: PrivateVersion) -> bytes:
