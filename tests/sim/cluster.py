@@ -19,11 +19,14 @@ from tests.sim.checkers import Checkers
 from tests.sim.liars import LiarNode
 from tests.sim.model import Block
 from tests.sim.network import Network
-from tests.sim.plan import Plan, draw
+from tests.sim.plan import Crash, Plan, draw
 from tests.sim.shell import Node
 from tests.sim.signatures import Ledger
 
 EVENTS_MAX = 150_000  # a run that needs more is a storm, and that is a failure
+# The faults go on until so much has happened, and stop there: many runs find more than long ones.
+FAULTY_EVENTS_MIN, FAULTY_EVENTS_MAX = 1_500, 2_000
+HEAL_STRETCH = 3
 FRESH = b"fresh"  # the transaction of the liveness phase
 POLL_MS = 100.0
 TWIN_SPLIT_MS = 700.0
@@ -81,6 +84,7 @@ class Cluster:
                 self.addresses[member].append(plan.n)
                 self.twins.append((member, plan.n))
         self.healed = False
+        self.healed_at = 0.0
         self.done = False
         self.recovered: set[int] = set()
         self.number = 0
@@ -107,7 +111,7 @@ class Cluster:
             self._run()
         except AssertionError as error:
             failure = str(error) or f"assertion {trace.where(error)}"
-        except Exception as error:  # a bug of ours or of the core: the seed fails all the same
+        except Exception as error:  # noqa: BLE001  # whatever it is, the seed has failed
             failure = f"{type(error).__name__}: {error} {trace.where(error)}"
         if failure is not None and self.say is not None:
             self.say(f"{self.now:9.1f}  FAILED: {failure}")
@@ -119,7 +123,7 @@ class Cluster:
             failure,
             sorted(self.covered),
             self.rejections,
-            max(0.0, self.now - p.heal_at) / bound,
+            (self.now - self.healed_at) / bound if self.healed else 0.0,
             max((node.disk.head.height for node in self.nodes), default=0),
         )
 
@@ -137,7 +141,7 @@ class Cluster:
         for node in self.nodes:
             self.at(self.random.random() * 50.0, node.start)
         for crash in plan.crashes:
-            self.at(crash.time, self.nodes[crash.node].arm, crash)
+            self.at(crash.time, self._crash, crash)
         for cut in plan.cuts:
             self.at(cut.start, self.network.cut)
             self.at(cut.end, self.network.cut)
@@ -147,15 +151,32 @@ class Cluster:
             self.at(time, self._load, address, count)
         if self.twins:
             self.at(0.0, self._split_twins)
-        self.at(plan.heal_at, self._heal)
+        self.at(POLL_MS, self._until_healed)
+
+    def _until_healed(self) -> None:
+        """The faults last for `heal_at` or longer, until enough has happened; never too long."""
+        plan, enough = self.plan, FAULTY_EVENTS_MIN if self.plan.n > 3 else 0
+        over = self.now >= plan.heal_at and (
+            self.events >= enough or self.now >= HEAL_STRETCH * plan.heal_at
+        )
+        if over or self.events >= FAULTY_EVENTS_MAX:
+            self._heal()
+        else:
+            self.at(POLL_MS, self._until_healed)
+
+    def _crash(self, crash: Crash) -> None:
+        if not self.healed:
+            self.nodes[crash.node].arm(crash)
 
     def _pause(self, address: int, length: float) -> None:
+        if self.healed:
+            return
         self.nodes[address].paused_until = self.now + length
         self.cover("pause")
 
     def _load(self, address: int, count: int) -> None:
         node = self.nodes[address]
-        if node.up:
+        if node.up and not self.healed:
             for _ in range(count):
                 self.number += 1
                 node.submit(b"t%d" % self.number)
@@ -181,6 +202,7 @@ class Cluster:
         if self.say is not None:
             self.say(f"{self.now:9.1f}  HEAL")
         self.healed = True
+        self.healed_at = self.now
         self.network.heal()
         for node in self.nodes:
             node.armed = None

@@ -24,9 +24,9 @@ from consensus.messages import (
     Fetch,
     Message,
     NewView,
-    PrePrepare,
     Prepare,
     PreparedCertificate,
+    PrePrepare,
     Status,
     ViewChange,
     payload,
@@ -77,6 +77,8 @@ class LiarNode(Node):
         if message.sender == self.member:
             return  # It knows what it said.
         self.heard.append(message)
+        if "yes-man" in self.names:
+            agree(self, message)
         super().on_message(payload)
 
     def perform(self, action: object) -> None:
@@ -381,6 +383,21 @@ def false_blocks(liar: LiarNode, sending: SendBlocks) -> None:
         out.append(block)
     if out:
         liar.post(sending.to, "on_blocks", tuple(out))
+
+
+def agree(liar: LiarNode, message: Message) -> None:
+    """Votes for everything that anybody proposes, signs every header, joins every complaint: what
+    an equivocating primary needs beside it."""
+    if isinstance(message, PrePrepare):
+        for kind in (Prepare, Commit):
+            vote = kind(
+                message.epoch, message.view, message.sequence, message.digest, 0, NO_SIGNATURE
+            )
+            liar.say(liar.sign(vote))
+    elif isinstance(message, Checkpoint):
+        liar.say(liar.sign(message))
+    elif isinstance(message, ViewChange) and message.view > liar.view:
+        liar.say(liar.sign(ViewChange(message.epoch, message.view, None, (), 0, NO_SIGNATURE)))
 
 
 # -- speaking of its own accord -------------------------------------------------------------------

@@ -6,7 +6,7 @@ is not kept. From `heal` on it is a good network: nothing is lost and little is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consensus.messages import decode_message, encode_message
 
@@ -27,16 +27,15 @@ class Network:
         self.blocked: set[tuple[int, int]] = set()
         self.twin_blocked: set[tuple[int, int]] = set()
 
-    def send(self, source: int, member: int, kind: str, payload: object) -> None:
+    def send(self, source: int, member: int, kind: str, payload: Any) -> None:
         """To the node of a member, and to its twin if there is one."""
         if self.codec and kind == "on_message":
-            message, body = payload  # type: ignore[misc]
-            payload = (decode_message(encode_message(message)), body)
+            payload = (decode_message(encode_message(payload[0])), payload[1])
         for address in self.cluster.addresses[member]:
             self.carry(source, address, kind, payload)
 
     def carry(
-        self, source: int, address: int, kind: str, payload: object, extra_ms: float = 0.0
+        self, source: int, address: int, kind: str, payload: Any, extra_ms: float = 0.0
     ) -> None:
         link = (source, address)
         if link in self.blocked or link in self.twin_blocked:
@@ -55,6 +54,8 @@ class Network:
         """Recompute the blocked links: cuts may overlap."""
         now = self.cluster.now
         self.blocked = set()
+        if self.cluster.healed:
+            return
         for cut in self.cluster.plan.cuts:
             if cut.start <= now < cut.end:
                 self.blocked |= cut.blocked

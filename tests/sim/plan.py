@@ -11,7 +11,7 @@ from random import Random
 from salus.parameters import Parameters
 
 TICK_MS = 100
-WATERMARK_WINDOW_MIN = 8  # the least that Parameters allows: windows fill and roll quickly
+LOAD_STRETCH = 3  # the load goes on while a quiet run waits for enough events
 
 
 class CrashMode(Enum):
@@ -50,6 +50,7 @@ LIARS = (
     "replayer",
     "false-blocks",
     "censor",
+    "yes-man",
     "twins",
 )
 
@@ -120,15 +121,18 @@ class Plan:
 
     def describe(self) -> list[str]:
         p = self.parameters
-        lines = [
+        size = (
             f"seed {self.seed}: n = {self.n}, L = {p.watermark_window}, "
             f"{p.in_flight_proposals_max} in flight, {p.execute_ahead_max} ahead, "
             f"epochs of {p.epoch_blocks_max}, timeouts {p.progress_timeout_ms} and "
-            f"{p.view_change_timeout_ms} ms, doubled {p.timeout_doublings_max} times at most",
+            f"{p.view_change_timeout_ms} ms, doubled {p.timeout_doublings_max} times at most"
+        )
+        weather = (
             f"network until {self.heal_at:.0f} ms: loss {self.loss:.2f}, twice "
             f"{self.duplicate:.2f}, slow {self.tail:.2f}, jitter {self.jitter_ms:.0f} ms; persist "
-            f"{self.persist_ms:.0f} ms, execute {self.execute_ms:.0f} ms",
-        ]
+            f"{self.persist_ms:.1f} ms, execute {self.execute_ms:.1f} ms"
+        )
+        lines = [size, weather]
         lines += [f"liar n{i}: {', '.join(names)}" for i, names in sorted(self.liars.items())]
         lines += [f"{cut.start:.0f}–{cut.end:.0f} ms: {cut.name}" for cut in self.cuts]
         lines += [
@@ -266,7 +270,7 @@ def _draw_crashes(r: Random, plan: Plan, losers: list[int]) -> None:
 
 def _draw_load(r: Random, plan: Plan) -> None:
     time, gap = 0.0, r.choice((60.0, 150.0, 400.0))
-    while time < plan.heal_at:
+    while time < LOAD_STRETCH * plan.heal_at:
         time += r.expovariate(1.0) * gap
         plan.load.append((time, r.randrange(plan.n), r.choice((1, 1, 3))))
         if r.random() < 0.03:

@@ -45,7 +45,7 @@ from consensus.events import (
     Tick,
 )
 from consensus.invariants import Watch
-from consensus.messages import Checkpoint, Commit, Message, PrePrepare, Prepare
+from consensus.messages import Checkpoint, Commit, Message, Prepare, PrePrepare
 from consensus.replica import Replica, ReplicaConfig
 from salus.block import proposal_digest
 from salus.certificate import Certificate, check_signatures
@@ -330,10 +330,14 @@ class Node:
     def on_message(self, payload: tuple[Message, bytes | None]) -> None:
         message, body = payload
         arrived: BodyArrived | None = None
-        if body is not None and isinstance(message, PrePrepare):
-            if proposal_digest(body) == message.digest and self.wants_body(message.sequence):
-                self.bodies[message.sequence, message.digest] = body
-                arrived = BodyArrived(message.sequence, message.digest)
+        if (
+            body is not None
+            and isinstance(message, PrePrepare)
+            and proposal_digest(body) == message.digest
+            and self.wants_body(message.sequence)
+        ):
+            self.bodies[message.sequence, message.digest] = body
+            arrived = BodyArrived(message.sequence, message.digest)
         if arrived is not None and self.plan.body_first:
             self.step(arrived)
             arrived = None

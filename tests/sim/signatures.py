@@ -32,9 +32,9 @@ def keyed(key: bytes, payload: bytes) -> bytes:
     return digest + digest
 
 
-def verifier(key: bytes, payload: bytes, signature: bytes) -> bool:
+def verifier(public_key: bytes, payload: bytes, signature: bytes) -> bool:
     """The simulator's `Verifier`."""
-    return signature == keyed(key, payload)
+    return signature == keyed(public_key, payload)
 
 
 class Ledger:

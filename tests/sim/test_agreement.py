@@ -21,7 +21,7 @@ def test_no_fault_and_no_lie_breaks_a_rule(first: int) -> None:
 
 def test_the_batch_reaches_the_hard_states() -> None:
     """A simulator that only sees sunny days proves nothing; the shares are of the full batch."""
-    results = [run_quietly(seed) for seed in range(0, 60)]
+    results = [run_quietly(seed) for seed in range(60)]
     covered = [what for result in results for what in result.covered]
     share = {what: covered.count(what) / len(results) for what in sorted(set(covered))}
     assert share["≥ 2 view changes"] >= 0.3

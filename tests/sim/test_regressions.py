@@ -1,7 +1,7 @@
 """What the simulator found once: each is a small scene now, named for what must happen."""
 
 from consensus.events import CaughtUp, Executed
-from consensus.messages import Checkpoint, Commit, NewView, PrePrepare, Prepare
+from consensus.messages import Checkpoint, Commit, NewView, Prepare, PrePrepare
 from tests.consensus.lab import (
     A,
     B,
