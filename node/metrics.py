@@ -24,6 +24,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._refresh: list[Callable[[], None]] = []
+        self._requests: dict[tuple[str, int], Histogram] = {}  # bounded: templates × statuses
         gauge, counter, histogram = self._gauge, self._counter, self._histogram
 
         # consensus
@@ -165,7 +166,12 @@ class Metrics:
         self.tx_rejected_total.labels(code).inc()
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        self.api_request_seconds.labels(route, status).observe(seconds)
+        histogram = self._requests.get((route, status))
+        if histogram is None:
+            histogram = self._requests[route, status] = self.api_request_seconds.labels(
+                route, status
+            )
+        histogram.observe(seconds)
 
     def on_scrape(self, refresh: Callable[[], None]) -> None:
         """Gauges that are read off at the scrape instead of being pushed (sizes, depths)."""

@@ -54,6 +54,8 @@ class Call:
         length = self.request.content_length
         if length is not None and length > bytes_max:
             raise ApiError("TOO_LARGE", f"the body has at most {bytes_max} bytes")
+        if length is not None and self.request.content.is_eof():
+            return await self.request.read()  # it came with the headers: nothing to wait for
         try:
             async with asyncio.timeout(self.settings.body_seconds_max):
                 if length is not None:
@@ -79,12 +81,12 @@ class Call:
 def arguments(request: web.Request, kind: type[A]) -> A:
     """Path and query parameters as the route's struct; raises BAD_ARGUMENT."""
     values: dict[str, str] = dict(request.match_info)
-    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    known = kind.__struct_encode_fields__
     for name, value in request.query.items():
         if name in values:
             raise ApiError("BAD_ARGUMENT", "a parameter stands twice")
         if name not in known:
-            listed = ", ".join(sorted(known - set(request.match_info))) or "none"
+            listed = ", ".join(sorted(set(known) - set(request.match_info))) or "none"
             raise ApiError("BAD_ARGUMENT", f"unknown parameter; this path knows: {listed}")
         values[name] = value
     try:
