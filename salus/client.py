@@ -49,7 +49,9 @@ from salus.forms import (
 )
 from salus.genesis import Genesis
 from salus.keys import Signer
+from salus.report import Report
 from salus.transaction import Operation, ParsedTransaction, build
+from salus.verifier import verify_file
 
 # Half the window of validity: nodes a little ahead or behind the one we ask still accept it.
 EXPIRY_SHARE = 2
@@ -61,6 +63,15 @@ class Trust:
 
     genesis: str
     checkpoint: tuple[int, str] | None = None  # (height, block hash)
+
+    @property
+    def block(self) -> tuple[int, bytes] | None:
+        """The checkpoint as the verifier takes it."""
+        return (
+            None
+            if self.checkpoint is None
+            else (self.checkpoint[0], bytes.fromhex(self.checkpoint[1]))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +302,20 @@ class Client:
         """The proof file of a certified operation; check it with `salus.proof`."""
         params = {"operation": str(operation), "as_of": "true" if as_of else "false"}
         return (await self._get(f"/v1/txs/{tx_id}/proof", params)).body
+
+    async def verified_proof(
+        self, tx_id: str, *, operation: int = 0, as_of: bool = False
+    ) -> tuple[bytes, Report]:
+        """A proof file and what it proves, judged here by the trust of this client.
+
+        Raises `VerificationError` if it does not hold: the node is not believed."""
+        if self.trust is None:
+            raise ClientError("this client has no trust to verify by", code="NO_ANCHOR")
+        raw = await self.proof(tx_id, operation=operation, as_of=as_of)
+        report = verify_file(raw, bytes.fromhex(self.trust.genesis), checkpoint=self.trust.block)
+        if report.tx_id.hex() != tx_id:
+            raise VerificationError("the proof is of another transaction")
+        return raw, report
 
     def events(
         self,

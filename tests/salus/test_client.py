@@ -236,6 +236,22 @@ async def test_the_wrong_chain_is_noticed_before_anything_is_signed(
         assert (await client.chain()).genesis == node.genesis
 
 
+async def test_a_proof_is_judged_here_and_the_node_is_not_believed(
+    node: FakeNode, url: str
+) -> None:
+    """The fake node's proof is no proof; the real one is tested end to end."""
+    tx = new(node)
+    node.certify(tx)
+    async with Client(url) as client:
+        with pytest.raises(ClientError) as caught:
+            await client.verified_proof(tx.id.hex())
+        assert caught.value.code == "NO_ANCHOR"
+    trust = Trust(node.genesis_hash.hex(), (1, node.chain.headers[1].hash().hex()))
+    async with Client(url, trust=trust) as client:
+        with pytest.raises(VerificationError):
+            await client.verified_proof(tx.id.hex())
+
+
 async def test_a_token_is_sent_and_its_absence_is_an_auth_error(
     node: FakeNode, servers: Servers
 ) -> None:

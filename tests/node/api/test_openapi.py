@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 
 # Streams that never end and upgrades have tests of their own (test_events.py).
 ENDLESS = ("/v1/events", "/v1/ws")
-EXAMPLES = 8  # per operation; 30 operations
+EXAMPLES = 5  # per operation; 30 operations
 
 
 def test_the_reference_page_is_the_generated_one(rewrite: bool) -> None:
