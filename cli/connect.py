@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import update_wrapper
+from ssl import create_default_context
 from typing import Any
 
 import msgspec
@@ -24,8 +25,12 @@ async def connect(
         from cli.keyfiles import signer_of
 
         signer = signer_of(session, target.home)
+    certificate = (
+        None if target.home is None or session.home.is_testnet else (target.home.api_certificate())
+    )
     client = Client(
         target.urls,
+        ssl=None if certificate is None else create_default_context(cafile=certificate),
         signer=signer,
         token=target.home.token() if target.home is not None else None,
         timeout_s=session.timeout_s if timeout_s is None else timeout_s,

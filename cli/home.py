@@ -75,7 +75,20 @@ class NodeHome:
         return override or str(self.settings().get(section, {}).get(name, default))
 
     def api_url(self) -> str:
-        return "http://" + _reachable(self.setting("api", "listen", DEFAULT_API))
+        scheme = "http" if self.api_certificate() is None else "https"
+        return f"{scheme}://{_reachable(self.setting('api', 'listen', DEFAULT_API))}"
+
+    def api_certificate(self) -> Path | None:
+        """The node's own HTTPS certificate, trusted by whoever can read the home."""
+        name = self.setting("api", "tls_cert", "")
+        return self.path / name if name else None
+
+    def member(self) -> str | None:
+        """The id of the member whose home this is, as its join file says."""
+        try:
+            return str(json.loads(self.join.read_bytes())["member"]["id"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,7 @@ class TestnetDescription:
 
     def node(self, name: str) -> TestnetNode:
         for node in self.nodes:
-            if node.name == name or name.rstrip("/") == node.api:
+            if name == node.name or _same_url(name, node.api):
                 return node
         known = ", ".join(node.name for node in self.nodes)
         raise CliError(
@@ -158,14 +171,14 @@ class Home:
         if self.is_testnet:
             if node is None:
                 return self._any_of_testnet()
-            if "://" not in node or any(node.rstrip("/") == n.api for n in self.testnet.nodes):
+            if "://" not in node or any(_same_url(node, n.api) for n in self.testnet.nodes):
                 found = self.testnet.node(node)
                 return Target((found.api,), found.node_home, found.name)
         if node is not None and "://" in node:
             return Target((node.rstrip("/"),), self.node if self.node.exists else None, node)
         if not self.node.exists:
             raise CliError("NO_HOME", f"{self.path} is neither a node's home nor a testnet")
-        name = self.node.setting("node", "moniker", "this node")
+        name = self.node.member() or self.path.name
         if node not in {None, name}:
             raise CliError(
                 "UNKNOWN_NODE",
@@ -207,6 +220,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (OSError, IndexError):
         return True
+
+
+def _same_url(given: str, api: str) -> bool:
+    """Whether a URL names a node on loopback, however it is written."""
+    return given.rstrip("/").replace("//localhost:", "//127.0.0.1:") == api
 
 
 def _reachable(listen: str) -> str:

@@ -12,9 +12,9 @@ import socket, sys
 class NoNetwork(OSError): pass
 def refuse(*arguments, **settings):
     raise NoNetwork("this process has no network")
-socket.socket = socket.create_connection = socket.getaddrinfo = refuse
-import _socket
-_socket.socket = refuse
+class Refused(socket.socket):
+    __init__ = refuse
+socket.socket, socket.create_connection, socket.getaddrinfo = Refused, refuse, refuse
 from cli.main import main
 main(sys.argv[1:])
 """
