@@ -23,6 +23,15 @@ from salus.join import Card, write_join
 from salus.keys import address
 from salus.parameters import Parameters
 
+# What differs from the defaults on every node: only this machine can call, so no token; and
+# faults on purpose. configs/testnet.toml shows it as a file.
+PROFILE: dict[str, object] = {
+    "profile": "dev",
+    "api.auth": "none",
+    "storage.free_min": "64MiB",
+    "dev.fault_injection": True,
+}
+
 NODES_MAX = 26  # one machine; more is a question for the simulator
 READY_S = 60.0
 POLL_S = 0.05
@@ -104,9 +113,7 @@ def create(root: Path, n: int, chain_id: str, parameters: Parameters) -> Testnet
 def _settings(
     name: str, members: dict[str, Member], places: dict[str, str], apis: dict[str, str]
 ) -> dict[str, object]:
-    """What differs from the defaults: loopback, no token (only this machine can call), faults."""
-    return {
-        "profile": "dev",
+    return PROFILE | {
         "p2p.listen": places[name],
         "p2p.peers": [
             f"{address(members[other].node_key)}@{place}"
@@ -114,9 +121,6 @@ def _settings(
             if other != name
         ],
         "api.listen": apis[name],
-        "api.auth": "none",
-        "storage.free_min": "64MiB",
-        "dev.fault_injection": True,
     }
 
 
