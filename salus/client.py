@@ -11,15 +11,14 @@ connection holds the id, and `wait` finds the outcome at any node.
 
 import os
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
-from salus import genesis as genesis_document
 from salus.client_errors import (
     ClientError,
     NotFoundError,
@@ -27,60 +26,26 @@ from salus.client_errors import (
     RejectedError,
     UnreachableError,
 )
-from salus.client_events import ChainEvent, Checkpoint, subscribe
 from salus.client_http import Answer, Transport
+from salus.client_reads import Chain, Reads, Trust
 from salus.codec import Wire, encode
-from salus.errors import VerificationError
 from salus.forms import (
     TRANSACTIONS_PER_REQUEST_MAX,
-    Account,
-    Block,
-    ParametersForm,
-    QueryAnswer,
     RecordForm,
     RecordPage,
     Staged,
-    Status,
     SubmitAnswer,
     SubmitItem,
     TransactionForm,
     TransactionState,
-    Validators,
 )
-from salus.genesis import Genesis
 from salus.keys import Signer
-from salus.report import Report
 from salus.transaction import Operation, ParsedTransaction, build
-from salus.verifier import verify_file
 
 # Half the window of validity: nodes a little ahead or behind the one we ask still accept it.
 EXPIRY_SHARE = 2
 
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """What the caller trusts of his own knowledge: the genesis hash (hex), perhaps a block."""
-
-    genesis: str
-    checkpoint: tuple[int, str] | None = None  # (height, block hash)
-
-    @property
-    def block(self) -> tuple[int, bytes] | None:
-        """The checkpoint as the verifier takes it."""
-        return (
-            None
-            if self.checkpoint is None
-            else (self.checkpoint[0], bytes.fromhex(self.checkpoint[1]))
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """What signing needs to know of the chain, checked against the trust."""
-
-    genesis: Genesis
-    genesis_hash: bytes
-    expiry_window_blocks: int
+__all__ = ["Chain", "Client", "Committed", "Trust", "operation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +61,7 @@ class Committed:
         return await self.client.proof(self.tx_id, operation=operation, as_of=as_of)
 
 
-class Client:
+class Client(Reads):
     """Speaks to the first URL that answers; `records` calls always to the first (its vault)."""
 
     def __init__(
@@ -109,11 +74,9 @@ class Client:
         token: str | None = None,
         ssl: SSLContext | None = None,
     ) -> None:
+        http = Transport([urls] if isinstance(urls, str) else urls, token=token, ssl=ssl)
+        super().__init__(http, trust, timeout_s)
         self.signer = signer
-        self.trust = trust
-        self.timeout_s = timeout_s
-        self._http = Transport([urls] if isinstance(urls, str) else urls, token=token, ssl=ssl)
-        self._chain: Chain | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -254,79 +217,6 @@ class Client:
         )
         return answer.decode(TransactionForm)
 
-    # ── the chain ────────────────────────────────────────────────────────────
-
-    async def chain(self) -> Chain:
-        """Genesis and limits; raises `VerificationError` if it is not the trusted chain."""
-        if self._chain is None:
-            text = (await self._get("/v1/genesis")).body
-            document = genesis_document.from_json(text)
-            genesis_hash = document.hash()
-            if self.trust is not None and genesis_hash.hex() != self.trust.genesis:
-                raise VerificationError("the node belongs to another chain", code="WRONG_CHAIN")
-            form = (await self._get("/v1/params")).decode(ParametersForm)
-            window = form.parameters.get("expiry_window_blocks")
-            if not isinstance(window, int):
-                raise ClientError("/v1/params names no expiry window")
-            self._chain = Chain(document, genesis_hash, window)
-        return self._chain
-
-    async def height(self) -> int:
-        """The newest certified height that a node names."""
-        status = await self.status()
-        return status.height
-
-    async def status(self) -> Status:
-        return (await self._get("/v1/status")).decode(Status)
-
-    async def validators(self) -> Validators:
-        return (await self._get("/v1/validators")).decode(Validators)
-
-    async def block(self, which: int | str = "latest") -> Block:
-        return (await self._get(f"/v1/blocks/{which}")).decode(Block)
-
-    async def transaction(self, tx_id: str) -> TransactionForm:
-        return (await self._get(f"/v1/txs/{tx_id}")).decode(TransactionForm)
-
-    async def account(self, address: str) -> Account:
-        return (await self._get(f"/v1/accounts/{address}")).decode(Account)
-
-    async def query(self, contract: str, name: str, **arguments: Any) -> Any:
-        """A contract's declared query; byte arguments as hex."""
-        answer = await self._json(
-            f"/v1/contracts/{contract}/queries/{name}", {"arguments": arguments}
-        )
-        return answer.decode(QueryAnswer).result
-
-    async def proof(self, tx_id: str, *, operation: int = 0, as_of: bool = False) -> bytes:
-        """The proof file of a certified operation; check it with `salus.proof`."""
-        params = {"operation": str(operation), "as_of": "true" if as_of else "false"}
-        return (await self._get(f"/v1/txs/{tx_id}/proof", params)).body
-
-    async def verified_proof(
-        self, tx_id: str, *, operation: int = 0, as_of: bool = False
-    ) -> tuple[bytes, Report]:
-        """A proof file and what it proves, judged here by the trust of this client.
-
-        Raises `VerificationError` if it does not hold: the node is not believed."""
-        if self.trust is None:
-            raise ClientError("this client has no trust to verify by", code="NO_ANCHOR")
-        raw = await self.proof(tx_id, operation=operation, as_of=as_of)
-        report = verify_file(raw, bytes.fromhex(self.trust.genesis), checkpoint=self.trust.block)
-        if report.tx_id.hex() != tx_id:
-            raise VerificationError("the proof is of another transaction")
-        return raw, report
-
-    def events(
-        self,
-        kind: str | None = None,
-        *,
-        after: str | None = None,
-        checkpoint: Checkpoint | None = None,
-    ) -> AsyncGenerator[ChainEvent, None]:
-        """Certified events, at least once, resumed after every loss; `kind`: «records.*»."""
-        return subscribe(self._http, kind=kind, after=after, checkpoint=checkpoint)
-
     # ── records: the vault of the first URL ──────────────────────────────────
 
     async def record_add(
@@ -410,47 +300,6 @@ class Client:
         if version is not None:
             params["version"] = str(version)
         return (await self._get(f"/v1/records/{record_id}/proof", params, home=True)).body
-
-    # ── raw calls ────────────────────────────────────────────────────────────
-
-    async def api(
-        self, method: str, path: str, body: bytes | None = None, content_type: str = ""
-    ) -> Answer:
-        """Any call of the API (`salus api`); not repeated unless it is a GET."""
-        return await self._http.request(
-            method,
-            path,
-            body=body,
-            content_type=content_type or "application/json",
-            timeout_s=self.timeout_s,
-            repeatable=method == "GET",
-        )
-
-    async def _get(
-        self,
-        path: str,
-        params: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-        *,
-        home: bool = False,
-    ) -> Answer:
-        return await self._http.request(
-            "GET",
-            path,
-            params=params,
-            timeout_s=self.timeout_s if timeout_s is None else timeout_s,
-            home=home,
-        )
-
-    async def _json(self, path: str, body: object) -> Answer:
-        """A POST that changes nothing (a query), hence repeatable."""
-        return await self._http.request(
-            "POST",
-            path,
-            body=msgspec.json.encode(body),
-            content_type="application/json",
-            timeout_s=self.timeout_s,
-        )
 
 
 def operation(contract: str, method: str, version: int, args: Wire | bytes) -> Operation:
