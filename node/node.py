@@ -173,7 +173,7 @@ class Node:
         # -- agreement
         self.runner = Runner(self._persist, self, epoch.parameters.tick_ms)
         source = BlockSource(self.state, self.blocks)
-        self.sync = Sync(self.network, self.pipeline, source, self._caught_up, self._diverged)
+        self.sync = Sync(self.network, self.pipeline, source, self._diverged)
         self.proposer = Proposer(self.mempool, self.bodies, _now_ms)
         self.judge = Judge(
             self.bodies,
@@ -389,7 +389,10 @@ class Node:
         self.metrics.block_certified(height, batch.header.transactions_count, time.time())
         self.feed.publish(batch.header, batch.receipts)
         self.waiters.block(height, batch.tx_ids)
-        if not written.fetched:
+        if written.fetched:
+            # Block by block, so that the core sees each certificate that bears its signature (S4).
+            self.runner.step(CaughtUp(height, batch.certificate, batch.header.epoch_end))
+        else:
             self.runner.step(BlockWritten(height))
         if self.voter.journal is not None and height % FLOOR_EVERY_BLOCKS == 0:
             self.voter.journal.set_floor(batch.header.epoch, height, sync=False)
@@ -430,9 +433,6 @@ class Node:
 
     async def _deliver(self, member: str, kind: Kind, payload: bytes) -> None:
         await self.inlet.deliver(member, kind, payload)
-
-    def _caught_up(self, event: CaughtUp) -> None:
-        self.runner.step(event)
 
     def _admissible(self, tx: ParsedTransaction) -> None:
         """A courtesy to our own clients: what can only be refused is refused before it costs."""

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from consensus.events import CaughtUp
 from node.net.frames import BLOCKS_PER_FRAME_MAX, MIB, Blocks, GetBlocks, Kind
 from node.net.peer import PeerInfo
 from node.pipeline import Diverged, Pipeline
@@ -68,18 +67,17 @@ class BlockSource:
 
 
 class Sync:
-    """Asks, receives, checks and applies; tells the core how far it brought us."""
+    """Asks, receives, checks and applies; the pipeline tells the core of each block."""
 
     def __init__(
         self,
         network: SyncNetwork,
         pipeline: Pipeline,
         source: BlockSource,
-        step: Callable[[CaughtUp], None],
         on_diverged: Callable[[Diverged], None],
     ) -> None:
         self.network, self.pipeline, self.source = network, pipeline, source
-        self.step, self.on_diverged = step, on_diverged
+        self.on_diverged = on_diverged
         self.target = 0  # a height somebody spoke of; a hint, never believed
         self.following = False  # an observer: nobody's votes bring us forward, so we keep asking
         self._asked: str | None = None
@@ -175,8 +173,7 @@ class Sync:
                 pipeline.accept(block)
                 ahead = pipeline.epoch.parameters.execute_ahead_max
                 await pipeline.written(block.header.height - ahead // 2)
-            last = checked[-1]
-            await pipeline.written(last.header.height)
+            await pipeline.written(checked[-1].header.height)
         except Diverged as diverged:
             self.on_diverged(diverged)
             return False
@@ -184,7 +181,6 @@ class Sync:
             log.warning("bad_blocks", extra={"fields": {"peer": member, "reason": error.message}})
             self.network.penalise(member, GARBAGE_POINTS, error.code)
             return False
-        self.step(CaughtUp(last.header.height, last.certificate, last.header.epoch_end))
         return True
 
     def _same_epoch(self, blocks: list[CertifiedBlock]) -> list[CertifiedBlock]:

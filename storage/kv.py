@@ -6,9 +6,12 @@ is an error here and not a wrong value above.
 """
 
 import contextlib
+import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol
 
 import plyvel
@@ -20,6 +23,7 @@ Put = tuple[bytes, bytes | None]  # None deletes
 CACHE_BYTES = 16 * 2**20  # LevelDB's own cache of uncompressed blocks; hot state is cached above
 WRITE_BUFFER_BYTES = 8 * 2**20  # two of these live in memory; larger means fewer, longer merges
 OPEN_FILES_MAX = 256  # of 2 MiB each: 512 MiB without reopening; a node's soft limit is 1,024
+CLOSE_WAIT_S = 10  # longer than any read, batch or scan of a node takes
 BLOOM_BITS_PER_KEY = 10  # 1 % false positives: asking for an absent key rarely reads the disk
 
 
@@ -69,23 +73,25 @@ class LevelKV:
         except (plyvel.Error, OSError) as error:
             raise _translated(error, self.path) from error
 
+        # A thread may still be inside LevelDB when its task was cancelled; closing under it
+        # would crash the process, so `close` waits for everybody and turns newcomers away.
+        self._idle = threading.Condition()
+        self._inside = 0
+        self._closed = False
+
     def get(self, key: bytes) -> bytes | None:
-        try:
+        with _Entered(self):
             return self._db.get(key, verify_checksums=True)
-        except plyvel.Error as error:
-            raise _translated(error, self.path) from error
 
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
-        batch = self._db.write_batch(sync=sync)
-        for key, value in puts:
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        try:
+        with _Entered(self):
+            batch = self._db.write_batch(sync=sync)
+            for key, value in puts:
+                if value is None:
+                    batch.delete(key)
+                else:
+                    batch.put(key, value)
             batch.write()
-        except plyvel.Error as error:
-            raise _translated(error, self.path) from error
 
     def scan(
         self, prefix: bytes, *, start: bytes | None = None, reverse: bool = False
@@ -96,25 +102,62 @@ class LevelKV:
                 high, include_high = start, True
         elif start is not None:
             low = max(start, prefix)
-        iterator = self._db.iterator(
-            start=low,
-            stop=high,
-            include_stop=include_high,
-            reverse=reverse,
-            verify_checksums=True,
-            fill_cache=False,
-        )
-        try:
+        with (
+            _Entered(self),
+            closing(
+                self._db.iterator(
+                    start=low,
+                    stop=high,
+                    include_stop=include_high,
+                    reverse=reverse,
+                    verify_checksums=True,
+                    fill_cache=False,
+                )
+            ) as iterator,
+        ):
             yield from iterator
-        except plyvel.Error as error:
-            raise _translated(error, self.path) from error
 
     def compact(self) -> None:
         """Rewrite everything into as few files as there can be."""
-        self._db.compact_range()
+        with _Entered(self):
+            self._db.compact_range()
 
     def close(self) -> None:
+        """Waits for whoever is inside; a scan that nobody finishes is given up on."""
+        with self._idle:
+            self._closed = True
+            self._idle.wait_for(lambda: self._inside == 0, CLOSE_WAIT_S)
         self._db.close()
+
+
+class _Entered:
+    """Inside LevelDB: `close` waits, and its errors become ours."""
+
+    __slots__ = ("_kv",)
+
+    def __init__(self, kv: LevelKV) -> None:
+        self._kv = kv
+
+    def __enter__(self) -> None:
+        kv = self._kv
+        with kv._idle:
+            if kv._closed:
+                raise StoreUnavailable(f"{kv.path} is closed")
+            kv._inside += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        kv = self._kv
+        with kv._idle:
+            kv._inside -= 1
+            if kv._closed and kv._inside == 0:
+                kv._idle.notify_all()
+        if isinstance(error, plyvel.Error):
+            raise _translated(error, kv.path) from error
 
 
 def _translated(error: Exception, path: Path) -> StoreDamaged | StoreUnavailable:
