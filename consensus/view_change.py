@@ -280,7 +280,8 @@ def on_new_view(s: State, message: NewView) -> None:
         learn_from(s, view_change)
     s.learn_view(message.sender, message.view)
     if s.halted is None:
-        s.out.persist.append(new_view_entry(message))
+        if s.voter.active:  # Who signs nothing has no journal to remember its view in (S4).
+            s.out.persist.append(new_view_entry(message))
         _enter(s, message, choice)
 
 

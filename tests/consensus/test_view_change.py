@@ -249,6 +249,15 @@ def test_a_false_new_view_is_evidence_and_a_reason_for_the_next() -> None:
     assert lab.state.wish == 2
 
 
+@pytest.mark.parametrize("me", [1, None])
+def test_who_does_not_vote_follows_a_new_view_and_journals_nothing(me: int | None) -> None:
+    """S4: a quarantined validator and an observer have no journal that could take it."""
+    lab = Lab(me, voting=False)
+    lab.hear(new_view(2, *(view_change(i, 2) for i in (0, 2, 3))))
+    assert lab.state.view == 2
+    assert lab.journal == []
+
+
 def test_a_new_view_of_another_member_or_of_the_past_is_nothing() -> None:
     """S9."""
     changes = tuple(view_change(i, 1) for i in (0, 1, 3))
