@@ -93,6 +93,11 @@ class LiarNode(Node):
             for speech in self.speeches:
                 speech(self)
 
+    def broadcast(self, message: Message, body: bytes | None) -> None:
+        for member in range(self.plan.n):
+            if member != self.member:
+                self.transmit(member, message, body)
+
     def transmit(self, member: int, message: Message, body: bytes | None) -> None:
         parcels: list[Parcel] = [(message, body)]
         for behaviour in self.behaviours:
@@ -264,6 +269,9 @@ def false_prepared(liar: LiarNode, message: ViewChange) -> tuple[PreparedCertifi
     primary = view % n
     q = model.validators(message.epoch, n).quorum
     sequence = max(low, liar.disk.head.height) + 1 + int(random.random() * 3)
+    if message.prepared and random.random() < 0.7:  # against what others may have committed
+        known = message.prepared[int(random.random() * len(message.prepared))]
+        sequence = known.pre_prepare.sequence
     # A digest whose body everybody has, so that a replica which believes this can go on.
     digest = model.null(sequence)[0] if random.random() < 0.7 else bytes([7]) * 32
     vote = PrePrepare(message.epoch, view, sequence, digest, primary, bytes(64))
@@ -274,8 +282,8 @@ def false_prepared(liar: LiarNode, message: ViewChange) -> tuple[PreparedCertifi
         return ()  # what it had prepared is not mentioned: nobody can prove that
     if kind == 1:  # its own signature under every name
         signatures = tuple(IndexedSignature(i, mine) for i in others[: q - 1])
-    elif kind == 2:  # one too few
-        signatures = tuple(IndexedSignature(i, mine) for i in others[: q - 2])
+    elif kind == 2:  # its own alone
+        signatures = (IndexedSignature(liar.member, mine),)[: int(random.random() * 2)]
     elif kind == 3:  # one member several times
         signatures = tuple(IndexedSignature(liar.member, mine) for _ in range(q - 1))
     elif kind == 4:  # signatures that were given to something else
@@ -414,7 +422,10 @@ def inflate(liar: LiarNode) -> None:
 
 def spread_forged_view_change(liar: LiarNode) -> None:
     if liar.random.random() < 0.1:
-        empty = ViewChange(liar.epoch, liar.view + 1, None, (), 0, NO_SIGNATURE)
+        assert liar.replica is not None
+        slots = liar.replica.state.log.slots
+        known = tuple(slots[q].prepared for q in sorted(slots) if slots[q].prepared is not None)
+        empty = ViewChange(liar.epoch, liar.view + 1, None, known, 0, NO_SIGNATURE)
         forged = msgspec.structs.replace(empty, prepared=false_prepared(liar, empty))
         liar.say(liar.sign(forged))
 

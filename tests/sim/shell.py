@@ -66,7 +66,8 @@ POOL_TRANSACTIONS_MAX = 40
 REFORWARD_TICKS = 10
 REJOIN_TICKS = 15
 BUILD_MS = 1.0
-PLAIN_VOTES = (PrePrepare, Prepare, Commit, Checkpoint)
+PLAIN_VOTES = frozenset((PrePrepare, Prepare, Commit, Checkpoint))
+SLOT_EVENTS = frozenset((BodyArrived, ProposalBuilt, ProposalChecked, Executed))
 
 
 class Node:
@@ -220,9 +221,11 @@ class Node:
         if self.cluster.tracing:
             self.cluster.note_event(self, event)
         effects = replica.step(event)
-        # After a vote, the slot that it concerns; after everything else, all of them.
-        vote = type(event) is Received and type(event.message) in PLAIN_VOTES
-        self.watch.check(replica, event.message.sequence if vote else None)  # type: ignore[union-attr]
+        # After what concerns one slot, that slot; after everything else, all of them.
+        kind = type(event)
+        about = event.message if kind is Received else event  # type: ignore[union-attr]
+        single = kind in SLOT_EVENTS or (kind is Received and type(about) in PLAIN_VOTES)
+        self.watch.check(replica, about.sequence if single else None)  # type: ignore[union-attr]
         if effects.persist or effects.send or effects.deliver:
             if effects.persist or self.queue or self.syncing:
                 self.queue.append((replica, effects))
@@ -301,9 +304,7 @@ class Node:
             self.cluster.checkers.on_send(self, message)
             body = self.body_of(message) if isinstance(message, PrePrepare) else None
             if sending.to is None:
-                for member in range(self.plan.n):
-                    if member != self.member:
-                        self.transmit(member, message, body)
+                self.broadcast(message, body)
             else:
                 self.transmit(sending.to, message, body)
         elif isinstance(sending, SendBody):
@@ -313,6 +314,9 @@ class Node:
                 self.post(sending.to, "on_body", (sending.sequence, sending.digest, found))
         else:
             self.offer_blocks(sending)
+
+    def broadcast(self, message: Message, body: bytes | None) -> None:
+        self.cluster.network.broadcast(self.address, self.member, (message, body))
 
     def transmit(self, member: int, message: Message, body: bytes | None) -> None:
         self.post(member, "on_message", (message, body))

@@ -7,7 +7,7 @@ from tests.sim.mutants import MUTANTS, Mutant
 from tests.sim.plan import draw
 
 SEEDS_MAX = 3_000  # scanned; most cannot show a given bug and are not run
-RUNS_MAX = 40
+RUNS_MAX = 100
 
 
 @pytest.mark.parametrize(
