@@ -424,7 +424,9 @@ def spread_forged_view_change(liar: LiarNode) -> None:
     if liar.random.random() < 0.1:
         assert liar.replica is not None
         slots = liar.replica.state.log.slots
-        known = tuple(slots[q].prepared for q in sorted(slots) if slots[q].prepared is not None)
+        known = tuple(
+            prepared for q in sorted(slots) if (prepared := slots[q].prepared) is not None
+        )
         empty = ViewChange(liar.epoch, liar.view + 1, None, known, 0, NO_SIGNATURE)
         forged = msgspec.structs.replace(empty, prepared=false_prepared(liar, empty))
         liar.say(liar.sign(forged))
