@@ -29,6 +29,10 @@ from salus.transaction import ParsedTransaction
 
 FLUSH_INTERVAL_MS = 20  # ids are batched for so long
 ANNOUNCE_DELAY_MS = 50  # a PRE-PREPARE usually comes sooner
+# A queue explains a delay: under load everything would be announced, asked for, sent and parsed
+# once more just before its PRE-PREPARE brings it. Two a millisecond is a slow network's pace.
+QUEUE_MIN = 500
+QUEUE_PER_MS = 2
 REANNOUNCE_MS = 2_000  # then twice that, four times, …: repairs whatever was lost
 REANNOUNCE_DOUBLINGS_MAX = 4
 REQUEST_TIMEOUT_MS = 500  # then the next announcer is asked
@@ -143,7 +147,8 @@ class Gossip:
         for tx_id, tracked in self._tracked.items():
             if tracked.ordered:
                 tracked.ordered, tracked.rounds = False, 0
-                self._schedule(tx_id, tracked, now_ms + ANNOUNCE_DELAY_MS)
+                queue_ms = max(0, len(self._tracked) - QUEUE_MIN) // QUEUE_PER_MS
+        self._schedule(tx_id, tracked, now_ms + ANNOUNCE_DELAY_MS + queue_ms)
             if primary is None or not tracked.mine or primary in tracked.holders:
                 continue
             tx = self._pool.find(tx_id)
