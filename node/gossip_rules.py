@@ -147,8 +147,7 @@ class Gossip:
         for tx_id, tracked in self._tracked.items():
             if tracked.ordered:
                 tracked.ordered, tracked.rounds = False, 0
-                queue_ms = max(0, len(self._tracked) - QUEUE_MIN) // QUEUE_PER_MS
-        self._schedule(tx_id, tracked, now_ms + ANNOUNCE_DELAY_MS + queue_ms)
+                self._schedule(tx_id, tracked, now_ms + ANNOUNCE_DELAY_MS)
             if primary is None or not tracked.mine or primary in tracked.holders:
                 continue
             tx = self._pool.find(tx_id)
@@ -267,7 +266,8 @@ class Gossip:
 
     def _track(self, tx_id: bytes, tracked: _Tracked, now_ms: int) -> _Tracked:
         self._tracked[tx_id] = tracked
-        self._schedule(tx_id, tracked, now_ms + ANNOUNCE_DELAY_MS)
+        queue_ms = max(0, len(self._tracked) - QUEUE_MIN) // QUEUE_PER_MS
+        self._schedule(tx_id, tracked, now_ms + ANNOUNCE_DELAY_MS + queue_ms)
         if len(self._due) > 2 * TRACKED_MAX:  # mostly entries of what is executed long since
             self._due = [entry for entry in self._due if entry[1] in self._tracked]
             heapq.heapify(self._due)
