@@ -408,12 +408,18 @@ class Node:
         if self.voter.journal is None and self._rejoined():
             self.voter.rejoined(following.epoch, following.base)
             self.vitals.quarantined = None
+        self.rejoin.begin_epoch()
         self._begin_epoch(following)
 
     def _rejoined(self) -> bool:
-        """Has my `members.rejoin` been executed in the epoch that is over?"""
+        """Has a `members.rejoin` of this very process been executed in the epoch that is over?
+
+        One of an earlier life, met again while catching up, is no reason: votes of the life in
+        between are lost, and they may lie in the epoch that it began (S4)."""
         entry = None if self.member is None else rejoin_of(self.executor.read, self.member)
-        return entry is not None and entry.epoch == self.pipeline.epoch.epoch - 1
+        if entry is None or entry.epoch != self.pipeline.epoch.epoch - 1:
+            return False
+        return any(self.state.find_transaction(tx_id) for tx_id in self.rejoin.sent)
 
     def _recent_ids(self, epoch: EpochRecord) -> "Iterator[tuple[int, list[tuple[bytes, int]]]]":
         """Ids of the last expiry window: what may come again (architecture.md, replay index)."""

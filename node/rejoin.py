@@ -7,6 +7,7 @@ the last one can no longer commit.
 
 import logging
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from node.logs import log_event
@@ -18,6 +19,7 @@ log = logging.getLogger("salus.rejoin")
 
 RETRY_BLOCKS = 64  # its expiry; on an idle chain nothing passes, and gossip goes on repeating it
 RETRY_S = 5  # and so often it is offered again, should everybody have dropped it
+SENT_MAX = 8  # ids of one epoch; a new one is made only when the last has expired
 
 
 class Rejoin:
@@ -37,6 +39,20 @@ class Rejoin:
         self._raw = b""
         self._expiry_height = 0
         self._sent_s = 0.0
+        self._sent: deque[bytes] = deque(maxlen=SENT_MAX)
+
+    @property
+    def sent(self) -> tuple[bytes, ...]:
+        """Ids of what this process has sent in the present epoch.
+
+        Only these prove anything: a wiped node replays the chain, and the rejoin of an earlier
+        life that it meets there says nothing about the votes that this life has lost (S4)."""
+        return tuple(self._sent)
+
+    def begin_epoch(self) -> None:
+        """What was asked in the epoch before has been granted by now, or must be asked again."""
+        self._raw, self._expiry_height = b"", 0
+        self._sent.clear()
 
     async def ask(self, height: int, now_s: float) -> None:
         """Called about once a second while quarantined and not behind."""
@@ -53,6 +69,7 @@ class Rejoin:
                 expiry_height=self._expiry_height,
             )
             self._raw = tx.raw
+            self._sent.append(tx.id)
             log_event(log, logging.WARNING, "rejoin_asked", tx_id=tx.id.hex(), height=height)
         self._sent_s = now_s
         await self.submit([self._raw])

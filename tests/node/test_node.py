@@ -74,3 +74,21 @@ async def test_a_wiped_node_votes_again_only_in_a_new_epoch(tmp_path: Path) -> N
         assert node.pipeline.epoch.epoch == 1
         assert node.vitals.signing() == "signing"
         await commit(group, 3, anchor(group, 2, org=3))
+
+
+async def test_a_node_wiped_again_does_not_take_its_old_rejoin_for_the_new_one(
+    tmp_path: Path,
+) -> None:
+    """Rule S4: catching up it meets the rejoin of its earlier life, which voted in the epoch that
+    this rejoin began; its votes there are lost, so it waits for an epoch of its own."""
+    async with hospitals(tmp_path) as group:
+        window = group.genesis.parameters.watermark_window
+        for epoch in (1, 2):
+            before = group.nodes[0].state.height()
+            await group.stop(3)
+            shutil.rmtree(group.home(3) / "data")
+            node = group.start(3)
+            await group.height(before + 1 + window, 3)
+            assert node.pipeline.epoch.epoch == epoch
+            assert node.voter.first_epoch == epoch
+            assert node.vitals.signing() == "signing"
