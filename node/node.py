@@ -157,6 +157,7 @@ class Node:
             epoch,
             self._block_written,
             self.voter.vouch,
+            self.metrics,
         )
 
         # -- peers
@@ -308,8 +309,12 @@ class Node:
 
     async def _housekeeping(self) -> None:
         while True:
+            began = time.monotonic()
             await asyncio.sleep(HOUSEKEEPING_S)
+            late_s = time.monotonic() - began - HOUSEKEEPING_S
+            self.metrics.event_loop_lag_seconds.set(max(0, late_s))
             free = self.vitals.free_bytes()
+            self.metrics.storage_free_bytes.set(free)
             full = free < self.config.storage.free_min_bytes
             if full != self.vitals.disk_full:
                 self.vitals.disk_full = full
@@ -389,8 +394,12 @@ class Node:
         gone = self.mempool.executed(batch.tx_ids, height)
         self.vitals.expired(gone)
         self.gossip.gossip.gone([*batch.tx_ids, *gone])
-        self.vitals.certified(batch.certificate, written.epoch.validators)
+        members = [v.member for v in written.epoch.validators.validators]
+        signers = [members[s.index] for s in batch.certificate.signatures]
+        self.vitals.certified(height, signers)
+        self.metrics.certificate_signed(height, signers, members)
         self.metrics.block_certified(height, batch.header.transactions_count, time.time())
+        self.metrics.mempool_evicted_total.labels("expired").inc(len(gone))
         self.feed.publish(batch.header, batch.receipts)
         self.waiters.block(height, batch.tx_ids)
         if written.fetched:
@@ -487,6 +496,7 @@ class Node:
                 )
             case ViewLeft(wish, reason):
                 self.vitals.view_changes += 1
+                self.metrics.consensus_view_changes_total.labels(reason.split(":", 1)[0]).inc()
                 log_event(log, logging.WARNING, "view_change", wish=wish, reason=reason)
             case Evidence(culprit, first, second):
                 self.vitals.equivocations += 1

@@ -7,6 +7,7 @@ core's own blocks and the ones fetched from peers, so there is one way into the 
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 import msgspec
 
 from node.bodies import Bodies
-from node.executor import Executor
+from node.executor import Executed, Executor
+from node.logs import log_event
+from node.metrics import Metrics
 from salus.block import Header, ParsedProposal, Proposal, proposal_digest
 from salus.certificate import Certificate, CertifiedBlock, check_certificate
 from salus.codec import decode
@@ -58,11 +61,12 @@ class Pipeline:
         epoch: EpochRecord,
         on_written: Callable[[Written], None],
         vouch: Callable[[], dict[str, bytes]],
+        metrics: Metrics,
     ) -> None:
         """`vouch`: what the state store shall remember of the vote journal, with each block."""
         self.executor, self.state, self.bodies = executor, state, bodies
         self.domain, self.verifier, self.epoch = domain, verifier, epoch
-        self.on_written, self.vouch = on_written, vouch
+        self.on_written, self.vouch, self.metrics = on_written, vouch, metrics
         self.headers: dict[int, Header] = {}  # executed, not yet on disk: at most execute_ahead_max
         self._queue: deque[tuple[int, Certificate, bool]] = deque()
         self._queued_height = state.height()
@@ -80,11 +84,29 @@ class Pipeline:
             return known
         assert sequence == self.executor.head.height + 1, "executed strictly in order (S6)"
         proposal = self.bodies.parsed(digest) or self._parse(sequence, digest)
+        began = time.perf_counter()
         executed = self.executor.execute(proposal)
-        for fault in executed.faults:
-            log.error("contract_fault", extra={"fields": {"height": sequence, "fault": str(fault)}})
-        self.headers[sequence] = executed.header
+        self.metrics.block_apply_seconds.observe(time.perf_counter() - began)
+        self.metrics.block_bytes.observe(len(proposal.raw))
+        self._executed(executed)
         return executed.header
+
+    def _executed(self, executed: Executed) -> None:
+        header = executed.header
+        self.headers[header.height] = header
+        for fault in executed.faults:
+            # S16: the chain goes on; whoever looks after the node must hear of it.
+            self.metrics.contract_faults_total.labels(fault.contract).inc()
+            log_event(
+                log,
+                logging.ERROR,
+                "contract_fault",
+                height=fault.height,
+                tx_id=fault.tx_id.hex(),
+                contract=fault.contract,
+                method=fault.method,
+                kind=fault.kind,
+            )
 
     def _written_header(self, sequence: int) -> Header | None:
         return self.state.header(sequence) if sequence <= self.state.height() else None
@@ -136,8 +158,9 @@ class Pipeline:
         if mine is None:
             proposal = self.parse_proposal(block.proposal)
             self.bodies.put(height, block.proposal)
-            mine = self.executor.execute(proposal).header
-            self.headers[height] = mine
+            executed = self.executor.execute(proposal)
+            self._executed(executed)
+            mine = executed.header
         if mine != header:
             raise Diverged(mine, header.hash())
         self.certify(height, block.certificate, fetched=True)
@@ -154,7 +177,9 @@ class Pipeline:
                 # A fetched body was never persisted for a vote; a block needs its body.
                 bodies = self.bodies.persist([(height, batch.header.proposal_digest)])
                 await asyncio.to_thread(self.bodies.store.put_bodies, bodies, sync=True)
+            began = time.perf_counter()
             await asyncio.to_thread(self.state.commit, batch, meta=self.vouch())
+            self.metrics.storage_write_seconds.labels("state").observe(time.perf_counter() - began)
             self.executor.certified(height)
             self._queue.popleft()
             del self.headers[height]

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from consensus.replica import Replica
 from consensus.snapshot import Snapshot
-from salus.certificate import Certificate
-from salus.validators import ValidatorSet
 
 # Ids that expired here unordered: so many clients can still be told «expired» and not «unknown».
 EXPIRED_MAX = 20_000
@@ -57,11 +55,10 @@ class Vitals:
         ages = self.core().heard_ticks_ago
         return sum(1 for ticks in ages if ticks is not None and ticks <= HEARD_TICKS)
 
-    def certified(self, certificate: Certificate, validators: ValidatorSet) -> None:
+    def certified(self, height: int, signers: Iterable[str]) -> None:
         """Who signed the newest certificate that this node holds."""
-        for signature in certificate.signatures:
-            member = validators.validators[signature.index].member
-            self.last_signed[member] = certificate.height
+        for member in signers:
+            self.last_signed[member] = height
 
     def expired(self, tx_ids: Iterable[bytes]) -> None:
         for tx_id in tx_ids:

@@ -8,7 +8,14 @@ import pytest
 
 from node import gossip_rules as rules
 from node.gossip import INTAKE_BYTES_PER_PEER_MAX, Gossip, GossipTask
-from node.gossip_rules import ANNOUNCE_DELAY_MS, REANNOUNCE_MS, REQUEST_TIMEOUT_MS, GossipSend
+from node.gossip_rules import (
+    ANNOUNCE_DELAY_MS,
+    QUEUE_MIN,
+    QUEUE_PER_MS,
+    REANNOUNCE_MS,
+    REQUEST_TIMEOUT_MS,
+    GossipSend,
+)
 from node.net.frames import IdsFrame, Kind, TransactionsFrame
 from salus.codec import decode
 from salus.errors import BadMessage
@@ -156,10 +163,18 @@ class TestSpreading:
         frames = [decode(send.payload, TransactionsFrame).transactions for send in sends]
         assert [len(frame) for frame in frames] == [5, 5, 5, 5]
 
+    def test_a_queue_explains_a_delay_and_puts_the_announcement_off(self) -> None:
+        world = World(primary=None)
+        world.admit(*range(QUEUE_MIN + 100 * QUEUE_PER_MS))
+        early = sum(len(ids) for to, _, ids in world.tick(ANNOUNCE_DELAY_MS) if to == "a")
+        assert early < QUEUE_MIN + 2 * QUEUE_PER_MS
+        late = sum(len(ids) for to, _, ids in world.tick(ANNOUNCE_DELAY_MS + 100) if to == "a")
+        assert early + late == QUEUE_MIN + 100 * QUEUE_PER_MS
+
     def test_many_ids_travel_in_several_frames(self) -> None:
         world = World(primary=None)
         world.admit(*range(2_500))
-        sends = world.tick(ANNOUNCE_DELAY_MS)
+        sends = world.tick(ANNOUNCE_DELAY_MS + 2_500 // QUEUE_PER_MS)
         assert [(to, len(ids)) for to, _, ids in sends if to == "a"] == [
             ("a", 1_000),
             ("a", 1_000),
