@@ -29,7 +29,7 @@ from tests.sim.model import Block
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
-    from tests.sim.shell import Node
+    from tests.sim.machine import Machine
 
 _VOTES = (PrePrepare, Prepare, Commit, Checkpoint)
 
@@ -45,10 +45,10 @@ class Checkers:
         self.headers: dict[int, bytes] = {}
         self.heights: dict[int, int] = {}  # address → certified height on disk
 
-    def honest(self, node: Node) -> bool:
+    def honest(self, node: Machine) -> bool:
         return node.member not in self.faulty
 
-    def on_committed(self, node: Node, sequence: int, digest: bytes) -> None:
+    def on_committed(self, node: Machine, sequence: int, digest: bytes) -> None:
         if not self.honest(node):
             return
         agreed = self.digests.setdefault(sequence, digest)
@@ -60,7 +60,7 @@ class Checkers:
             "quorum of signatures (S6)"
         )
 
-    def on_executed(self, node: Node, block: Block) -> None:
+    def on_executed(self, node: Machine, block: Block) -> None:
         if self.honest(node):
             self._header(block)
 
@@ -68,7 +68,7 @@ class Checkers:
         known = self.headers.setdefault(block.height, block.header_hash)
         assert known == block.header_hash, f"two headers at height {block.height}"
 
-    def on_certified(self, node: Node, block: Block) -> None:
+    def on_certified(self, node: Machine, block: Block) -> None:
         if not self.honest(node):
             return
         self._header(block)
@@ -77,14 +77,14 @@ class Checkers:
         self.heights[node.address] = block.height
         self.cluster.on_certified(node, block)
 
-    def lost_disk(self, node: Node) -> None:
+    def lost_disk(self, node: Machine) -> None:
         self.heights[node.address] = node.disk.head.height
 
-    def on_view(self, node: Node, view: int) -> None:
+    def on_view(self, node: Machine, view: int) -> None:
         assert node.replica is not None
         self.cluster.on_view(node, node.replica.state.epoch, view)
 
-    def on_send(self, node: Node, message: Message) -> None:
+    def on_send(self, node: Machine, message: Message) -> None:
         """Rule S3: a vote of mine that leaves is on my disk."""
         if isinstance(message, (*_VOTES, ViewChange, NewView)) and message.sender == node.member:
             left = _left_digest(message)
@@ -96,7 +96,7 @@ class Checkers:
                 f"n{node.member}, epoch {message.epoch}, view {message.view}"
             )
 
-    def on_evidence(self, node: Node, evidence: Evidence) -> None:
+    def on_evidence(self, node: Machine, evidence: Evidence) -> None:
         self.cluster.note(node, f"EVIDENCE against {evidence.culprit}")
         self.cluster.cover("evidence")
         if self.honest(node):
@@ -105,13 +105,13 @@ class Checkers:
                 f"{type(evidence.first).__name__}"
             )
 
-    def on_quarantine(self, node: Node, quarantine: Quarantine) -> None:
+    def on_quarantine(self, node: Machine, quarantine: Quarantine) -> None:
         self.cluster.note(node, f"QUARANTINE: {quarantine.reason}")
         self.cluster.cover("quarantine")
         if self.honest(node):
             raise AssertionError(f"honest n{node.member} is in quarantine: {quarantine.reason}")
 
-    def on_halt(self, node: Node, halt: Halt) -> None:
+    def on_halt(self, node: Machine, halt: Halt) -> None:
         self.cluster.note(node, f"HALT: {halt.reason} at {halt.height}")
         self.cluster.cover("halt")
         if self.honest(node):
@@ -126,7 +126,7 @@ def _left_digest(message: SignedMessage) -> bytes:
     return message.digest
 
 
-def _journalled(node: Node, message: SignedMessage) -> Iterator[bytes]:
+def _journalled(node: Machine, message: SignedMessage) -> Iterator[bytes]:
     """What the disk binds this vote to: its own entry, or the NEW-VIEW that contains it (a torn
     write may have kept that and not the entries which follow it)."""
     sequence = 0 if isinstance(message, (ViewChange, NewView, Status)) else message.sequence

@@ -17,6 +17,7 @@ from consensus.events import Event
 from tests.sim import trace
 from tests.sim.checkers import Checkers
 from tests.sim.liars import LiarNode
+from tests.sim.machine import Machine
 from tests.sim.model import Block
 from tests.sim.network import Network
 from tests.sim.plan import Crash, Plan, draw
@@ -256,21 +257,21 @@ class Cluster:
 
     # -- what the nodes report ------------------------------------------------------------------
 
-    def on_certified(self, node: Node, block: Block) -> None:
+    def on_certified(self, node: Machine, block: Block) -> None:
         if self.healed and FRESH in block.transactions:
             self.recovered.add(node.address)
 
-    def on_view(self, node: Node, epoch: int, view: int) -> None:
+    def on_view(self, node: Machine, epoch: int, view: int) -> None:
         self.views[epoch] = max(self.views.get(epoch, 0), view)
 
     def cover(self, what: str) -> None:
         self.covered[what] = self.covered.get(what, 0) + 1
 
-    def note(self, node: Node, text: str) -> None:
+    def note(self, node: Machine, text: str) -> None:
         if self.say is not None:
             self.say(f"{self.now:9.1f}  n{node.address}  {text}")
 
-    def note_event(self, node: Node, event: Event) -> None:
+    def note_event(self, node: Machine, event: Event) -> None:
         if self.say is not None:
             self.say(f"{self.now:9.1f}  n{node.address}  {trace.event(event)}")
 

@@ -1,0 +1,376 @@
+"""The lies: what a liar says in place of what its core said, or of its own accord.
+
+Silence, double votes, false content, other people's old words. Each function gets the liar, for
+whom the message is, and yields what leaves instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from consensus.effects import BuildProposal, SendBlocks
+from consensus.messages import (
+    NO_SIGNATURE,
+    Checkpoint,
+    Commit,
+    Fetch,
+    Message,
+    NewView,
+    Prepare,
+    PreparedCertificate,
+    PrePrepare,
+    Status,
+    ViewChange,
+)
+from salus.block import proposal_digest
+from salus.certificate import Certificate, IndexedSignature
+from tests.sim import model
+
+if TYPE_CHECKING:
+    from tests.sim.liars import LiarNode
+
+Parcel = tuple[Message, bytes | None]  # a message, with its body if it is a PRE-PREPARE
+
+
+def flipped(digest: bytes) -> bytes:
+    return bytes([digest[0] ^ 1]) + digest[1:]
+
+
+# -- rewriting what leaves ------------------------------------------------------------------------
+
+
+def silent(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    return iter(())
+
+
+def selective(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    """Half of the members hear nothing; which half changes."""
+    if liar.half[to]:
+        yield message, body
+
+
+def equivocator(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    """Two bodies to two halves, and the votes that belong to each."""
+    if isinstance(message, PrePrepare) and body is not None:
+        other = model.make_body(
+            message.sequence, liar.member, message.view, liar.clock_ms(), (b"other",)
+        )
+        place = (message.epoch, message.view, message.sequence)
+        liar.alternative[place] = proposal_digest(other)
+        if liar.half[to]:
+            liar.bodies[message.sequence, proposal_digest(other)] = other
+            forged = msgspec.structs.replace(message, digest=proposal_digest(other))
+            yield liar.sign(forged), other
+            return
+    elif isinstance(message, (Prepare, Commit)) and liar.half[to]:
+        digest = liar.alternative.get((message.epoch, message.view, message.sequence))
+        if digest is not None:
+            yield liar.sign(msgspec.structs.replace(message, digest=digest)), None
+            return
+    yield message, body
+
+
+def double_voter(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    """Votes for this and for that."""
+    if isinstance(message, (Prepare, Commit, Checkpoint)) and liar.random.random() < 0.5:
+        other = liar.sign(msgspec.structs.replace(message, digest=flipped(message.digest)))
+        if liar.random.random() < 0.5:
+            yield other, None
+            return
+        yield other, None
+    yield message, body
+
+
+def wrong_header(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    if isinstance(message, Checkpoint):
+        message = liar.sign(msgspec.structs.replace(message, digest=flipped(message.digest)))
+    yield message, body
+
+
+def lying_new_view(
+    liar: LiarNode, to: int, message: Message, body: bytes | None
+) -> Iterator[Parcel]:
+    """A NEW-VIEW with a wrong choice, and votes that go along with it."""
+    if isinstance(message, NewView):
+        message = tampered_new_view(liar, message, liar.random)
+    yield message, body
+
+
+def tampered_new_view(liar: LiarNode, message: NewView, random: Random) -> NewView:
+    votes, changes = message.pre_prepares, message.view_changes
+    kind = int(random.random() * 6)
+    if kind == 0 and votes:  # a prepared digest replaced by null
+        index = int(random.random() * len(votes))
+        vote = votes[index]
+        null = msgspec.structs.replace(vote, digest=model.null(vote.sequence)[0])
+        votes = (*votes[:index], liar.sign(null), *votes[index + 1 :])
+    elif kind == 1 and votes:  # the last ones dropped
+        votes = votes[:-1]
+    elif kind == 2:  # the prepared certificates of one VIEW-CHANGE dropped
+        index = int(random.random() * len(changes))
+        bare = msgspec.structs.replace(changes[index], prepared=())
+        changes = (*changes[:index], bare, *changes[index + 1 :])
+        votes = ()
+    elif kind == 3:  # too few VIEW-CHANGEs
+        changes = changes[:-1]
+    elif kind == 4 and changes:  # one VIEW-CHANGE twice
+        changes = (changes[0], *changes[:-1])
+    else:  # something of its own on top
+        sequence = votes[-1].sequence + 1 if votes else liar.disk.head.height + 1
+        mine = PrePrepare(
+            message.epoch, message.view, sequence, bytes(32), liar.member, NO_SIGNATURE
+        )
+        votes = (*votes, liar.sign(mine))
+    forged = msgspec.structs.replace(message, view_changes=changes, pre_prepares=votes)
+    return liar.sign(forged)  # type: ignore[no-any-return]
+
+
+def forged_view_change(
+    liar: LiarNode, to: int, message: Message, body: bytes | None
+) -> Iterator[Parcel]:
+    if isinstance(message, ViewChange):
+        message = liar.sign(
+            msgspec.structs.replace(message, prepared=false_prepared(liar, message))
+        )
+    yield message, body
+
+
+def false_prepared(liar: LiarNode, message: ViewChange) -> tuple[PreparedCertificate, ...]:
+    """Certificates with too few or foreign signatures, of a wrong primary, view or sequence."""
+    random = liar.random
+    low = 0 if message.low is None else message.low.height
+    n = liar.plan.n
+    own = message.view - 1 - (message.view - 1 - liar.member) % n  # the last view it led itself
+    view = own if own >= 0 and random.random() < 0.7 else max(0, message.view - 1)
+    primary = view % n
+    q = model.validators(message.epoch, n).quorum
+    sequence = max(low, liar.disk.head.height) + 1 + int(random.random() * 3)
+    if message.prepared and random.random() < 0.7:  # against what others may have committed
+        known = message.prepared[int(random.random() * len(message.prepared))]
+        sequence = known.pre_prepare.sequence
+    # A digest whose body everybody has, so that a replica which believes this can go on.
+    digest = model.null(sequence)[0] if random.random() < 0.7 else bytes([7]) * 32
+    vote = PrePrepare(message.epoch, view, sequence, digest, primary, bytes(64))
+    others = [i for i in range(n) if i != primary]
+    mine = liar.sign(Prepare(message.epoch, view, sequence, digest, 0, NO_SIGNATURE)).signature
+    kind = int(random.random() * 6)
+    if kind == 0:
+        return ()  # what it had prepared is not mentioned: nobody can prove that
+    if kind == 1:  # its own signature under every name
+        signatures = tuple(IndexedSignature(i, mine) for i in others[: q - 1])
+    elif kind == 2:  # its own alone
+        signatures = (IndexedSignature(liar.member, mine),)[: int(random.random() * 2)]
+    elif kind == 3:  # one member several times
+        signatures = tuple(IndexedSignature(liar.member, mine) for _ in range(q - 1))
+    elif kind == 4:  # signatures that were given to something else
+        heard = [m for m in liar.heard if isinstance(m, (Prepare, Commit))]
+        signatures = tuple(
+            IndexedSignature(m.sender, m.signature)
+            for m in sorted(heard[-q:], key=lambda m: m.sender)
+        )[: q - 1]
+    else:  # a real one, moved to another sequence or beyond the window
+        real = message.prepared
+        if real:
+            moved = msgspec.structs.replace(real[-1].pre_prepare, sequence=sequence + 40)
+            return (*real[:-1], PreparedCertificate(moved, real[-1].prepares))
+        signatures = ()
+    if primary == liar.member:
+        vote = liar.sign(vote)
+    return (PreparedCertificate(vote, signatures),)
+
+
+def stale_certificate(
+    liar: LiarNode, to: int, message: Message, body: bytes | None
+) -> Iterator[Parcel]:
+    """An old low watermark, or one of another epoch, in place of the newest."""
+    if isinstance(message, ViewChange):
+        if message.low is not None and message.low not in liar.certificates:
+            liar.certificates.append(message.low)
+        blocks = [b.certificate for b in liar.disk.blocks if b.certificate is not None]
+        pool: list[Certificate | None] = [*liar.certificates, *blocks[-20:], None]
+        low = pool[int(liar.random.random() * len(pool))]
+        message = liar.sign(msgspec.structs.replace(message, low=low))
+    yield message, body
+
+
+def lying_status(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    if isinstance(message, Status):
+        random = liar.random.random
+        message = liar.sign(
+            msgspec.structs.replace(
+                message,
+                certified=int(random() * (message.certified + 30)),
+                view=int(random() * (message.view + 2)),
+                wish=message.wish + int(random() * 5),
+                epoch=message.epoch + (random() < 0.1),
+            )
+        )
+    yield message, body
+
+
+def slow_primary(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    """Its proposals come just under the time-out, and sometimes just above."""
+    if isinstance(message, (PrePrepare, NewView)):
+        timeout = liar.parameters.progress_timeout_ms
+        extra = timeout * (0.6 + 0.45 * liar.random.random())
+        for address in liar.cluster.addresses[to]:
+            liar.cluster.network.carry(liar.address, address, "on_message", (message, body), extra)
+        return
+    yield message, body
+
+
+def bodiless(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    """PRE-PREPAREs without their body, sometimes."""
+    if body is not None and liar.random.random() < 0.3:
+        body = None
+    yield message, body
+
+
+def bad_body(liar: LiarNode, asked: BuildProposal, transactions: tuple[bytes, ...]) -> bytes:
+    """Each of the things that rules S15 and L21 forbid."""
+    kind = int(liar.random.random() * 6)
+    sequence, proposer, view, clock = asked.sequence, liar.member, asked.view, liar.clock_ms()
+    if kind == 0:
+        transactions = (*transactions, model.BAD)
+    elif kind == 1:
+        clock += 60_000
+    elif kind == 2:
+        sequence += 1
+    elif kind == 3:
+        view += 1
+    elif kind == 4:
+        proposer = (proposer + 1) % liar.plan.n
+    else:
+        return model.null(asked.sequence)[1]
+    return model.make_body(sequence, proposer, view, clock, transactions)
+
+
+def false_blocks(liar: LiarNode, sending: SendBlocks) -> None:
+    """Blocks with another body, or with a certificate that lacks signatures."""
+    blocks = liar.disk.blocks[sending.above + 1 : sending.above + 9]
+    out = []
+    for block in blocks:
+        certificate = block.certificate
+        assert certificate is not None
+        kind = int(liar.random.random() * 4)
+        if kind == 0:
+            other = model.make_body(block.height, liar.member, 0, liar.clock_ms(), (b"other",))
+            block = replace(block, body=other)
+        elif kind == 1:
+            fewer = msgspec.structs.replace(certificate, signatures=certificate.signatures[:-1])
+            block = replace(block, certificate=fewer)
+        elif kind == 2:
+            wrong = flipped(certificate.header_hash)
+            block = replace(
+                block, certificate=msgspec.structs.replace(certificate, header_hash=wrong)
+            )
+        out.append(block)
+    if out:
+        liar.post(sending.to, "on_blocks", tuple(out))
+
+
+def agree(liar: LiarNode, message: Message) -> None:
+    """Votes for everything that anybody proposes, signs every header, joins every complaint: what
+    an equivocating primary needs beside it."""
+    if isinstance(message, PrePrepare):
+        for kind in (Prepare, Commit):
+            vote = kind(
+                message.epoch, message.view, message.sequence, message.digest, 0, NO_SIGNATURE
+            )
+            liar.say(liar.sign(vote))
+    elif isinstance(message, Checkpoint):
+        liar.say(liar.sign(message))
+    elif isinstance(message, ViewChange) and message.view > liar.view:
+        liar.say(liar.sign(ViewChange(message.epoch, message.view, None, (), 0, NO_SIGNATURE)))
+
+
+# -- speaking of its own accord -------------------------------------------------------------------
+
+
+def inflate(liar: LiarNode) -> None:
+    """Wishes far ahead (L19: for f ≥ 1 one node's huge number moves nobody)."""
+    if liar.random.random() < 0.2:
+        view = liar.view + 1 + int(liar.random.random() ** 4 * 1_000_000)
+        liar.say(liar.sign(ViewChange(liar.epoch, view, None, (), 0, NO_SIGNATURE)))
+        status = Status(liar.epoch, liar.view, view, liar.disk.head.height, 0, NO_SIGNATURE)
+        liar.say(liar.sign(status))
+
+
+def spread_forged_view_change(liar: LiarNode) -> None:
+    if liar.random.random() < 0.1:
+        assert liar.replica is not None
+        slots = liar.replica.state.log.slots
+        known = tuple(
+            prepared for q in sorted(slots) if (prepared := slots[q].prepared) is not None
+        )
+        empty = ViewChange(liar.epoch, liar.view + 1, None, known, 0, NO_SIGNATURE)
+        forged = msgspec.structs.replace(empty, prepared=false_prepared(liar, empty))
+        liar.say(liar.sign(forged))
+
+
+def flood(liar: LiarNode) -> None:
+    """Garbage at every tick: far futures, foreign names, bad signatures, empty proofs."""
+    random = liar.random
+    for _ in range(6):
+        epoch = liar.epoch + (int(random.random() * 4) - 1 if random.random() < 0.2 else 0)
+        view = liar.view + int(random.random() ** 3 * 50)
+        sequence = liar.disk.head.height + int(random.random() ** 2 * 100)
+        digest = bytes([int(random.random() * 256)]) * 32
+        sender = int(random.random() * (liar.plan.n + 2))
+        kind = int(random.random() * 8)
+        epoch = max(0, epoch)
+        message: Message
+        if kind < 4:
+            vote = (PrePrepare, Prepare, Commit, Checkpoint)[kind]
+            message = vote(epoch, view, sequence, digest, sender, digest * 2)
+        elif kind == 4:
+            message = ViewChange(epoch, view + 1, None, (), sender, digest * 2)
+        elif kind == 5:
+            message = NewView(epoch, view + 1, (), (), sender, digest * 2)
+        elif kind == 6:
+            message = Status(epoch, view, view + 1, sequence, sender, digest * 2)
+        else:
+            message = Fetch(epoch, sequence, digest, sender)
+        if kind < 7 and random.random() < 0.6:
+            message = liar.sign(message)
+        liar.say(message, int(random.random() * liar.plan.n))
+
+
+def replay(liar: LiarNode) -> None:
+    """Other people's old messages, to anybody, of any epoch; and signatures that fit elsewhere."""
+    random = liar.random
+    for _ in range(3):
+        if liar.heard:
+            message = liar.heard[int(random.random() * len(liar.heard))]
+            if random.random() < 0.2 and not isinstance(message, Fetch):
+                message = msgspec.structs.replace(message, epoch=message.epoch + 1)
+            liar.say(message, int(random.random() * liar.plan.n))
+
+
+Rewrite = Callable[["LiarNode", int, Message, bytes | None], Iterator[Parcel]]
+
+REWRITES: dict[str, Rewrite] = {
+    "silent": silent,
+    "selective": selective,
+    "equivocator": equivocator,
+    "double-voter": double_voter,
+    "lying-new-view": lying_new_view,
+    "forged-view-change": forged_view_change,
+    "stale-certificate": stale_certificate,
+    "wrong-header": wrong_header,
+    "slow-primary": slow_primary,
+    "lying-status": lying_status,
+    "bad-proposer": bodiless,
+}
+
+SPEECHES: dict[str, Callable[[LiarNode], None]] = {
+    "inflated-view": inflate,
+    "forged-view-change": spread_forged_view_change,
+    "flooder": flood,
+    "replayer": replay,
+}
