@@ -40,9 +40,8 @@ records = Contract(
     reads=("members",),
     refusals={
         "BAD_BATCH": "A batch has a power of two of leaves; pad it with random ones.",
-        "DUPLICATE_ROOT": "This root was anchored before; fact `height`.",
-        "UNKNOWN_ANCHOR": "No batch with this root was anchored.",
-        "NOT_OWNER": "Another organisation anchored this batch.",
+        "DUPLICATE_ROOT": "This organisation anchored the root before; fact `height`.",
+        "UNKNOWN_ANCHOR": "This organisation anchored no batch with this root.",
         "BAD_PROOF": "The path does not lead from this version to the anchored root.",
         "TAG_SPENT": "The version was ended before; facts `height` and `tx_id` say by whom.",
         "UNKNOWN_SUCCESSOR": "The successor's batch was not anchored by this organisation.",
@@ -93,11 +92,12 @@ def anchor(ctx: Context, state: State, args: AnchorArgs) -> list[Event]:
     """Anchor a batch of record versions by its root; a single one is a batch of one."""
     if args.leaves & (args.leaves - 1):
         raise Refused("BAD_BATCH")
-    known = state.get(Anchor, _own(anchor_key(args.root)))
+    org = _org(ctx)
+    key = _own(anchor_key(org, args.root))
+    known = state.get(Anchor, key)
     if known is not None:
         raise Refused("DUPLICATE_ROOT", height=known.height)
-    org = _org(ctx)
-    state.put(_own(anchor_key(args.root)), Anchor(org, ctx.height, args.leaves))
+    state.put(key, Anchor(org, ctx.height, args.leaves))
     return [ANCHORED(org=org, root=args.root, leaves=args.leaves)]
 
 
@@ -118,8 +118,7 @@ def supersede(ctx: Context, state: State, args: SupersedeArgs) -> list[Event]:
     hash_of_tag = _check_version(org, state, args)
     if args.successor_root == args.root:
         raise Refused("SAME_SUCCESSOR")
-    successor = state.get(Anchor, _own(anchor_key(args.successor_root)))
-    if successor is None or successor.org != org:
+    if state.get(Anchor, _own(anchor_key(org, args.successor_root))) is None:
         raise Refused("UNKNOWN_SUCCESSOR")
     _spend(ctx, state, org, hash_of_tag, args.successor_root)
     return [
@@ -150,11 +149,9 @@ def retract(ctx: Context, state: State, args: RetractArgs) -> list[Event]:
 
 def _check_version(org: str, state: State, args: SupersedeArgs | RetractArgs) -> bytes:
     """The version stands in a batch of this organisation; returns H(tag)."""
-    batch = state.get(Anchor, _own(anchor_key(args.root)))
+    batch = state.get(Anchor, _own(anchor_key(org, args.root)))
     if batch is None:
         raise Refused("UNKNOWN_ANCHOR")
-    if batch.org != org:
-        raise Refused("NOT_OWNER")
     hash_of_tag = tag_hash(args.tag)
     leaf = record_leaf(args.version_commitment, hash_of_tag)
     try:
@@ -190,16 +187,18 @@ def _own(state_key: bytes) -> bytes:
 
 
 class RootArgs(Wire, frozen=True):
+    org: MemberId
     root: Bytes32
 
 
 @records.query
 def batch(state: ReadState, args: RootArgs) -> Anchor | None:
-    """Who anchored a root, and at which height."""
-    return state.get(Anchor, _own(anchor_key(args.root)))
+    """When an organisation anchored a root, and how many leaves it has."""
+    return state.get(Anchor, _own(anchor_key(args.org, args.root)))
 
 
 class VersionArgs(Wire, frozen=True):
+    org: MemberId
     root: Bytes32
     tag_hash: Bytes32
 
@@ -226,7 +225,7 @@ class VersionAnswer(Wire, frozen=True):
 @records.query
 def version(state: ReadState, args: VersionArgs) -> VersionAnswer:
     """Is the version with this tag hash, in this batch, current at the certified height?"""
-    found = state.get(Anchor, _own(anchor_key(args.root)))
+    found = state.get(Anchor, _own(anchor_key(args.org, args.root)))
     if found is None:
         return VersionAnswer(Standing.UNKNOWN, None, None, None, None, None)
     spent = state.get(Spent, _own(spent_key(found.org, args.tag_hash)))

@@ -25,7 +25,7 @@ from salus.proof import (
     RecordProof,
     write_proof,
 )
-from salus.record import Anchor, anchor_key, spent_key
+from salus.record import anchor_key, anchoring_org, spent_key
 from salus.statemap import StateProof, StateTree, bucket_of, key_hash, verify_state
 from salus.transaction import Operation, operation_leaves, parse
 from storage.blocks import BlockStore
@@ -172,11 +172,11 @@ class ProofMaker:
         if self.state.height() != height:
             raise StateMoved("the state tree is a block behind the store")
         header = self.state.header(height)
-        anchor = self._state_proof(anchor_key(root), header)
+        org = anchoring_org(proof.receipt)
+        anchor = self._state_proof(anchor_key(org, root), header)
         assert anchor.value is not None, "an accepted anchor stands in the state"
         spent = None
         if record is not None:
-            org = decode(anchor.value, Anchor).org
             spent = self._state_proof(spent_key(org, record.tag_hash), header)
         return AsOf(header, self._certificate(height), anchor, spent)
 

@@ -271,7 +271,7 @@ class RecordService:
 
     def standing(self, version: PrivateVersion) -> Standing:
         """Where a version stands in the newest certified state."""
-        stored = self.state.get(anchor_key(version.root))
+        stored = self.state.get(anchor_key(self.org, version.root))
         if stored is None:
             return Standing("staged")
         anchor = decode(stored[STATE_SALT_BYTES:], Anchor)
@@ -339,13 +339,15 @@ class RecordService:
             return await self.proofs.file(tx_id, operation, record=record, as_of=as_of)
 
     def _anchored_by(self, root: bytes, height: int) -> tuple[bytes, int]:
-        """Which operation of that block anchored the root."""
+        """Which operation of that block anchored the root for us; another organisation's may
+        have anchored the same one in the same block."""
         known = self._anchors.get(root)
         if known is not None:
             return known
         for receipt in self.state.receipts(height):
             for event in receipt.events:
-                if event.kind == "records.anchored" and event.data.get("root") == root.hex():
+                told = event.data.get("org"), event.data.get("root")
+                if event.kind == "records.anchored" and told == (self.org, root.hex()):
                     if len(self._anchors) >= ANCHORS_KNOWN_MAX:
                         self._anchors.clear()
                     self._anchors[root] = receipt.tx_id, receipt.operation

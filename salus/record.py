@@ -3,15 +3,18 @@
 A record version is one leaf of an anchored batch. Its tag, 32 random bytes, is published only
 when the version is superseded or retracted; then it is *spent*. So "current as of H" is: the
 leaf is under an anchored root, and the state at H has no spent entry for its tag (health.md
-§4.5). Entries go by the tag's hash, so a proof of absence does not show the tag; and by the
-organisation, so that nobody else can spend a tag that he saw in a pending transaction.
+§4.5). Entries go by the tag's hash, so a proof of absence does not show the tag; and all keys go
+by the organisation too: whoever sees a root or a tag in a pending transaction of another gains
+nothing by sending it first.
 """
 
 from typing import Annotated
 
 import msgspec
 
+from salus.block import Receipt
 from salus.codec import Bytes32, Uint, Wire, encode
+from salus.errors import VerificationError
 from salus.hashing import hasher
 from salus.validators import MemberId
 
@@ -27,11 +30,12 @@ _SPENT = b"records/spent/"
 
 _hash_tag = hasher("record-tag")
 _hash_leaf = hasher("record-leaf")
+_hash_anchor = hasher("record-anchor")
 _hash_spent = hasher("record-spent")
 
 
 class Anchor(Wire, frozen=True):
-    """State value under `anchor_key(root)`: who anchored the batch, when, and its size."""
+    """State value under `anchor_key(org, root)`: who anchored the batch, when, and its size."""
 
     org: MemberId
     height: Uint
@@ -56,9 +60,19 @@ def record_leaf(version_commitment: bytes, hash_of_tag: bytes) -> bytes:
     return _hash_leaf(version_commitment + hash_of_tag)
 
 
-def anchor_key(root: bytes) -> bytes:
-    """The state key of an anchored batch."""
-    return _ANCHOR + root
+def anchor_key(org: str, root: bytes) -> bytes:
+    """The state key of a batch that this organisation anchored."""
+    return _ANCHOR + _hash_anchor(encode((org, root)))
+
+
+def anchoring_org(receipt: Receipt) -> str:
+    """Whose batch an executed `records.anchor` has anchored, by its certified receipt.
+
+    Raises `VerificationError` if the receipt is of something else."""
+    for event in receipt.events:
+        if event.kind == "records.anchored" and isinstance(org := event.data.get("org"), str):
+            return org
+    raise VerificationError("the receipt does not say who anchored the batch")
 
 
 def spent_key(org: str, hash_of_tag: bytes) -> bytes:

@@ -16,7 +16,7 @@ from salus.document import check_record, commitment, contents
 from salus.errors import VerificationError
 from salus.keys import Verifier, address, verify
 from salus.proof import AnchorArguments, AsOf, ProofBundle, RecordProof, read_proof
-from salus.record import Anchor, Spent, anchor_key, spent_key
+from salus.record import Anchor, Spent, anchor_key, anchoring_org, spent_key
 from salus.report import CheckTable, Report, utc
 from salus.statemap import StateProof, verify_state
 from salus.transaction import (
@@ -267,11 +267,12 @@ def _state(bundle: ProofBundle, as_of: AsOf, operation: Operation) -> tuple[str,
     if height == header.height and as_of.header != header:
         raise VerificationError("two different blocks of one height")
     arguments = _anchor_arguments(operation)
-    value = _read(bundle, as_of, as_of.anchor, anchor_key(arguments.root))
+    org = anchoring_org(bundle.operation.receipt)
+    value = _read(bundle, as_of, as_of.anchor, anchor_key(org, arguments.root))
     if value is None:
         raise VerificationError("the anchor is not in the state")
     anchor = decode(value, Anchor)
-    if anchor.height != header.height or anchor.leaves != arguments.leaves:
+    if anchor.org != org or anchor.height != header.height or anchor.leaves != arguments.leaves:
         raise VerificationError("the state speaks of another anchoring")
     if (as_of.spent is None) != (bundle.record is None):
         raise VerificationError("a document and the state of its tag belong together")

@@ -121,6 +121,11 @@ def proposal(sequence: int, *transactions: ParsedTransaction, proposer: int = 0)
     )
 
 
+def anchored(root: bytes = ZERO_HASH, org: str = "hosp-a") -> Event:
+    """What the records contract says of an anchored batch of one."""
+    return Event("records.anchored", {"leaves": 1, "org": org, "root": root.hex()})
+
+
 def receipts_of(transactions: list[ParsedTransaction], code: str = OK) -> list[Receipt]:
     """One receipt per operation, with an event when it is OK."""
     return [
@@ -129,7 +134,7 @@ def receipts_of(transactions: list[ParsedTransaction], code: str = OK) -> list[R
             index,
             code,
             {},
-            (Event("records.anchored", {"leaves": 1}),) if code == OK else (),
+            (anchored(),) if code == OK else (),
         )
         for tx in transactions
         for index in range(len(tx.body.operations))

@@ -48,8 +48,9 @@ class Batch:
         fields = self._version(name) | {"reason": h("reason")} | changes
         return chain.op("records", "retract", RetractArgs(**fields))
 
-    def standing(self, chain: Lab, name: str) -> dict[str, Any]:
-        args = {"root": self.root.hex(), "tag_hash": tag_hash(h(f"tag {name}")).hex()}
+    def standing(self, chain: Lab, name: str, org: str = "hosp-a") -> dict[str, Any]:
+        hash_of_tag = tag_hash(h(f"tag {name}"))
+        args = {"org": org, "root": self.root.hex(), "tag_hash": hash_of_tag.hex()}
         answer: dict[str, Any] = chain.executor.active.query(
             chain.executor.read, "records", "version", args
         )
@@ -59,13 +60,42 @@ class Batch:
 ONE, TWO, THREE = Batch("one"), Batch("two", "other"), Batch("x", "y", "z")
 
 
-def test_a_batch_is_anchored_once() -> None:
+def test_an_organisation_anchors_a_batch_once() -> None:
     chain = Lab()
     assert chain.codes(ONE.anchor(chain)) == ["OK"]
-    assert chain.value(anchor_key(ONE.root), Anchor) == Anchor("hosp-a", 1, 1)
-    for by in ("operator hosp-a", "operator hosp-b"):
-        (receipt,) = chain.run(ONE.anchor(chain, author=h("b")), by=by)
-        assert (receipt.code, receipt.facts) == ("DUPLICATE_ROOT", {"height": 1})
+    assert chain.value(anchor_key("hosp-a", ONE.root), Anchor) == Anchor("hosp-a", 1, 1)
+    (receipt,) = chain.run(ONE.anchor(chain, author=h("b")))
+    assert (receipt.code, receipt.facts) == ("DUPLICATE_ROOT", {"height": 1})
+    assert chain.value(anchor_key("hosp-a", ONE.root), Anchor) == Anchor("hosp-a", 1, 1)
+
+
+def test_a_root_seen_in_a_pending_transaction_gains_another_nothing() -> None:
+    """Whoever anchors it first, even with a false size, can neither block nor end the author's
+    version, and his own entry tells only of himself."""
+    chain = Lab()
+    thief = "operator hosp-b"
+    assert chain.codes(THREE.anchor(chain, leaves=1), by=thief) == ["OK"]
+    assert chain.codes(THREE.anchor(chain)) == ["OK"]
+    assert chain.value(anchor_key("hosp-a", THREE.root), Anchor) == Anchor("hosp-a", 2, 4)
+    assert chain.value(anchor_key("hosp-b", THREE.root), Anchor) == Anchor("hosp-b", 1, 1)
+    assert chain.codes(THREE.retract(chain, "y"), by=thief) == ["BAD_PROOF"]
+    assert THREE.standing(chain, "y")["standing"] == "current"
+    assert chain.codes(THREE.retract(chain, "y")) == ["OK"]
+    assert THREE.standing(chain, "y")["standing"] == "retracted"
+
+
+def test_a_copied_batch_and_tag_end_the_copy_alone() -> None:
+    """Even with root, path and tag of the author's pending retraction (health.md §4.5)."""
+    chain = Lab()
+    chain.run(THREE.anchor(chain))
+    copied = (THREE.anchor(chain), THREE.retract(chain, "y"))
+    assert chain.codes(*copied, by="operator hosp-b") == ["OK", "OK"]
+    assert THREE.standing(chain, "y", "hosp-b")["standing"] == "retracted"
+    answer = THREE.standing(chain, "y")
+    assert (answer["standing"], answer["org"]) == ("current", "hosp-a")
+    assert chain.codes(TWO.anchor(chain), THREE.supersede(chain, "y", TWO)) == ["OK", "OK"]
+    assert THREE.standing(chain, "y")["standing"] == "superseded"
+    assert THREE.standing(chain, "y", "hosp-b")["standing"] == "retracted"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +197,7 @@ def test_another_organisations_version_cannot_be_ended() -> None:
     chain = Lab()
     chain.run(ONE.anchor(chain))
     chain.run(TWO.anchor(chain), by="operator hosp-b")
-    assert chain.codes(ONE.retract(chain, "one"), by="operator hosp-b") == ["NOT_OWNER"]
+    assert chain.codes(ONE.retract(chain, "one"), by="operator hosp-b") == ["UNKNOWN_ANCHOR"]
     assert chain.codes(ONE.supersede(chain, "one", TWO)) == ["UNKNOWN_SUCCESSOR"]
 
 
@@ -207,13 +237,17 @@ def test_queries_of_what_is_not_there() -> None:
     chain = Lab()
     assert ONE.standing(chain, "one")["standing"] == "unknown"
     ask = chain.executor.active.query
-    assert ask(chain.executor.read, "records", "batch", {"root": "00" * 32}) is None
+    asked = {"org": "hosp-a", "root": ONE.root.hex()}
+    assert ask(chain.executor.read, "records", "batch", asked) is None
     chain.run(ONE.anchor(chain))
-    assert ask(chain.executor.read, "records", "batch", {"root": ONE.root.hex()}) == {
+    assert ask(chain.executor.read, "records", "batch", asked) == {
         "org": "hosp-a",
         "height": 1,
         "leaves": 1,
     }
+    assert ask(chain.executor.read, "records", "batch", asked | {"org": "hosp-b"}) is None
+    assert ask(chain.executor.read, "records", "batch", asked | {"root": "00" * 32}) is None
+    assert ONE.standing(chain, "one", "hosp-b")["standing"] == "unknown"
 
 
 @settings(deadline=None, max_examples=15)

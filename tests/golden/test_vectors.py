@@ -134,7 +134,7 @@ def documents() -> str:
             f"tag_hash {tag_hash(TAG).hex()}",
             f"record_leaf {LEAF.hex()}",
             f"root {ROOT.hex()}",
-            f"anchor_key {anchor_key(ROOT).hex()}",
+            f"anchor_key {anchor_key('hosp-a', ROOT).hex()}",
             f"spent_key {spent_key('hosp-a', tag_hash(TAG)).hex()}",
             f"author {document.author_commitment(TAG, 'dr-b').hex()}",
             f"context {document.context_commitment(TAG, document.Context('l', 'c', 5)).hex()}",

@@ -16,6 +16,7 @@ from salus import merkle
 from salus.block import Receipt, null_proposal, proposal_digest, receipt_leaf
 from salus.certificate import Certificate, IndexedSignature
 from salus.hashing import ZERO_HASH
+from salus.record import anchor_key
 from salus.statemap import (
     StateTree,
     bucket_hash,
@@ -167,11 +168,11 @@ def test_what_is_proved_about_a_block_holds_under_its_header() -> None:
     chain = Lab()
     one = Batch("one")
     header = chain.block(anchor(chain, "one")).header
-    for key in (b"records/anchor/" + one.root, b"records/spent/" + h("nothing")):
+    for key in (anchor_key("hosp-a", one.root), b"records/spent/" + h("nothing")):
         bucket = chain.store.bucket(bucket_of(key_hash(key), SMALL_MAP_BITS))
         proof = chain.executor.tree.prove(key, chain.store.get(key), bucket)
         value = verify_state(proof, header.state_root, bits=SMALL_MAP_BITS)
-        assert (value is None) == (key != b"records/anchor/" + one.root)
+        assert (value is None) == (key != anchor_key("hosp-a", one.root))
 
 
 # ── ahead of certification (B28) ─────────────────────────────────────────────
@@ -181,7 +182,7 @@ def test_blocks_stack_over_the_certified_state() -> None:
     chain = Lab()
     chain.execute(anchor(chain, "one"))
     chain.execute(anchor(chain, "two"))
-    key = b"records/anchor/" + Batch("one").root
+    key = anchor_key("hosp-a", Batch("one").root)
     assert chain.executor.read(key) is not None
     assert chain.store.get(key) is None
     chain.certify()
@@ -214,7 +215,7 @@ def test_a_batch_on_its_way_to_disk_changes_nothing_yet() -> None:
         if written:
             chain.store.commit(batch)
         for name in ("one", "two"):
-            assert chain.executor.read(b"records/anchor/" + Batch(name).root) is not None
+            assert chain.executor.read(anchor_key("hosp-a", Batch(name).root)) is not None
         assert chain.executor.simulate(anchor(chain, "three"))[0] == 1
     chain.executor.certified(height)
     assert chain.executor.simulate(anchor(chain, "three"))[0] == 2

@@ -73,15 +73,15 @@ def test_refused_independent_and_repeated_transactions(store: Store) -> None:
     header = store.chain.headers[0]
     one = Event("x.y", {"root": b"\xab" * 32, "n": 1})
     receipts = (
-        receipt(1, 0, "NOT_OWNER"),
+        receipt(1, 0, "TAG_SPENT"),
         receipt(2, 0, "OK", one),
-        receipt(2, 1, "NOT_OWNER"),  # independent operations: one stood
+        receipt(2, 1, "TAG_SPENT"),  # independent operations: one stood
         receipt(3, 0, "DUPLICATE"),  # executed in an earlier block, told there
     )
     events = block_events(header, receipts)
     assert [(e.kind, e.data.get("code")) for e in events[1:]] == [
-        ("tx.rejected", "NOT_OWNER"),
-        ("tx.committed", "NOT_OWNER"),
+        ("tx.rejected", "TAG_SPENT"),
+        ("tx.committed", "TAG_SPENT"),
         ("x.y", None),
     ]
     assert events[-1].data == {"root": "ab" * 32, "n": 1}

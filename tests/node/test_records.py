@@ -166,6 +166,28 @@ async def test_proofs_of_every_standing(ledger: Ledger, service: RecordService) 
     assert await service.proof("00" * 16) is None
 
 
+async def test_a_copy_of_our_anchor_that_came_first_is_not_taken_for_ours(
+    ledger: Ledger, service: RecordService
+) -> None:
+    """Another member saw our transaction waiting and had his own anchor in the same block first."""
+    staged = await service.stage(TEXT, TYPE)
+    (one,) = staged.operations
+    anchor = Operation(one.contract, one.method, one.version, bytes.fromhex(one.args))
+    copier = factories.keys(4, "operator")[1]
+    copy = factories.transaction(ledger.genesis, anchor, signer=copier)
+    own = factories.transaction(ledger.genesis, anchor)
+    assert [receipt.code for receipt in ledger.block(copy, own)] == ["OK", "OK"]
+    form = service.show(staged.record_id)
+    assert form is not None
+    assert (form.versions[0].state, form.versions[0].tx_id) == ("anchored", own.id.hex())
+    data = await service.proof(staged.record_id, as_of=True)
+    assert data is not None
+    report = verify_file(data, ledger.genesis_hash)
+    assert (report.status, report.tx_id) == ("current", own.id)
+    assert "anchored by hosp-a" in report.claim
+    commit(ledger, await service.stage(b"amended", TYPE, staged.record_id))
+
+
 async def test_a_batch_is_padded_and_its_versions_are_amended_one_by_one(
     ledger: Ledger, service: RecordService
 ) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salus import merkle
-from salus.block import Receipt, receipt_leaf
+from salus.block import Event, Receipt, receipt_leaf
 from salus.certificate import Certificate
 from salus.codec import encode
 from salus.document import batch, commitment, open_all, redact, split
@@ -66,11 +66,20 @@ class State:
 
 SPENT_KEY = spent_key("hosp-a", tag_hash(TAG))
 FILLER = {b"filler/%d" % i: b"x" for i in range(40)}
-CURRENT = State({anchor_key(ROOT): encode(Anchor("hosp-a", 3, 1)), **FILLER})
+CURRENT = State({anchor_key("hosp-a", ROOT): encode(Anchor("hosp-a", 3, 1)), **FILLER})
 SPENT = State(
     {
-        anchor_key(ROOT): encode(Anchor("hosp-a", 3, 1)),
+        anchor_key("hosp-a", ROOT): encode(Anchor("hosp-a", 3, 1)),
         SPENT_KEY: encode(Spent(5, bytes(32), bytes(32))),
+        **FILLER,
+    }
+)
+# Another organisation anchored the same root before, and ended its copy of the version.
+COPIED = State(
+    {
+        anchor_key("hosp-a", ROOT): encode(Anchor("hosp-a", 3, 1)),
+        anchor_key("hosp-b", ROOT): encode(Anchor("hosp-b", 2, 1)),
+        spent_key("hosp-b", tag_hash(TAG)): encode(Spent(3, None, bytes(32))),
         **FILLER,
     }
 )
@@ -108,7 +117,14 @@ class Case:
     """Block 3 anchors a document as operation 1 of 3 of its middle transaction; one epoch ends
     at height 2 and one at 4; block 6 is the newest."""
 
-    def __init__(self, codes: tuple[str, str, str] = ("OK", "OK", "OK")) -> None:
+    def __init__(
+        self,
+        codes: tuple[str, str, str] = ("OK", "OK", "OK"),
+        *,
+        events: tuple[Event, ...] = (factories.anchored(ROOT),),
+        current: State = CURRENT,
+    ) -> None:
+        self.current = current
         self.chain = chain = factories.Chain(GENESIS)
         chain.add()
         chain.end_epoch(["hosp-a", "hosp-b", "hosp-c", "hosp-e"])
@@ -119,11 +135,17 @@ class Case:
         )
         others = [factories.transaction(GENESIS, ANCHOR, number=8 + i) for i in range(2)]
         receipts = [
-            Receipt(tx.id, index, codes[index] if tx is self.tx else "OK", {}, ())
+            Receipt(
+                tx.id,
+                index,
+                codes[index] if tx is self.tx else "OK",
+                {},
+                events if raw == encode(ANCHOR) else (),
+            )
             for tx in (others[0], self.tx, others[1])
-            for index in range(len(tx.body.operations))
+            for index, raw in enumerate(tx.body.operations)
         ]
-        chain.add(others[0], self.tx, others[1], receipts=receipts, state_root=CURRENT.root)
+        chain.add(others[0], self.tx, others[1], receipts=receipts, state_root=current.root)
         chain.end_epoch(["hosp-a", "hosp-b", "hosp-e", "hosp-f"])
         chain.add()
         chain.add(state_root=SPENT.root)
@@ -137,11 +159,11 @@ class Case:
     def bundle(self, *, record: bool = False, as_of: int | None = None) -> ProofBundle:
         standing = None
         if as_of is not None:
-            state = CURRENT if as_of < 5 else SPENT
+            state = self.current if as_of < 5 else SPENT
             standing = AsOf(
                 self.chain.headers[as_of],
                 self.certificate(as_of),
-                state.prove(anchor_key(ROOT)),
+                state.prove(anchor_key("hosp-a", ROOT)),
                 state.prove(SPENT_KEY) if record else None,
             )
         epochs = 1 if as_of is None or as_of <= 4 else 2
@@ -203,6 +225,13 @@ def test_the_state_of_a_later_block_tells_the_standing(as_of: int, status: str) 
     assert (report.status, report.as_of_height) == (status, as_of)
 
 
+def test_a_copy_of_the_root_by_another_organisation_changes_nothing_for_the_author() -> None:
+    """The standing goes by the organisation that the certified receipt names."""
+    report = verify_bundle(Case(current=COPIED).bundle(record=True, as_of=4), HASH)
+    assert report.status == "current"
+    assert "anchored by hosp-a" in report.claim
+
+
 def test_an_operation_that_is_no_anchor_is_proved_as_executed() -> None:
     bundle = REPLACE(PLAIN, operation=operation_proof(CASE.chain, 3, 1, 0))
     report = verify_bundle(bundle, HASH)
@@ -256,6 +285,45 @@ def signed_by(bundle: ProofBundle, *indexes: int, names: list[str] | None = None
     keys = [factories.key(f"node {name}") for name in chosen]
     certificate = factories.certificate(bundle.header, GENESIS, keys, list(indexes))
     return REPLACE(bundle, certificate=certificate)
+
+
+def anchors_that_nobody_names() -> list[ProofBundle]:
+    """Certified receipts from which it does not follow whose batch was anchored."""
+    told: list[tuple[Event, ...]] = [
+        (),
+        (Event("records.anchored", {"leaves": 1}),),
+        (Event("records.anchored", {"org": 1}),),
+        (Event("records.retracted", {"org": "hosp-a"}),),
+    ]
+    return [Case(events=events).bundle(as_of=4) for events in told]
+
+
+@pytest.mark.parametrize("bundle", anchors_that_nobody_names())
+def test_a_standing_needs_a_receipt_that_names_the_organisation(bundle: ProofBundle) -> None:
+    error = refused(bundle)
+    assert error.checks[-1].name == "state"
+    assert "who anchored" in error.message
+
+
+def test_an_anchor_of_another_organisation_does_not_stand_in_for_the_named_one() -> None:
+    copied = Case(current=COPIED).bundle(record=True, as_of=4)
+    for fields in (
+        {"anchor": COPIED.prove(anchor_key("hosp-b", ROOT))},
+        {"spent": COPIED.prove(spent_key("hosp-b", tag_hash(TAG)))},
+    ):
+        error = refused(as_of(copied, **fields))
+        assert error.checks[-1].name == "state"
+        assert "another key" in error.message
+
+
+@pytest.mark.parametrize("value", [("hosp-b", 3, 1), ("hosp-a", 2, 1), ("hosp-a", 3, 2)])
+def test_the_anchor_in_the_state_is_the_one_that_the_receipt_tells(
+    value: tuple[str, int, int],
+) -> None:
+    state = State({anchor_key("hosp-a", ROOT): encode(value), **FILLER})
+    error = refused(Case(current=state).bundle(as_of=4))
+    assert error.checks[-1].name == "state"
+    assert "another anchoring" in error.message
 
 
 OTHER = factories.genesis(5)
@@ -372,7 +440,14 @@ REFUSED: dict[str, tuple[ProofBundle, str]] = {
         as_of(FULL, spent=REPLACE(STATE.spent, salt=None, value=None)),
         "state",
     ),
-    "anchor of another root": (as_of(FULL, anchor=SPENT.prove(anchor_key(bytes(32)))), "state"),
+    "anchor of another root": (
+        as_of(FULL, anchor=SPENT.prove(anchor_key("hosp-a", bytes(32)))),
+        "state",
+    ),
+    "anchor under another organisation": (
+        as_of(FULL, anchor=SPENT.prove(anchor_key("hosp-b", ROOT))),
+        "state",
+    ),
     "spent proof left out": (as_of(FULL, spent=None), "state"),
     "spent proof without a document": (REPLACE(FULL, record=None), "state"),
 }
@@ -401,7 +476,7 @@ def test_a_block_of_an_old_epoch_beyond_its_end_is_refused() -> None:
     assert verify_bundle(REPLACE(bundle, epochs=()), HASH).height == 3  # a fork of the keys' owners
     assert refused(bundle).checks[-1].name == "validators"
     standing = AsOf(
-        CASE.chain.headers[4], CASE.certificate(4), CURRENT.prove(anchor_key(ROOT)), None
+        CASE.chain.headers[4], CASE.certificate(4), CURRENT.prove(anchor_key("hosp-a", ROOT)), None
     )
     error = refused(REPLACE(bundle, as_of=standing))
     assert error.checks[-1].name == "certificate"

@@ -51,7 +51,7 @@ async def test_events_come_live_with_their_ids(node: FakeNode, client: Browser) 
         "tx.committed",
         "records.anchored",
     ]
-    assert events[2]["data"] == {"leaves": 1}
+    assert events[2]["data"] == {"leaves": 1, "org": "hosp-a", "root": "00" * 32}
     assert events[2]["time"] == "2023-11-14T22:13:20.100Z"
     assert events[1]["tx_id"] == events[2]["tx_id"]
 
