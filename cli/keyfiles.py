@@ -113,7 +113,10 @@ def password_for(home: NodeHome, password_file: str | None = None, *, confirm: b
 
 def read_password(path: Path) -> str:
     """The first line of a file that nobody else can read."""
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+    # systemd hands a credential to its service by an ACL, which shows as the group's bits.
+    granted = os.environ.get("CREDENTIALS_DIRECTORY")
+    others = 0o007 if granted and path.parent == Path(granted) else 0o077
+    if stat.S_IMODE(path.stat().st_mode) & others:
         raise CliError(
             "NO_PASSWORD",
             f"{path} can be read by others",

@@ -60,11 +60,20 @@ def check(session: Session, replay: bool) -> None:
     if findings:
         lines = [f"{session.out.mark(False)} {finding.what}: {finding}" for finding in findings]
         lines.append("first fault: " + str(findings[0]))
-        lines.append(f"next: move {home.data} away (keep keys/) and let the node sync again")
+        lines.append(f"next: {_next_step(home, findings[0].what)}")
         session.out.result(document, "\n".join(lines))
         click.get_current_context().exit(Exit.NEGATIVE)
     words = "roots, certificates, indexes and state" + (", replayed" if replay else "")
     session.out.result(document, f"{session.out.mark(True)} {height} blocks: {words} all hold")
+
+
+def _next_step(home: NodeHome, what: str) -> str:
+    """The chain can be had again from the others; the vault is nowhere else."""
+    if what == "vault":
+        return f"restore {home.data / 'vault'} from your backup"
+    if what == "journal":
+        return "do not delete the journal; see docs/operating.md, «A lost disk»"
+    return f"move blocks/ and state/ out of {home.data} (leave vault/ and journal/); start again"
 
 
 def _home(session: Session) -> NodeHome:
