@@ -63,7 +63,6 @@ from node.waiters import Waiters
 from salus.codec import encode
 from salus.epoch import EpochRecord
 from salus.genesis import Genesis, from_json
-from salus.hashing import hasher
 from salus.keys import SigningKey, verify
 from salus.keystore import Keystore, unlock_seed
 from salus.statemap import StateTree
@@ -72,7 +71,7 @@ from salus.vote import JournalEntry
 from storage.blocks import BlockStore
 from storage.kv import LevelKV
 from storage.state import StateStore
-from storage.vault import Vault
+from storage.vault import Vault, vault_lock
 
 log = logging.getLogger("salus.node")
 
@@ -81,8 +80,6 @@ log = logging.getLogger("salus.node")
 SWITCH_INTERVAL_S = 0.0005
 HOUSEKEEPING_S = 1  # disk space, fairness, rejoin
 FLOOR_EVERY_BLOCKS = 64  # how often the journal may forget what is certified
-
-_hash_vault_lock = hasher("vault-lock")
 
 
 def _now_ms() -> int:
@@ -227,7 +224,7 @@ class Node:
             self._evidence_arrived,
         )
         proofs = ProofMaker(genesis, self.state, self.blocks, tree)
-        self.vault = Vault.open(str(data / "vault"), _hash_vault_lock(box_seed))
+        self.vault = Vault.open(str(data / "vault"), vault_lock(box_seed))
         records = (
             None
             if self.member is None

@@ -6,6 +6,7 @@ one answers, the caller notices nothing. All waiting ends at the caller's deadli
 """
 
 import asyncio
+import io
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -208,7 +209,8 @@ class Transport:
             method,
             endpoint.url + path,
             params=params,
-            data=body,
+            # As a stream: the library warns of large bytes, since it would send them in one piece.
+            data=None if body is None else io.BytesIO(body),
             headers=headers,
             timeout=timeout,
             allow_redirects=False,

@@ -15,6 +15,7 @@ from hashlib import sha256
 
 from salus.codec import Bytes32, Uint, Wire, decode, encode
 from salus.errors import BadMessage
+from salus.hashing import hasher
 from storage.disk import TEMP_SUFFIX, Disk, ReadFile, RealDisk, io_errors, sweep_temps, write_atomic
 from storage.errors import DocumentMissing, VaultDamaged
 from storage.sealing import (
@@ -57,6 +58,10 @@ class Erasing(Wire, frozen=True):
     epoch: Uint  # the vault epoch under which the survivors are re-wrapped
     documents: tuple[Bytes32, ...]
     records: tuple[bytes, ...]
+
+
+# Of the 32 secret bytes of the organisation's box key: what the vault's epoch keys rest under.
+vault_lock = hasher("vault-lock")
 
 
 class Vault:

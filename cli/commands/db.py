@@ -111,14 +111,14 @@ def _vault_lock(session: Session, home: NodeHome) -> bytes | None:
     """What opens the vault, if the password is at hand without asking a person."""
     from cli.keyfiles import password_for
     from salus.errors import SalusError
-    from salus.hashing import hasher
     from salus.keystore import unlock_seed
+    from storage.vault import vault_lock
 
     if os.isatty(0) and not (home.keys / "password").exists():
         return None
     try:
         # As the node derives it (node/node.py): the vault opens with the organisation's box key.
-        return hasher("vault-lock")(unlock_seed(home.keys / "box.json", password_for(home)))
+        return vault_lock(unlock_seed(home.keys / "box.json", password_for(home)))
     except (CliError, SalusError) as error:
         session.out.note(f"the vault's documents are not read: {error}")
         return None

@@ -1,6 +1,7 @@
 """Garbage and oversized input to every port: an answer or a closed door, and the node goes on."""
 
 import asyncio
+import io
 import os
 import ssl
 from pathlib import Path
@@ -39,7 +40,7 @@ async def send_raw(host: str, port: int, data: bytes, *, tls: bool) -> None:
 async def post(api: str, path: str, body: bytes, kind: str) -> tuple[int, dict[str, object]]:
     async with (
         aiohttp.ClientSession() as session,
-        session.post(api + path, data=body, headers={"Content-Type": kind}) as response,
+        session.post(api + path, data=io.BytesIO(body), headers={"Content-Type": kind}) as response,
     ):
         return response.status, await response.json(content_type=None)
 
