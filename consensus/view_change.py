@@ -200,7 +200,8 @@ def _seek_bodies(s: State, choice: Choice) -> bool:
             continue
         lacking = True
         slot = s.log.slot(sequence)
-        if slot.wanted != digest:
+        if slot.sought != digest:
+            # Also where the view that I left proposed it: only what is sought is fetched now.
             slot.sought, slot.fetches = digest, 0
             normal_case.fetch_missing(s, slot)
     return lacking

@@ -1,7 +1,7 @@
 """What the simulator found once: each is a small scene now, named for what must happen."""
 
 from consensus.events import CaughtUp, Executed
-from consensus.messages import Checkpoint, Commit, NewView, Prepare, PrePrepare
+from consensus.messages import Checkpoint, Commit, Fetch, NewView, Prepare, PrePrepare
 from tests.consensus.lab import (
     A,
     B,
@@ -69,3 +69,17 @@ def test_two_digests_never_commit_even_when_the_votes_come_in_any_order() -> Non
     lab.hear(vote(Commit, 1, 0, 1, C))  # a liar's second vote
     assert lab.state.halted is None
     assert lab.state.log.slots[1].committed == A
+
+
+def test_a_new_primary_fetches_the_body_that_the_view_it_left_had_proposed() -> None:
+    """S3, L19: it had the PRE-PREPARE of the old view without its body, and never asked: every
+    new view waited for every primary in turn, for ever."""
+    lab = Lab(me=2)
+    lab.hear(vote(PrePrepare, 0, 0, 1, A))
+    lab.sent.clear()
+    lab.hear(*(view_change(i, 2, prepared(0, 1, A, without=2)) for i in (0, 1, 3)))
+    assert [message.digest for message in lab.said(Fetch)] == [A]
+    assert not lab.said(NewView)
+    lab.give_body(1, A)
+    (message,) = lab.said(NewView)
+    assert [(p.sequence, p.digest) for p in message.pre_prepares] == [(1, A)]
