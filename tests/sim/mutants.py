@@ -329,7 +329,9 @@ MUTANTS = (
     Mutant(
         "prepared signatures not checked", "S8", _unchecked_prepared, _lies("forged-view-change")
     ),
-    Mutant("prepared form not checked", "S8", _unchecked_form, _lies("forged-view-change")),
+    Mutant(
+        "prepared form not checked", "S8", _unchecked_form, _lies("forged-view-change"), slow=True
+    ),
     Mutant("prepared not told in VIEW-CHANGE", "S7", _prepared_not_told, _several),
     Mutant("lowest view chosen", "S9", _lowest_view_chosen, _several, slow=True),
     Mutant(

@@ -164,6 +164,8 @@ def draw(seed: int) -> Plan:
             plan.liars[member] = names
     _draw_crashes(r, plan, [v for v in victims if v not in plan.liars])
     _draw_load(r, plan)
+    if r.random() < 0.08:
+        _draw_blackouts(r, plan)
     plan.codec = r.random() < 0.06
     plan.body_first = r.random() < 0.5
     plan.journal_whole = r.random() < 0.5
@@ -266,6 +268,24 @@ def _draw_crashes(r: Random, plan: Plan, losers: list[int]) -> None:
         time = r.uniform(0.1, 0.9) * plan.heal_at
         plan.crashes.append(Crash(time, member, CrashMode.NOW, down(), loss))
     plan.crashes.sort(key=lambda crash: crash.time)
+
+
+def _draw_blackouts(r: Random, plan: Plan) -> None:
+    """Everybody loses power again and again under load, one stays away longer each time: views
+    change over half-written logs, bodies are held by few (S3, S10)."""
+    honest = [i for i in range(plan.n) if i not in plan.liars]
+    plan.crashes = [crash for crash in plan.crashes if crash.loss is not Loss.NOTHING]
+    time = 500.0
+    while time < plan.heal_at:
+        absent = r.choice(honest)
+        for node in honest:
+            start = time + (r.random() * 20.0 if r.random() < 0.3 else 0.0)
+            mode = r.choice((CrashMode.NOW, CrashMode.PERSIST))
+            down = r.choice((600.0, 1_200.0)) if node == absent else 50.0
+            plan.crashes.append(Crash(start, node, mode, down))
+        time += r.choice((1_200.0, 2_000.0))
+    plan.crashes.sort(key=lambda crash: crash.time)
+    plan.load = [(20.0 * step, r.randrange(plan.n), 1) for step in range(int(plan.heal_at / 20))]
 
 
 def _draw_load(r: Random, plan: Plan) -> None:
