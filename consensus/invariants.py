@@ -6,7 +6,12 @@ disks (agreement, no double vote across restarts) the simulator checks itself.
 
 from operator import ge
 
-from consensus.log import BODIES_PER_SLOT_MAX, OLD_COMMITS_PER_SENDER_MAX, Slot
+from consensus.log import (
+    BODIES_PER_SLOT_MAX,
+    OLD_COMMIT_VIEWS_MAX,
+    OLD_COMMITS_PER_SENDER_MAX,
+    Slot,
+)
 from consensus.replica import Replica
 from consensus.state import State
 
@@ -104,7 +109,7 @@ def _check_slot(s: State, sequence: int, slot: Slot) -> None:
     assert log.near(sequence)
     assert slot.sequence == sequence
     assert len(slot.bodies) <= BODIES_PER_SLOT_MAX
-    assert len(slot.commits) <= 1 + s.n * (1 + OLD_COMMITS_PER_SENDER_MAX)
+    assert len(slot.commits) <= 1 + OLD_COMMIT_VIEWS_MAX + s.n * (1 + OLD_COMMITS_PER_SENDER_MAX)
     if slot.pre_prepare is not None:
         assert slot.pre_prepare.view == s.view
         assert slot.pre_prepare.sender == s.validators.primary(s.view)

@@ -22,6 +22,7 @@ BODIES_PER_SLOT_MAX = 4
 # Views besides mine in which one sender's COMMITs for one sequence are kept: a commit proof of an
 # old view may arrive late (rule L20), an honest member rarely commits in more than two views.
 OLD_COMMITS_PER_SENDER_MAX = 4
+OLD_COMMIT_VIEWS_MAX = 8  # views of which a slot takes its ballots along into a new view
 
 
 @dataclass(slots=True)
@@ -52,6 +53,14 @@ class Slot:
         self.pre_prepare, self.verdict, self.sought = None, None, None
         self.first = self.checking = self.prepare_sent = self.exposed = False
         self.prepares = Ballot()
+        self.forget_commits()
+
+    def forget_commits(self) -> None:
+        """Every view that passes leaves a ballot behind (B25). The proof of what is committed is
+        enough; before that the newest views: an older one can still be proved again by voting."""
+        kept = [self.committed_view] if self.committed is not None else sorted(self.commits)
+        for view in [v for v in self.commits if v not in kept[-OLD_COMMIT_VIEWS_MAX:]]:
+            del self.commits[view]
 
     @property
     def prepared_view(self) -> int:

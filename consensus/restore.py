@@ -111,6 +111,8 @@ def _restore_commits(s: State) -> None:
             if kind == VoteType.COMMIT:
                 vote = s.voter.vote(Commit, view, sequence, digest, _nothing_new())
                 s.log.slot(sequence).commits.setdefault(view, Ballot()).add(vote)
+        if sequence in s.log.slots:
+            s.log.slots[sequence].forget_commits()
 
 
 def _restore_prepares(s: State) -> None:

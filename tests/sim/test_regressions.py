@@ -1,7 +1,9 @@
 """What the simulator found once: each is a small scene now, named for what must happen."""
 
 from consensus.events import CaughtUp, Executed
+from consensus.log import OLD_COMMIT_VIEWS_MAX, Slot
 from consensus.messages import Checkpoint, Commit, Fetch, NewView, Prepare, PrePrepare
+from consensus.votes import Ballot
 from tests.consensus.lab import (
     A,
     B,
@@ -83,3 +85,15 @@ def test_a_new_primary_fetches_the_body_that_the_view_it_left_had_proposed() -> 
     lab.give_body(1, A)
     (message,) = lab.said(NewView)
     assert [(p.sequence, p.digest) for p in message.pre_prepares] == [(1, A)]
+
+
+def test_views_that_pass_leave_a_bounded_trail_in_a_slot() -> None:
+    """B25: each view may leave a ballot of COMMITs; the proof of what is committed stays."""
+    slot = Slot(1)
+    for view in range(40):
+        slot.enter_view()
+        slot.commits[view] = Ballot()
+    assert len(slot.commits) <= 1 + OLD_COMMIT_VIEWS_MAX
+    slot.committed, slot.committed_view = A, 35
+    slot.enter_view()
+    assert list(slot.commits) == [35]

@@ -75,6 +75,9 @@ class Worker(Machine):
                 self.open = None
                 self.proposed = set()
                 self.complained = False
+                # The new primary starts with a clean slate, and is owed what we are owed (L17).
+                self.pool = dict.fromkeys(self.pool, self.executed_count)
+                self.forward()
                 self.cluster.checkers.on_view(self, view)
                 self.cluster.note(self, f"enters view {view}")
             case ViewLeft():
