@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import update_wrapper
-from ssl import create_default_context
+from ssl import SSLContext, create_default_context
 from typing import Any
 
 import msgspec
 
+from cli.home import NodeHome
 from cli.session import Session
 from salus.client import Client
 from salus.keys import Signer
@@ -25,18 +26,21 @@ async def connect(
         from cli.keyfiles import signer_of
 
         signer = signer_of(session, target.home)
-    certificate = (
-        None if target.home is None or session.home.is_testnet else (target.home.api_certificate())
-    )
     client = Client(
         target.urls,
-        ssl=None if certificate is None else create_default_context(cafile=certificate),
+        ssl=None if session.home.is_testnet else own_tls(target.home),
         signer=signer,
         token=target.home.token() if target.home is not None else None,
         timeout_s=session.timeout_s if timeout_s is None else timeout_s,
     )
     async with client:
         yield client
+
+
+def own_tls(home: NodeHome | None) -> SSLContext | None:
+    """To a node whose home is at hand: its own certificate is trusted, whoever issued it."""
+    certificate = None if home is None else home.api_certificate()
+    return None if certificate is None else create_default_context(cafile=certificate)
 
 
 def waits(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:

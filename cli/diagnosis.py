@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from cli import processes
-from cli.connect import plain
+from cli.connect import own_tls, plain
 from cli.home import Home, NodeHome, Target
 from cli.preflight import Finding, Preflight
 from node.standing import BIRTH_MARK
@@ -39,10 +39,10 @@ class Diagnosis:
     drift_max_s: float = 5.0
 
     async def run(self) -> None:
-        node_home = self.target.home
-        if node_home is not None:
-            self.add(*self._disk(node_home))
         await self._ask()
+        if self.target.home is not None:
+            # Told first, found second: the ports of a node that answers are its own.
+            self.findings[:0] = self._disk(self.target.home)
         if self.status is not None:
             self._consensus(self.status)
         await self._others()
@@ -54,10 +54,12 @@ class Diagnosis:
 
     def _disk(self, node_home: NodeHome) -> list[Finding]:
         preflight = Preflight(node_home, environ=dict(os.environ))
-        findings = list(preflight.run(ports=processes.running(node_home.path) is None))
+        # A node under systemd leaves no pid file; that it answers says as much.
+        down = self.status is None and processes.running(node_home.path) is None
+        findings = list(preflight.run(ports=down))
         if preflight.genesis is not None:
             self.drift_max_s = preflight.genesis.parameters.clock_drift_max_ms / 1000
-            if processes.running(node_home.path) is None:
+            if down:
                 findings += journal_findings(node_home, preflight.genesis.hash())
         return findings
 
@@ -65,7 +67,8 @@ class Diagnosis:
 
     async def _ask(self) -> None:
         token = self.target.home.token() if self.target.home is not None else None
-        async with Client(self.target.urls[0], token=token, timeout_s=ASK_S) as client:
+        tls = own_tls(self.target.home)
+        async with Client(self.target.urls[0], ssl=tls, token=token, timeout_s=ASK_S) as client:
             try:
                 self.status = await client.status()
             except SalusError as error:

@@ -159,3 +159,19 @@ def test_the_demonstration_ends_with_verified() -> None:
     done = salus("demo", "--fast", timeout_s=150)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("VERIFIED ")
+
+
+def test_doctor_takes_the_ports_of_a_node_that_answers_for_its_own(
+    net: tuple[Path, Any],
+) -> None:
+    """Under systemd there is no pid file; a healthy node must not be told that its port is taken."""
+    home, _ = net
+    node = home / "nodes" / "hosp-b"
+    pid = node / "node.pid"
+    pid.rename(pid.with_suffix(".away"))
+    try:
+        found = document("doctor", "--home", node)
+    finally:
+        pid.with_suffix(".away").rename(pid)
+    assert found["ok"], found
+    assert not [f for f in found["findings"] if f["name"].startswith("port")]
