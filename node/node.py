@@ -57,6 +57,7 @@ from node.rejoin import Rejoin
 from node.runner import Runner
 from node.standing import Voter
 from node.sync import BlockSource, Sync
+from node.token import api_token
 from node.verify import VerifyPool, default_threads
 from node.vitals import Vitals
 from node.waiters import Waiters
@@ -532,7 +533,7 @@ class Node:
 
 def _api_settings(home: Path, config: Config) -> ApiSettings:
     api = config.api
-    token = None if api.auth == "none" else _token(home / "api.token")
+    token = None if api.auth == "none" else api_token(home / "api.token")
     return ApiSettings(
         token=token,
         hosts=frozenset({"127.0.0.1", "localhost", "[::1]", *api.hosts})
@@ -543,17 +544,6 @@ def _api_settings(home: Path, config: Config) -> ApiSettings:
         rate_per_s=float(api.rate_limit),
         document_bytes_max=api.document_max_bytes,
     )
-
-
-def _token(path: Path) -> str:
-    """The API's bearer token; made at the first start, readable by the owner only."""
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        token = secrets.token_urlsafe(32)
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(token + "\n")
-        return token
 
 
 def _api_tls(home: Path, config: Config) -> ssl.SSLContext | None:

@@ -25,6 +25,7 @@ from nacl.exceptions import CryptoError
 
 from salus.codec import encode
 from salus.errors import SalusError
+from salus.files import write_new
 from salus.hashing import domain
 from salus.keys import SEED_BYTES, SigningKey, address, box_public_key
 
@@ -170,46 +171,16 @@ def write(
     )
     file = msgspec.structs.replace(file, ciphertext=ciphertext.hex())
     text = json.dumps(msgspec.to_builtins(file), indent=2) + "\n"
-    _write_new(path, text.encode(), random(8).hex())
-    return file
-
-
-def _write_new(path: Path, data: bytes, unique: str) -> None:
-    """Whole or not at all, and never over an existing file (a link fails where it exists)."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temp = path.with_name(f".{path.name}.{unique}.tmp")
-    descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        _publish(temp, path)
+        write_new(path, text.encode(), random=random)
     except FileExistsError:
         raise KeystoreError(
             f"{path} exists",
             code="REFUSES_OVERWRITE",
             hint="A key is never overwritten: choose another name or move the old file away.",
         ) from None
-    finally:
-        temp.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _publish(temp: Path, path: Path) -> None:
-    try:
-        os.link(temp, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        # No hard links here (a backup on a memory stick): look first, then rename.
-        if path.exists():
-            raise FileExistsError(path) from None
-        temp.rename(path)
+    return file
 
 
 def _derive(password: str, salt: bytes, kdf: Kdf) -> bytes:

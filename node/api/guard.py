@@ -20,6 +20,7 @@ READ_METHODS = frozenset({"GET", "HEAD"})
 
 class Guard:
     def __init__(self, settings: ApiSettings, clock: Callable[[], float]) -> None:
+        assert settings.token != "", "an empty bearer would equal an empty token"
         self._settings = settings
         self._token = None if settings.token is None else settings.token.encode()
         self._rate = RateLimit(
