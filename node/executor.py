@@ -38,12 +38,18 @@ from salus.statemap import (
     StateTree,
     bucket_of,
     change_bucket,
+    find_entry,
     key_hash,
     leaf_of,
     salt_of,
 )
 from salus.transaction import ParsedTransaction
 from storage.state import BlockBatch
+
+# Whose a key is is asked twice for every transaction, for the quotas of the pool. A change of the
+# members is seen at once, the end of a staff key's period after so many blocks.
+ORGANISATIONS_MAX = 10_000
+ORGANISATIONS_BLOCKS = 16
 
 SYSTEM_OPERATION = 2**32 - 1  # ◆ stands for the operation in the salt of what the block writes
 
@@ -100,6 +106,7 @@ class Executor:
         self._stack: dict[int, Executed] = {}  # executed, uncertified; ascending heights
         self._values: dict[bytes, tuple[int, bytes | None]] = {}  # their newest values, by whom
         self._buckets: dict[int, tuple[int, bytes]] = {}
+        self._organisations: dict[bytes, str | None] = {}
         self._ids: dict[bytes, int] = {}  # id → height of the uncertified block that ran it
         self.replay = ReplayIndex()
         for _, ids in recent:
@@ -208,7 +215,16 @@ class Executor:
     def read(self, key: bytes) -> bytes | None:
         """The value of a state key at the head, without salt."""
         found = self._values.get(key)
-        stored = found[1] if found is not None else self.reader.get(key)
+        if found is not None:
+            stored = found[1]
+        else:
+            # The bucket, which a write needs anyway, knows what is absent; the disk is asked
+            # only for what is there.
+            hashed = key_hash(key)
+            content = self._bucket(bucket_of(hashed, self.tree.bits))
+            if not content or find_entry(content, hashed)[1] is None:
+                return None
+            stored = self.reader.get(key)
         return None if stored is None else stored[SALT_BYTES:]
 
     def is_executed(self, tx: ParsedTransaction) -> bool:
@@ -219,11 +235,13 @@ class Executor:
 
     def organisation(self, sender: bytes) -> str | None:
         """The member that a key speaks for at the head; None for strangers."""
-        membership = self.active.membership
-        identity = membership.identify(
-            ReadState(self.read, membership.contract), sender, self.head.time_ms
-        )
-        return identity.member if identity else None
+        if sender not in self._organisations:
+            membership = self.active.membership
+            identity = membership.identify(
+                ReadState(self.read, membership.contract), sender, self.head.time_ms
+            )
+            self._organisations[sender] = identity.member if identity else None
+        return self._organisations[sender]
 
     def simulate(self, tx: ParsedTransaction) -> tuple[int, tuple[Receipt, ...]]:
         """What the transaction would do in the block after the certified one; changes nothing."""
@@ -297,6 +315,12 @@ class Executor:
             self.replay.add(tx.id, tx.body.expiry_height)
             self._ids[tx.id] = height
         self.replay.passed(height)
+        if (
+            len(self._organisations) > ORGANISATIONS_MAX
+            or height % ORGANISATIONS_BLOCKS == 0
+            or any(key.startswith(self._membership_prefix) for key in executed.writes)
+        ):
+            self._organisations.clear()
         self._stack[height] = executed
         self.head = executed.header
         if executed.epoch is not None:
@@ -308,6 +332,7 @@ class Executor:
         self.epoch = epoch
         self.parameters_hash = epoch.parameters.hash()
         self.active: Active = self.registry.activate(epoch.parameters.contracts)
+        self._membership_prefix = self.active.membership.contract.encode() + b"/"
 
     # ── reading ──────────────────────────────────────────────────────────────
 
@@ -317,7 +342,9 @@ class Executor:
 
     def _bucket(self, index: int) -> bytes:
         found = self._buckets.get(index)
-        return found[1] if found is not None else self.reader.bucket(index)
+        if found is not None:
+            return found[1]
+        return b"" if self.tree.is_empty(index) else self.reader.bucket(index)
 
 
 def _duplicate(tx: ParsedTransaction) -> list[Receipt]:

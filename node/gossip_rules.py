@@ -30,9 +30,9 @@ from salus.transaction import ParsedTransaction
 FLUSH_INTERVAL_MS = 20  # ids are batched for so long
 ANNOUNCE_DELAY_MS = 50  # a PRE-PREPARE usually comes sooner
 # A queue explains a delay: under load everything would be announced, asked for, sent and parsed
-# once more just before its PRE-PREPARE brings it. Two a millisecond is a slow network's pace.
+# once more just before its PRE-PREPARE brings it. One a millisecond is a slow network's pace.
 QUEUE_MIN = 500
-QUEUE_PER_MS = 2
+QUEUE_PER_MS = 1
 REANNOUNCE_MS = 2_000  # then twice that, four times, …: repairs whatever was lost
 REANNOUNCE_DOUBLINGS_MAX = 4
 REQUEST_TIMEOUT_MS = 500  # then the next announcer is asked

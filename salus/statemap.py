@@ -200,6 +200,10 @@ class StateTree:
     def certified_root(self) -> bytes:
         return self._certified(len(self._levels) - 1, 0, 1)
 
+    def is_empty(self, index: int) -> bool:
+        """Has this bucket no entry in the newest block? Saves asking a disk for nothing."""
+        return self._levels[0][index * HASH_BYTES : (index + 1) * HASH_BYTES] == ZERO_HASH
+
     def update(self, height: int, buckets: Mapping[int, bytes]) -> bytes:
         """Put the next block's new bucket contents on top; gives the root after it."""
         assert height == self.height + 1, "blocks are executed in order"
