@@ -89,6 +89,11 @@ class Feed:
             self._recent.popitem(last=False)
         self._wake()
 
+    def recent(self, height: int) -> tuple[Receipt, ...] | None:
+        """The receipts of a block of the last seconds, without reading the store."""
+        block = self._recent.get(height)
+        return None if block is None else block[1]
+
     def jumped(self, height: int, first_height: int) -> None:
         """Storage jumped ahead (a snapshot was restored): nothing below `first_height` is here."""
         self._height = max(self._height, height)

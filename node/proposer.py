@@ -2,7 +2,8 @@
 
 Propose at once when none of my proposals is uncommitted; otherwise when one commits, when a
 block's worth of transactions waits, or after 20 ms. Unpaced one-transaction blocks burn the CPU
-that everybody else needs (1.2–2 ms a block and node, however small).
+that everybody else needs (several ms a block and node, however small): so when proposals begin to
+take long to commit, the least interval between two widens towards 20 ms, and back.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from salus.parameters import Parameters
 
 BLOCK_INTERVAL_MAX_MS = 20
 TRANSACTIONS_WORTH_A_BLOCK = 500
+BUSY_COMMIT_MS = 12  # an idle network of four commits in less; more means that loops are late
+WIDEN_MS, NARROW_MS = 4, 1
 PROPOSAL_OVERHEAD_BYTES = 64  # envelope of a proposal beside its transactions
 
 
@@ -30,6 +33,8 @@ class Proposer:
         self.open: BuildProposal | None = None
         self.last_committed = 0
         self.last_proposed_ms = 0
+        self.last_proposed = 0  # its sequence
+        self.interval_ms = 0  # the least between two proposals now
 
     def begin_epoch(self, parameters: Parameters, me: int | None, height: int) -> None:
         self.parameters, self.me, self.open = parameters, me or 0, None
@@ -44,14 +49,16 @@ class Proposer:
 
     def committed(self, sequence: int) -> None:
         self.last_committed = max(self.last_committed, sequence)
+        if sequence == self.last_proposed:
+            busy = self.now_ms() - self.last_proposed_ms > BUSY_COMMIT_MS
+            wanted = self.interval_ms + (WIDEN_MS if busy else -NARROW_MS)
+            self.interval_ms = min(BLOCK_INTERVAL_MAX_MS, max(0, wanted))
 
     def wait_ms(self) -> int | None:
         """How long until `propose` would say yes if nothing else happens; None: not by time."""
         if self.open is None or not (self.mempool.proposable or self.open.fill):
             return None
-        if self._due():
-            return 0
-        return max(0, self.last_proposed_ms + BLOCK_INTERVAL_MAX_MS - self.now_ms())
+        return max(0, self.last_proposed_ms + self._interval_ms() - self.now_ms())
 
     def propose(self) -> ProposalBuilt | None:
         """Build the proposal that the open permission allows, if it is time; else None."""
@@ -59,7 +66,7 @@ class Proposer:
         if permission is None or not (self.mempool.proposable or permission.fill):
             return None
         now = self.now_ms()
-        if not self._due() and now < self.last_proposed_ms + BLOCK_INTERVAL_MAX_MS:
+        if now < self.last_proposed_ms + self._interval_ms():
             return None
         transactions = self.mempool.take(
             permission.sequence,
@@ -77,15 +84,18 @@ class Proposer:
             tuple(tx.raw for tx in transactions),
         )
         raw = encode(body)
-        digest = self.bodies.put(permission.sequence, raw)
-        self.bodies.remember_parsed(ParsedProposal(raw, body, transactions))
+        proposal = ParsedProposal(raw, body, transactions)
+        self.bodies.put(permission.sequence, proposal.digest, raw)
+        self.bodies.remember_parsed(proposal)
         self.open, self.last_proposed_ms = None, now
-        return ProposalBuilt(permission.view, permission.sequence, digest)
+        self.last_proposed = permission.sequence
+        return ProposalBuilt(permission.view, permission.sequence, proposal.digest)
 
-    def _due(self) -> bool:
+    def _interval_ms(self) -> int:
+        """How long after my last proposal the next one may go."""
         assert self.open is not None
-        return (
-            self.open.fill
-            or self.open.sequence == self.last_committed + 1
-            or self.mempool.proposable >= TRANSACTIONS_WORTH_A_BLOCK
-        )
+        if self.open.fill or self.mempool.proposable >= TRANSACTIONS_WORTH_A_BLOCK:
+            return 0
+        if self.open.sequence == self.last_committed + 1:
+            return self.interval_ms
+        return BLOCK_INTERVAL_MAX_MS

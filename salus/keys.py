@@ -6,6 +6,7 @@ checksum. Random bytes arrive as arguments: a seed of 32 bytes makes a key.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from nacl.bindings import (
@@ -95,6 +96,7 @@ def box_public_key(seed: bytes) -> bytes:
     return crypto_scalarmult_base(seed)
 
 
+@lru_cache(maxsize=1024)  # 60 µs each, and an API shows the same few again and again
 def address(public_key: bytes) -> str:
     """`sal1…`, 62 characters, bech32m (BIP-350) of the 32-byte public key."""
     assert len(public_key) == PUBLIC_KEY_BYTES
