@@ -59,6 +59,15 @@ class BodyArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class BodyDropped:
+    """The shell holds this body no more: it made room for others (rule B25). Never one that the
+    core wants or has persisted (`Replica.counts_on`)."""
+
+    sequence: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Executed:
     """Answer to `Execute`: the header that the contracts gave, and where the epoch ends
     (0 while that is open, rule S13). For a height that a sync has passed meanwhile the answer
@@ -105,6 +114,7 @@ Event = (
     | ProposalBuilt
     | ProposalChecked
     | BodyArrived
+    | BodyDropped
     | Executed
     | BlockWritten
     | CaughtUp

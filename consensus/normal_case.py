@@ -7,7 +7,7 @@ committed. Whatever becomes known, in whatever order, the same function is asked
 from typing import TypeVar
 
 from consensus.effects import BuildProposal, CheckProposal, Execute, PersistBody, SendBody
-from consensus.events import BodyArrived, ProposalBuilt, ProposalChecked, Verdict
+from consensus.events import BodyArrived, BodyDropped, ProposalBuilt, ProposalChecked, Verdict
 from consensus.log import Slot
 from consensus.messages import Commit, Fetch, Prepare, PrePrepare
 from consensus.proofs import null_digest
@@ -117,6 +117,16 @@ def on_body_arrived(s: State, event: BodyArrived) -> None:
         slot.sought = None
         s.views_moved = True  # A NEW-VIEW of mine may have waited for it.
     advance(s, slot)
+
+
+def on_body_dropped(s: State, event: BodyDropped) -> None:
+    """Whoever re-proposes it makes me fetch it again."""
+    slot = s.log.slots.get(event.sequence)
+    if slot is None or event.digest not in slot.bodies:
+        return
+    slot.bodies.remove(event.digest)
+    if slot.pre_prepare is not None and slot.pre_prepare.digest == event.digest:
+        slot.checking = False  # There was nothing to judge: ask again when it is here.
 
 
 def on_proposal_checked(s: State, event: ProposalChecked) -> None:

@@ -14,6 +14,7 @@ from consensus.effects import Effects
 from consensus.events import (
     BlockWritten,
     BodyArrived,
+    BodyDropped,
     CaughtUp,
     Complain,
     Event,
@@ -60,6 +61,16 @@ class Replica:
                 s.out.persist.clear()
                 s.out.send.clear()
         return s.out
+
+    def wants(self, sequence: int, digest: bytes) -> bool:
+        """Is this the body that I lack there? The shell takes no other from a peer (B25)."""
+        slot = self.state.log.slots.get(sequence)
+        return slot is not None and slot.wanted == digest and digest not in slot.bodies
+
+    def counts_on(self, sequence: int, digest: bytes) -> bool:
+        """Must the shell keep this body? It is voted on, or was persisted for a vote (S3)."""
+        slot = self.state.log.slots.get(sequence)
+        return slot is not None and (slot.wanted == digest or digest in slot.persisted)
 
     def snapshot(self) -> Snapshot:
         """For status pages; a copy that nobody can change."""
@@ -113,6 +124,7 @@ _EVENTS: dict[type, Callable[[State, Any], None]] = {
     ProposalBuilt: normal_case.on_proposal_built,
     ProposalChecked: normal_case.on_proposal_checked,
     BodyArrived: normal_case.on_body_arrived,
+    BodyDropped: normal_case.on_body_dropped,
     Executed: checkpoint.on_executed,
     BlockWritten: checkpoint.on_block_written,
     CaughtUp: checkpoint.on_caught_up,

@@ -68,9 +68,10 @@ class Inlet:
         message = decode_message(frame.message)
         if not isinstance(message, PrePrepare) or proposal_digest(frame.body) != message.digest:
             raise BadFrame("the body is not the one that the PRE-PREPARE names", code="FRAME_BODY")
-        self.bodies.put(message.sequence, frame.body)
+        if len(frame.body) > self.bodies.body_bytes_max:
+            raise BadFrame("the body is larger than a block may be", code="FRAME_BODY")
         self._received(message)
-        self.runner.step(BodyArrived(message.sequence, message.digest))
+        self._arrived(message.sequence, message.digest, frame.body)
 
     def _received(self, message: Message) -> None:
         """Raises if the core calls the message a lie: whoever passed it on is scored (B25)."""
@@ -88,5 +89,11 @@ class Inlet:
         frame = decode(payload, BodyFrame)
         if proposal_digest(frame.body) != frame.digest:
             raise BadFrame("the body does not have its digest", code="FRAME_BODY")
-        self.bodies.put(frame.sequence, frame.body)
-        self.runner.step(BodyArrived(frame.sequence, frame.digest))
+        if len(frame.body) > self.bodies.body_bytes_max:
+            raise BadFrame("the body is larger than a block may be", code="FRAME_BODY")
+        self._arrived(frame.sequence, frame.digest, frame.body)
+
+    def _arrived(self, sequence: int, digest: bytes, body: bytes) -> None:
+        """Kept only if the core wants it now, whoever sent it: it asks again for what it lacks."""
+        if self.runner.wants(sequence, digest) and self.bodies.admit(sequence, digest, body):
+            self.runner.step(BodyArrived(sequence, digest))

@@ -25,7 +25,14 @@ from consensus.effects import (
     ViewEntered,
     ViewLeft,
 )
-from consensus.events import BlockWritten, CaughtUp, Complain, PendingWork, ProposalChecked
+from consensus.events import (
+    BlockWritten,
+    BodyDropped,
+    CaughtUp,
+    Complain,
+    PendingWork,
+    ProposalChecked,
+)
 from consensus.messages import encode_message
 from consensus.replica import Replica
 from contracts.catalogue import registry
@@ -143,7 +150,7 @@ class Node:
             bytes_max=config.mempool.size_max_bytes,
             per_sender_max=config.mempool.per_sender_max,
         )
-        self.bodies = Bodies(self.blocks)
+        self.bodies = Bodies(self.blocks, self.state.height(), self._counted_on, self._body_dropped)
         threads = config.mempool.verify_threads or default_threads()
         self.verify_pool = VerifyPool(threads, observe=self._signatures_verified)
         self.pipeline = Pipeline(
@@ -353,6 +360,7 @@ class Node:
             )
         )
         self.sync.following = not voting
+        self.bodies.begin_epoch(epoch.parameters)
         self.mempool.begin_epoch(epoch.parameters)
         self.proposer.begin_epoch(epoch.parameters, me, height)
         self.outlet.begin_epoch([v.member for v in epoch.validators.validators], me)
@@ -438,6 +446,7 @@ class Node:
     async def _persist(self, bodies: list[PersistBody], entries: list[JournalEntry]) -> None:
         raws = self.bodies.persist([(body.sequence, body.digest) for body in bodies])
         await asyncio.to_thread(self._write_votes, raws, entries)
+        self.bodies.persisted(raws)
 
     def _write_votes(
         self, bodies: list[tuple[int, bytes, bytes]], entries: list[JournalEntry]
@@ -447,6 +456,13 @@ class Node:
         if entries:
             assert self.voter.journal is not None, "a voter has a journal"
             self.voter.journal.append(entries)
+
+    def _counted_on(self, sequence: int, digest: bytes) -> bool:
+        """Bodies of executed blocks are needed until those are on disk, all others by the core."""
+        return sequence <= self.executor.head.height or self.runner.counts_on(sequence, digest)
+
+    def _body_dropped(self, sequence: int, digest: bytes) -> None:
+        self.runner.step(BodyDropped(sequence, digest))
 
     async def _deliver(self, member: str, kind: Kind, payload: bytes) -> None:
         await self.inlet.deliver(member, kind, payload)

@@ -157,7 +157,7 @@ class Pipeline:
         mine = self.headers.get(height)
         if mine is None:
             proposal = self.parse_proposal(block.proposal)
-            self.bodies.put(height, block.proposal)
+            self.bodies.put(height, header.proposal_digest, block.proposal)
             executed = self.executor.execute(proposal)
             self._executed(executed)
             mine = executed.header
@@ -173,10 +173,11 @@ class Pipeline:
                 await self._wake.wait()
             height, certificate, fetched = self._queue[0]
             batch = self.executor.batch(height, certificate)
-            if fetched:
-                # A fetched body was never persisted for a vote; a block needs its body.
-                bodies = self.bodies.persist([(height, batch.header.proposal_digest)])
+            # A block needs its body; a fetched one, for example, was never persisted for a vote.
+            bodies = self.bodies.persist([(height, batch.header.proposal_digest)])
+            if bodies:
                 await asyncio.to_thread(self.bodies.store.put_bodies, bodies, sync=True)
+                self.bodies.persisted(bodies)
             began = time.perf_counter()
             await asyncio.to_thread(self.state.commit, batch, meta=self.vouch())
             self.metrics.storage_write_seconds.labels("state").observe(time.perf_counter() - began)

@@ -81,6 +81,12 @@ class Runner:
             self._release()
         return effects
 
+    def wants(self, sequence: int, digest: bytes) -> bool:
+        return self.replica is not None and self.replica.wants(sequence, digest)
+
+    def counts_on(self, sequence: int, digest: bytes) -> bool:
+        return self.replica is not None and self.replica.counts_on(sequence, digest)
+
     async def room(self) -> None:
         """Waits while too many steps wait for the disk; the network reads no faster than this."""
         await self._room.wait()

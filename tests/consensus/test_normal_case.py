@@ -17,6 +17,7 @@ from consensus.effects import (
 from consensus.events import (
     BlockWritten,
     BodyArrived,
+    BodyDropped,
     Complain,
     Executed,
     ProposalBuilt,
@@ -329,3 +330,21 @@ def test_an_executed_block_is_truncated_only_when_it_stands_on_my_disk() -> None
     lab.step(BlockWritten(1))
     assert lab.state.log.slots == {}
     assert lab.state.log.low == 1
+
+
+def test_a_body_that_made_room_is_fetched_and_judged_again() -> None:
+    """B25: the shell may drop what the core can spare; then it counts as never arrived."""
+    lab = Lab()
+    lab.step(BodyArrived(1, A))
+    assert not lab.replica.counts_on(1, A)
+    lab.step(BodyDropped(1, A))
+    lab.hear(vote(PrePrepare, 0, 0, 1, A))
+    assert lab.did(CheckProposal) == []
+    assert lab.replica.wants(1, A)
+    assert not lab.replica.wants(1, B)
+    lab.step(BodyArrived(1, A))
+    assert not lab.replica.wants(1, A)
+    assert lab.replica.counts_on(1, A)
+    lab.step(BodyDropped(1, A))  # the shell did lose it: nothing was judged
+    lab.step(BodyArrived(1, A))
+    assert len(lab.did(CheckProposal)) == 2
