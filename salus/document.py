@@ -108,15 +108,21 @@ def join(parts: Sequence[bytes]) -> tuple[str, bytes]:
     """Media type and document; raises `BadMessage` when the structure does not fit the parts."""
     if not parts:
         raise BadMessage("a document has at least its structure")
-    structure = decode(parts[0], Structure)
+    structure = _structure(parts[0], len(parts))
     if not structure.gaps:
         return structure.media_type, b"".join(parts[1:])
-    if len(structure.gaps) != len(parts):
-        raise BadMessage(f"{len(structure.gaps)} gaps do not fit {len(parts) - 1} parts")
     pieces = [structure.gaps[0]]
     for part, gap in zip(parts[1:], structure.gaps[1:], strict=True):
         pieces += (part, gap)
     return structure.media_type, b"".join(pieces)
+
+
+def _structure(part: bytes, count: int) -> Structure:
+    """Part 0 of a document of `count` parts."""
+    structure = decode(part, Structure)
+    if structure.gaps and len(structure.gaps) != count:
+        raise BadMessage(f"{len(structure.gaps)} gaps do not fit {count - 1} parts")
+    return structure
 
 
 def _bundle_entries(document: bytes) -> tuple[list[bytes], list[bytes]] | None:
@@ -233,6 +239,13 @@ def contents(opening: Opening) -> tuple[str, bytes]:
     if len(parts) != len(opening.parts):
         raise VerificationError("parts of the document are withheld")
     return join(parts)
+
+
+def check_structure(opening: Opening) -> None:
+    """Raises `BadMessage` when a shown structure is none, or is that of another number of parts."""
+    first = opening.parts[0]
+    if isinstance(first, OpenPart):
+        _structure(first.content, len(opening.parts))
 
 
 def _leaf(part: OpenPart | bytes) -> bytes:

@@ -1,12 +1,16 @@
 """What a verification says: named checks with plain words, the claim, and the claim's limit."""
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TypeVar
 
 from salus.errors import SalusError, VerificationError
 
 T = TypeVar("T")
+
+_MEDIA_TYPE = re.compile(r"[a-z]+/[a-zA-Z0-9.+-]+(; ?[a-z]+=[a-zA-Z0-9.+-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,23 @@ class Check:
     name: str
     detail: str
     passed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ShownDocument:
+    """The whole document of a proof: which one it is that was anchored."""
+
+    media_type: str  # as its author wrote it: any text
+    content: bytes = field(repr=False)
+
+    @property
+    def sha256(self) -> bytes:
+        """Plain, as `sha256sum` prints it, so that a person can compare it with a file."""
+        return sha256(self.content).digest()
+
+    def __str__(self) -> str:
+        kind = self.media_type if _MEDIA_TYPE.fullmatch(self.media_type) else "of unusual type"
+        return f"{kind}, {len(self.content)} bytes, SHA-256 {self.sha256.hex()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +58,7 @@ class Report:
     version_commitment: bytes | None
     parts_shown: int
     parts_count: int
+    document: ShownDocument | None  # None: the proof has none, or withholds parts of it
 
 
 class ProofRefused(VerificationError):

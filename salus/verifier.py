@@ -12,12 +12,12 @@ from salus import merkle
 from salus.block import BLOCK_VERSION, Header, receipt_leaf
 from salus.certificate import Certificate, check_certificate, follow_epochs
 from salus.codec import decode
-from salus.document import check_record, commitment, contents
+from salus.document import check_record, check_structure, commitment, contents
 from salus.errors import VerificationError
 from salus.keys import Verifier, address, verify
 from salus.proof import AnchorArguments, AsOf, ProofBundle, RecordProof, read_proof
 from salus.record import Anchor, Spent, anchor_key, anchoring_org, spent_key
-from salus.report import CheckTable, Report, utc
+from salus.report import CheckTable, Report, ShownDocument, utc
 from salus.statemap import StateProof, verify_state
 from salus.transaction import (
     TRANSACTION_VERSION,
@@ -84,9 +84,9 @@ def _judge(
     )
     done = table.run("transaction", lambda: _transaction(bundle, genesis_hash, verifier))
     table.run("receipt", lambda: _receipt(bundle, done))
-    version = None
+    version = shown = None
     if record is not None:
-        version = table.run("document", lambda: _document(record, done.operation))
+        version, shown = table.run("document", lambda: _document(record, done.operation))
     standing = None
     if as_of is not None:
         table.run(
@@ -99,7 +99,7 @@ def _judge(
     if checkpoint is not None:
         table.run("checkpoint", lambda: _checkpoint(bundle, checkpoint))
 
-    status, claim = _claim(bundle, done, standing)
+    status, claim = _claim(bundle, done, standing, version)
     parts = () if record is None else record.opening.parts
     return Report(
         checks=tuple(table.checks),
@@ -117,6 +117,7 @@ def _judge(
         version_commitment=version,
         parts_shown=len(parts) - (0 if record is None else len(record.opening.withheld)),
         parts_count=len(parts),
+        document=shown,
     )
 
 
@@ -241,17 +242,21 @@ def _receipt(bundle: ProofBundle, done: _Executed) -> tuple[str, None]:
 # -- the document and its standing -----------------------------------------------------------
 
 
-def _document(record: RecordProof, operation: Operation) -> tuple[str, bytes]:
+def _document(
+    record: RecordProof, operation: Operation
+) -> tuple[str, tuple[bytes, ShownDocument | None]]:
     arguments = _anchor_arguments(operation)
     version = commitment(record.opening)
     check_record(
         arguments.root, arguments.leaves, record.index, version, record.tag_hash, record.path
     )
     count, withheld = len(record.opening.parts), len(record.opening.withheld)
+    check_structure(record.opening)  # it must fit the parts, or there is no document
     if not withheld:
-        contents(record.opening)  # the structure must fit the parts, or there is no document
-        return f"all {count} parts lead to the anchored root", version
-    return f"{count - withheld} of {count} parts shown, {withheld} withheld as hashes", version
+        document = ShownDocument(*contents(record.opening))
+        return f"all {count} parts lead to the anchored root: {document}", (version, document)
+    detail = f"{count - withheld} of {count} parts shown, {withheld} withheld as hashes"
+    return detail, (version, None)
 
 
 def _anchor_arguments(operation: Operation) -> AnchorArguments:
@@ -346,7 +351,9 @@ def _who(bundle: ProofBundle) -> str:
     return address(sender)
 
 
-def _claim(bundle: ProofBundle, done: _Executed, standing: _Standing | None) -> tuple[str, str]:
+def _claim(
+    bundle: ProofBundle, done: _Executed, standing: _Standing | None, version: bytes | None
+) -> tuple[str, str]:
     height, record = bundle.header.height, bundle.record
     when = f"at height {height} ({utc(bundle.header.time_ms)})"
     name = f"{done.operation.contract}.{done.operation.method}"
@@ -355,6 +362,9 @@ def _claim(bundle: ProofBundle, done: _Executed, standing: _Standing | None) -> 
     what = "this batch" if record is None else "this document version"
     if record is not None and record.opening.withheld:
         what = "the version that the shown parts belong to"
+        if len(record.opening.withheld) == len(record.opening.parts):
+            assert version is not None
+            what = f"a version with the commitment {version.hex()}, of which nothing is shown,"
     by = _who(bundle) if standing is None else standing.org
     text = f"{what} was anchored by {by} {when}"
     if standing is None or record is None:
@@ -367,8 +377,13 @@ def _claim(bundle: ProofBundle, done: _Executed, standing: _Standing | None) -> 
 
 
 def _limit(bundle: ProofBundle, checkpoint: Checkpoint | None) -> str:
+    """What the claim rests on. A pin frees it from the keys that signed the newest block only
+    if it names that block or a descendant; one before it trusts all keys that came later."""
     newest = bundle.header if bundle.as_of is None else bundle.as_of.header
     limit = f"says nothing about later than height {newest.height} ({utc(newest.time_ms)})"
     if checkpoint is None:
-        limit += "; assumes that no quorum of former validator keys was stolen"
+        return f"{limit}; assumes that no quorum of former validator keys was stolen"
+    pinned, _ = checkpoint
+    if pinned < newest.height:
+        return f"{limit}; assumes that no quorum of validator keys after height {pinned} was stolen"
     return limit

@@ -1,5 +1,6 @@
 """The offline verifier believes nothing that does not follow from the genesis hash (health.md §4.13)."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,16 @@ from salus import merkle
 from salus.block import Event, Receipt, receipt_leaf
 from salus.certificate import Certificate
 from salus.codec import encode
-from salus.document import batch, commitment, open_all, redact, split
+from salus.document import (
+    Structure,
+    batch,
+    check_structure,
+    commitment,
+    open_all,
+    redact,
+    split,
+)
+from salus.errors import BadMessage
 from salus.hashing import hasher
 from salus.parameters import Parameters
 from salus.proof import (
@@ -27,7 +37,7 @@ from salus.proof import (
     write_proof,
 )
 from salus.record import Anchor, Spent, anchor_key, record_leaf, spent_key, tag_hash
-from salus.report import ProofRefused, Report, utc
+from salus.report import ProofRefused, Report, ShownDocument, utc
 from salus.statemap import StateTree, bucket_of, change_bucket, key_hash, leaf_of
 from salus.transaction import Operation, ParsedTransaction, operation_leaves
 from salus.verifier import verify_bundle, verify_file
@@ -248,6 +258,38 @@ def test_a_redacted_document_still_verifies_and_says_so() -> None:
     assert (report.parts_shown, report.parts_count) == (1, 2)
     assert "shown parts" in report.claim
     assert b"a finding" not in write_proof(shown)
+
+
+def test_the_report_says_which_document_was_anchored() -> None:
+    """Else «verified» would speak of whatever paper lies beside the file."""
+    document = verify_bundle(RECORD, HASH).document
+    assert document is not None
+    assert (document.media_type, document.content) == ("text/plain", b"a finding")
+    assert document.sha256 == hashlib.sha256(b"a finding").digest()
+    assert str(document) == f"text/plain, 9 bytes, SHA-256 {document.sha256.hex()}"
+    assert str(document) in verify_bundle(RECORD, HASH).checks[-1].detail
+    assert "finding" not in repr(document)
+    assert verify_bundle(PLAIN, HASH).document is None
+
+
+def test_a_media_type_that_would_write_on_the_terminal_is_not_repeated() -> None:
+    assert str(ShownDocument("\x1b[2Kfake", b"")).startswith("of unusual type, 0 bytes")
+
+
+def test_where_nothing_is_shown_the_claim_speaks_of_a_commitment_only() -> None:
+    report = verify_bundle(record(RECORD, opening=redact(OPENING, [0, 1])), HASH)
+    assert (report.parts_shown, report.document) == (0, None)
+    assert report.claim.startswith(f"a version with the commitment {commitment(OPENING).hex()}")
+
+
+def test_a_shown_structure_must_fit_the_number_of_parts() -> None:
+    """Also where parts are withheld: it is the structure of no document."""
+    parts = (encode(Structure("text/plain", (b"", b"", b"", b""))), b"a finding")
+    opening = open_all(parts, factories.seed("salts"))
+    with pytest.raises(BadMessage, match="4 gaps do not fit 1 parts"):
+        check_structure(redact(opening, [1]))
+    check_structure(redact(opening, [0]))
+    check_structure(OPENING)
 
 
 # -- what is refused -------------------------------------------------------------------------
@@ -495,11 +537,47 @@ def pin(height: int) -> tuple[int, bytes]:
 
 
 def test_a_pinned_block_fixes_the_proof() -> None:
-    for height in (2, 3, 4, 5, 6):
+    for height in (3, 4, 5, 6):
         report = verify_bundle(linked(), HASH, checkpoint=pin(height))
         assert report.checks[-1].name == "checkpoint"
         assert "stolen" not in report.limit
-    assert "stolen" in verify_bundle(linked(), HASH).limit
+    assert "former validator keys was stolen" in verify_bundle(linked(), HASH).limit
+
+
+def test_a_pin_before_the_newest_block_trusts_the_keys_that_came_after_it() -> None:
+    """Whoever has those keys can fork after the pin and have the fork say what he likes."""
+    early = verify_bundle(linked(), HASH, checkpoint=pin(2))
+    assert early.limit.endswith("no quorum of validator keys after height 2 was stolen")
+    full = REPLACE(FULL, links=tuple(CASE.chain.headers[4:7]))
+    for height in (2, 3, 5):
+        limit = verify_bundle(full, HASH, checkpoint=pin(height)).limit
+        assert f"after height {height} was stolen" in limit
+    assert "stolen" not in verify_bundle(full, HASH, checkpoint=pin(6)).limit
+
+
+def test_a_fork_after_the_pin_comes_with_the_caveat() -> None:
+    """The keys of a former epoch hand over to somebody who lets a superseded version stand."""
+    source, chain = CASE.chain, factories.Chain(GENESIS)
+    chain.add()
+    chain.end_epoch(["hosp-a", "hosp-b", "hosp-c", "hosp-e"])
+    chain.add()
+    chain.add(*source.transactions[3], receipts=source.receipts[3], state_root=CURRENT.root)
+    assert chain.headers[3] == source.headers[3]
+    chain.end_epoch(["mallory-a", "mallory-b", "mallory-c", "mallory-d"])
+    chain.add()
+    chain.add(state_root=CURRENT.root)
+    block = chain.blocks[5]
+    assert block is not None
+    standing = AsOf(
+        chain.headers[5],
+        block.certificate,
+        CURRENT.prove(anchor_key("hosp-a", ROOT)),
+        CURRENT.prove(SPENT_KEY),
+    )
+    forged = REPLACE(RECORD, epochs=tuple(chain.steps[:2]), as_of=standing)
+    report = verify_bundle(forged, HASH, checkpoint=pin(3))
+    assert report.status == "current"
+    assert "after height 3 was stolen" in report.limit
 
 
 def test_a_pin_that_the_file_does_not_reach_or_contradicts_is_refused() -> None:
