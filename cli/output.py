@@ -67,6 +67,14 @@ class Output:
         return click.style(sign, fg=colour) if self.fancy else sign
 
 
+def printable(text: str) -> str:
+    """What came from elsewhere, for a terminal: no letter of it moves the cursor or hides."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def columns_text(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """Left-aligned columns, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
