@@ -5,19 +5,25 @@ rate were checked by the transport, signatures are checked by the core and the c
 Whatever is wrong raises a `SalusError`, which the transport counts against the peer.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from consensus.effects import Rejected
 from consensus.events import BodyArrived, Received
-from consensus.messages import Fetch, Message, PrePrepare, decode_message
+from consensus.messages import Fetch, Message, PrePrepare, Status, decode_message
 from node.admission import Admission
 from node.bodies import Bodies
 from node.errors import BadFrame
 from node.net.frames import BodyFrame, EvidenceFrame, Kind, PrePrepareFrame
+from node.net.limits import TokenBucket
 from node.runner import Runner
+from node.seats import Seats
 from node.sync import Sync
 from salus.block import proposal_digest
 from salus.codec import decode
+
+# Of one member: a window of bodies that it lacks, asked for again five times a second.
+FETCHES_PER_S = 320
 
 
 class Inlet:
@@ -27,12 +33,12 @@ class Inlet:
         bodies: Bodies,
         admission: Admission,
         sync: Sync,
-        validator_of: Callable[[str], int | None],
+        seats: Seats,
         on_evidence: Callable[[str, EvidenceFrame], None],
     ) -> None:
-        """`validator_of`: a member's index in the present validator set, None if it has no vote."""
         self.runner, self.bodies, self.admission, self.sync = runner, bodies, admission, sync
-        self.validator_of, self.on_evidence = validator_of, on_evidence
+        self.seats, self.on_evidence = seats, on_evidence
+        self._fetches: dict[str, TokenBucket] = {}  # by member
 
     async def deliver(self, member: str, kind: Kind, payload: bytes) -> None:
         """One frame of a member; raises `SalusError` when it is the member's fault."""
@@ -58,10 +64,23 @@ class Inlet:
 
     def _consensus(self, member: str, payload: bytes) -> None:
         message = decode_message(payload)
-        if isinstance(message, Fetch) and message.sender != self.validator_of(member):
-            # Unsigned: it may only speak for the connection it came on.
-            raise BadFrame("a FETCH in somebody else's name", code="FRAME_SENDER")
+        if isinstance(message, Fetch | Status):
+            # Never relayed and perhaps unsigned: they only speak for the connection they came on.
+            # The set of an epoch that has not begun here is not known.
+            seat = self.seats.index(member, message.epoch)
+            if seat != message.sender and self.seats.known(message.epoch):
+                raise BadFrame("a request in somebody else's name", code="FRAME_SENDER")
+            if isinstance(message, Fetch) and not self._may_fetch(member):
+                return
         self._received(message)
+
+    def _may_fetch(self, member: str) -> bool:
+        now_ms = int(asyncio.get_running_loop().time() * 1000)
+        bucket = self._fetches.get(member)
+        if bucket is None:
+            bucket = TokenBucket(FETCHES_PER_S, 2 * FETCHES_PER_S, now_ms)
+            self._fetches[member] = bucket
+        return bucket.take(1, now_ms)
 
     def _pre_prepare(self, payload: bytes) -> None:
         frame = decode(payload, PrePrepareFrame)

@@ -62,6 +62,7 @@ from node.proposer import Proposer
 from node.records import RecordService
 from node.rejoin import Rejoin
 from node.runner import Runner
+from node.seats import Seats
 from node.standing import Voter
 from node.sync import BlockSource, Sync
 from node.token import api_token
@@ -181,6 +182,7 @@ class Node:
         self.gossip = GossipTask(Gossip(self.mempool, (), None), self.network.send)
 
         # -- agreement
+        self.seats = Seats(lambda: self.pipeline.epoch, self.state.epoch)
         self.runner = Runner(self._persist, self, epoch.parameters.tick_ms)
         source = BlockSource(self.state, self.blocks)
         self.sync = Sync(self.network, self.pipeline, source, self._diverged)
@@ -203,6 +205,7 @@ class Node:
             self.pipeline,
             self.proposer,
             self.sync,
+            self.seats,
             self._alarm,
         )
         self.send, self.act = self.outlet.send, self.outlet.act
@@ -228,7 +231,7 @@ class Node:
             self.bodies,
             self.admission,
             self.sync,
-            self._validator_index,
+            self.seats,
             self._evidence_arrived,
         )
         proofs = ProofMaker(genesis, self.state, self.blocks, tree)
@@ -481,12 +484,6 @@ class Node:
 
     def _membership(self, public_key: bytes) -> str | None:
         return next((m.id for m in self.genesis.members if m.node_key == public_key), None)
-
-    def _validator_index(self, member: str) -> int | None:
-        for index, validator in enumerate(self.pipeline.epoch.validators.validators):
-            if validator.member == member:
-                return index
-        return None
 
     def _signatures_verified(self, count: int) -> None:
         self.metrics.crypto_verified_total.inc(count)

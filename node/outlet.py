@@ -34,6 +34,7 @@ from node.net.frames import BodyFrame, Kind, PrePrepareFrame
 from node.pipeline import Pipeline
 from node.proposer import Proposer
 from node.runner import Runner
+from node.seats import Seats
 from node.sync import Sync, SyncNetwork
 from salus.codec import encode
 
@@ -52,11 +53,12 @@ class Outlet:
         pipeline: Pipeline,
         proposer: Proposer,
         sync: Sync,
+        seats: Seats,
         alarm: Alarm,
     ) -> None:
         self.runner, self.network, self.bodies = runner, network, bodies
         self.judge, self.pipeline, self.proposer, self.sync = judge, pipeline, proposer, sync
-        self.alarm = alarm
+        self.seats, self.alarm = seats, alarm
         self.members: Sequence[str] = ()  # of the epoch's validator set, by index
         self.me: int | None = None
         self._nudge = asyncio.Event()
@@ -82,8 +84,10 @@ class Outlet:
                 if body is not None:
                     payload = encode(BodyFrame(sequence, digest, body))
                     self.network.send(self.members[to], Kind.BODY, payload)
-            case SendBlocks(to, above):
-                self.sync.offer(self.members[to], above)
+            case SendBlocks(to, above, epoch):
+                member = self.seats.member(epoch, to)
+                if member is not None:
+                    self.sync.offer(member, above)
 
     # -- doing ----------------------------------------------------------------------------------
 

@@ -8,16 +8,32 @@ from typing import TypeVar
 
 import msgspec
 
-from consensus.messages import NO_SIGNATURE, PrePrepare, SignedMessage, encode_message, payload
+from consensus.messages import (
+    NO_SIGNATURE,
+    Fetch,
+    PrePrepare,
+    SignedMessage,
+    Status,
+    encode_message,
+    payload,
+)
 from node.net.frames import BodyFrame, Kind, PrePrepareFrame
 from salus.block import BLOCK_VERSION, Proposal, proposal_digest
 from salus.codec import encode
+from salus.parameters import Parameters
 from tests.node.network import Hospitals, hospitals
 from tests.node.test_node import anchor, commit
 
 M = TypeVar("M", bound=SignedMessage)
 
 LIAR = 3
+SHORT_EPOCHS = msgspec.structs.replace(
+    Parameters(),
+    watermark_window=8,
+    in_flight_proposals_max=2,
+    execute_ahead_max=4,
+    epoch_blocks_max=8,
+)
 
 
 def signed(group: Hospitals, index: int, message: M) -> M:
@@ -36,6 +52,16 @@ def tell(group: Hospitals, liar: int, kind: Kind, frame: bytes) -> None:
 def validator(group: Hospitals, number: int) -> int:
     """Which node is validator `number` of the first epoch."""
     return next(i for i, node in group.nodes.items() if node.vitals.me == number)
+
+
+async def banned(group: Hospitals, index: int) -> bool:
+    """Does this node turn the liar away? Its frames may still be under way."""
+    liar = group.nodes[LIAR].member
+    async with asyncio.timeout(2):
+        await group.nodes[index].network.wait_for(
+            lambda peers: any(peer.member == liar and peer.banned_ms for peer in peers)
+        )
+    return True
 
 
 async def all_commit(group: Hospitals, first: int, *indexes: int) -> None:
@@ -79,4 +105,22 @@ async def test_an_empty_body_is_a_bad_proposal_and_nothing_worse(tmp_path: Path)
             tell(group, primary, Kind.PRE_PREPARE, encode(frame))
         await all_commit(group, 0, *(i for i in group.nodes if i != primary))
         assert all(n.replica.state.view > 0 for i, n in group.nodes.items() if i != primary)
-        await asyncio.sleep(0)
+
+
+async def test_a_request_speaks_only_for_the_member_that_sends_it(tmp_path: Path) -> None:
+    """L20: a STATUS of an old epoch that names no member of it, and FETCHes for others."""
+    async with hospitals(tmp_path, parameters=SHORT_EPOCHS) as group:
+        number = 0
+        while min(node.pipeline.epoch.epoch for node in group.nodes.values()) < 1:
+            await all_commit(group, number, number % 3)
+            number += 1
+        for message in (
+            Status(0, 0, 0, 0, 99, NO_SIGNATURE),
+            Status(0, 0, 0, 0, 0, NO_SIGNATURE),
+            Fetch(1, 1, bytes(32), 0),
+            Fetch(1, 1, bytes(32), 99),
+        ):
+            tell(group, LIAR, Kind.CONSENSUS, encode_message(message))
+        await all_commit(group, number, 0, 1, 2)
+        for index in (0, 1, 2):
+            assert await banned(group, index), f"node {index}"
