@@ -8,6 +8,7 @@ document; reading and writing hold two chunks in memory, however large the docum
 """
 
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -34,8 +35,16 @@ from storage.sealing import (
 )
 from storage.vault_keys import WRAP_BYTES, EpochKeys, Random, wrap_epoch
 
-DOCUMENTS, KEYS, RECORDS = "documents", "keys", "records"
+DOCUMENTS, KEYS, RECORDS, STAGING = "documents", "keys", "records", "staging"
 KEY_SUFFIX, RECORD_SUFFIX = ".key", ".rec"
+
+# What a name of ours looks like. Editors, file managers and backups leave names of their own.
+_NAMES = {
+    DOCUMENTS: re.compile(r"[0-9a-f]{64}"),
+    STAGING: re.compile(r"[0-9a-f]{64}"),
+    KEYS: re.compile(r"[0-9a-f]{64}\.key"),
+    RECORDS: re.compile(r"([0-9a-f]{2}){1,64}\.rec"),
+}
 
 ERASING_FILE = "erasing"
 
@@ -91,13 +100,13 @@ class Vault:
         assert len(lock) == KEY_BYTES
         disk = disk or RealDisk()
         with io_errors(directory):
-            for name in (DOCUMENTS, KEYS, RECORDS):
+            for name in _NAMES:
                 disk.make_directory(f"{directory}/{name}")
                 sweep_temps(disk, f"{directory}/{name}")
             sweep_temps(disk, directory)
             keys = EpochKeys.open(disk, directory, lock, random)
             if keys.current == 0:
-                if disk.names(f"{directory}/{KEYS}") or disk.names(f"{directory}/{RECORDS}"):
+                if any(_names(disk, directory, kind) for kind in (KEYS, RECORDS)):
                     raise VaultDamaged(
                         f"{directory} holds documents but no epoch key",
                         hint="Restore epochs/ from where its keys are kept; without it nothing "
@@ -111,7 +120,10 @@ class Vault:
     # --- documents
 
     def put(self, chunks: Iterable[bytes]) -> VaultEntry:
-        """Encrypt and store a document that comes in pieces of any size; durable on return."""
+        """Encrypt and store a document that comes in pieces of any size; durable on return.
+
+        It counts as staged until `keep`: whoever stored it may not live to note its name.
+        """
         key, header = self._random(KEY_BYTES), document_header(self._random(DOCUMENT_TAG_BYTES))
         temp = self._path(DOCUMENTS, self._random(16).hex() + TEMP_SUFFIX)
         digest, size = sha256(header), 0
@@ -131,11 +143,22 @@ class Vault:
                 file.close()
             document = digest.digest()
             with self._lock:
+                write_atomic(self._disk, self._path(STAGING), document.hex(), b"")
                 # The key first: a document that has its name can be read.
                 self._write_key(document, key)
                 self._disk.rename(temp, self._path(DOCUMENTS, document.hex()))
                 self._disk.sync_directory(self._path(DOCUMENTS))
         return VaultEntry(document, size)
+
+    def keep(self, document: bytes) -> None:
+        """Somebody has noted the document's name, durably: it is no longer staged."""
+        with self._lock, io_errors(self.directory):
+            self._disk.remove(self._path(STAGING, document.hex()))
+
+    def staged(self) -> tuple[bytes, ...]:
+        """Documents that were stored and never kept; more after a crash than there are."""
+        names = _names(self._disk, self.directory, STAGING)
+        return tuple(bytes.fromhex(name) for name in names)
 
     def get(self, document: bytes) -> Iterator[bytes]:
         """The document in chunks of 1 MiB; each is authentic when it is given, and the last one
@@ -153,9 +176,8 @@ class Vault:
 
     def documents(self) -> Iterator[bytes]:
         """The names of all documents, ascending."""
-        for name in self._disk.names(self._path(DOCUMENTS)):
-            if not name.endswith(TEMP_SUFFIX):
-                yield bytes.fromhex(name)
+        for name in _names(self._disk, self.directory, DOCUMENTS):
+            yield bytes.fromhex(name)
 
     def verify(self, document: bytes) -> None:
         """Read the whole document; raises `VaultDamaged` or `DocumentMissing`."""
@@ -221,9 +243,8 @@ class Vault:
 
     def records(self) -> Iterator[bytes]:
         """The ids of all records, ascending."""
-        for name in self._disk.names(self._path(RECORDS)):
-            if name.endswith(RECORD_SUFFIX):
-                yield bytes.fromhex(name.removesuffix(RECORD_SUFFIX))
+        for name in _names(self._disk, self.directory, RECORDS):
+            yield bytes.fromhex(name.removesuffix(RECORD_SUFFIX))
 
     # --- erasing (health.md §4.11)
 
@@ -258,15 +279,16 @@ class Vault:
         self._keys.destroy_older()
         self._remove(KEYS, keys)
         self._remove(RECORDS, records)
-        self._remove(DOCUMENTS, {document.hex() for document in todo.documents})
+        for kind in (DOCUMENTS, STAGING):
+            self._remove(kind, {document.hex() for document in todo.documents})
         self._disk.remove(f"{self.directory}/{ERASING_FILE}")
         self._disk.sync_directory(self.directory)
 
     def _rewrap(self, kind: str, suffix: str, epoch: int, *, erased: set[str]) -> None:
-        for name in self._disk.names(self._path(kind)):
-            data = self._disk.read(self._path(kind, name)) or b""
-            if name in erased or not name.endswith(suffix):
+        for name in _names(self._disk, self.directory, kind):
+            if name in erased:
                 continue
+            data = self._disk.read(self._path(kind, name)) or b""
             owner = bytes.fromhex(name.removesuffix(suffix))
             try:
                 if wrap_epoch(data, f"{kind}/{name}") == epoch:
@@ -284,6 +306,10 @@ class Vault:
 
     def _path(self, *parts: str) -> str:
         return "/".join((self.directory, *parts))
+
+
+def _names(disk: Disk, directory: str, kind: str) -> list[str]:
+    return [name for name in disk.names(f"{directory}/{kind}") if _NAMES[kind].fullmatch(name)]
 
 
 def _record_context(record_id: bytes) -> bytes:

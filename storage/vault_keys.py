@@ -8,6 +8,7 @@ rest there is exactly one epoch key; a second one exists only while survivors ar
 Backups of the vault leave `epochs/` out: else an erased document could be had back from one.
 """
 
+import re
 import struct
 from collections.abc import Callable
 
@@ -22,6 +23,7 @@ EPOCHS = "epochs"
 
 _EPOCH_MAGIC = b"SALUSEPO"  # Do not change.
 _WRAP_MAGIC = b"SALUSKEY"
+_NAME = re.compile(r"[0-9]{8,20}")
 _PREFIX = struct.Struct(">8sIQ")
 
 WRAP_BYTES = _PREFIX.size + SEALED_KEY_BYTES
@@ -39,7 +41,8 @@ class EpochKeys:
         disk.make_directory(keys._directory)
         sweep_temps(disk, keys._directory)
         for name in disk.names(keys._directory):
-            keys._load(name)
+            if _NAME.fullmatch(name):  # file managers and backups leave names of their own
+                keys._load(name)
         return keys
 
     @property

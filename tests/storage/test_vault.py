@@ -359,3 +359,41 @@ def test_documents_stored_while_another_is_erased_can_be_read(tmp_path: Path) ->
     assert not failures
     assert len(stored) == 60
     assert all(read(vault, document) == b"stays" for document in stored)
+
+
+# --- what is not ours, and what was never finished
+
+
+def test_names_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
+    """Editors, file managers and backups put files of their own wherever they go."""
+    directory = tmp_path / "vault"
+    vault = Vault.open(str(directory), LOCK)
+    document = vault.put([OTHER]).document
+    vault.put_record(b"id", OTHER)
+    for kind in ("documents", "keys", "records", "epochs", "staging"):
+        for name in (".DS_Store", "x.rec", "x.key", ".x.rec.swp", "abc.rec", "00000001.bak"):
+            (directory / kind / name).write_bytes(b"")
+    again = Vault.open(str(directory), LOCK)
+    assert list(again.documents()) == [document]
+    assert list(again.records()) == [b"id"]
+    assert list(again.staged()) == [document]
+    again.erase([bytes(32)])
+    assert read(again, document) == OTHER
+    assert again.record(b"id") == OTHER
+
+
+def test_a_new_vault_does_not_take_a_file_managers_name_for_a_document(tmp_path: Path) -> None:
+    (tmp_path / "vault" / "records").mkdir(parents=True)
+    (tmp_path / "vault" / "records" / ".DS_Store").write_bytes(b"")
+    Vault.open(f"{tmp_path}/vault", LOCK)
+
+
+def test_a_document_counts_as_staged_until_it_is_kept() -> None:
+    disk = MemoryDisk()
+    vault = open_vault(disk)
+    first, second = vault.put([OTHER]).document, vault.put([OTHER]).document
+    vault.keep(first)
+    assert vault.staged() == (second,)
+    vault.erase([second])
+    assert vault.staged() == ()
+    assert list(open_vault(disk).documents()) == [first]
