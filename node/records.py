@@ -7,42 +7,41 @@ operator signs: this service returns operations and holds no key.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
-from contracts.records import AnchorArgs, RetractArgs, SupersedeArgs
+from node import record_operations
 from node.api.view import Document
 from node.fhir import check_fhir, is_json
 from node.proofs import ProofMaker
+from node.record_drafts import Draft
 from node.record_files import (
+    REASONS_MAX,
     RECORD_FILE_VERSION,
     RECORD_ID_BYTES,
     VERSIONS_MAX,
     PrivateVersion,
+    Reason,
     RecordFile,
     RecordFiles,
     cursor,
 )
-from salus.codec import Wire, decode, encode
+from salus.codec import decode
 from salus.document import (
     SALT_BYTES,
-    BatchPlace,
     Context,
     Opening,
-    author_commitment,
     batch,
     batch_size,
     commitment,
-    context_commitment,
     open_all,
-    reason_commitment,
     split,
 )
 from salus.errors import SalusError
-from salus.forms import RecordForm, Staged, UnsignedOperation, VersionForm
+from salus.forms import RecordForm, Staged, VersionForm
 from salus.proof import RecordProof
-from salus.record import Anchor, Spent, anchor_key, record_leaf, spent_key, tag_hash
+from salus.record import Anchor, Spent, anchor_key, spent_key, tag_hash
 from salus.statemap import SALT_BYTES as STATE_SALT_BYTES
 from storage.errors import DocumentMissing
 from storage.state import StateStore
@@ -71,26 +70,6 @@ class Standing:
     state: str  # staged | anchored | superseded | retracted
     anchor: Anchor | None = None
     spent: Spent | None = None
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A submission on its way: cut, salted, and in the vault."""
-
-    record_id: bytes
-    file: RecordFile | None
-    base: PrivateVersion | None  # the version that it supersedes
-    document: bytes
-    size: int
-    media_type: str
-    author: str
-    salt_seed: bytes
-    tag: bytes
-    commitment: bytes
-    leaf: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.leaf = record_leaf(self.commitment, tag_hash(self.tag))
 
 
 class RecordService:
@@ -169,30 +148,55 @@ class RecordService:
             assert file is not None
             assert base is not None
             number = file.versions.index(base)
-            ended = msgspec.structs.replace(
-                base, reason_salt=self._random(SALT_BYTES), reason=reason
-            )
-            assert ended.reason_salt is not None
-            versions = (*file.versions[:number], ended, *file.versions[number + 1 :])
-            self.files.store(
-                bytes.fromhex(record_id), msgspec.structs.replace(file, versions=versions)
-            )
-            arguments = RetractArgs(
-                base.root,
-                base.leaves,
-                base.index,
-                base.commitment,
-                base.tag,
-                base.path,
-                reason_commitment(ended.reason_salt, reason),
-            )
+            told = next((one for one in base.reasons if one.text == reason), None)
+            if told is None:
+                if len(base.reasons) >= REASONS_MAX:
+                    raise SalusError(
+                        f"a version keeps at most {REASONS_MAX} reasons; use one of them",
+                        code="TOO_LARGE",
+                    )
+                told = Reason(self._random(SALT_BYTES), reason)
+                ended = msgspec.structs.replace(base, reasons=(*base.reasons, told))
+                versions = (*file.versions[:number], ended, *file.versions[number + 1 :])
+                self.files.store(
+                    bytes.fromhex(record_id), msgspec.structs.replace(file, versions=versions)
+                )
             return Staged(
                 record_id,
                 number + 1,
                 base.commitment.hex(),
                 base.root.hex(),
-                (_operation("retract", arguments),),
+                (record_operations.retract(base, told),),
             )
+
+    def operations(self, record_id: str) -> Staged | None:
+        """The operations of the newest version once more, for whoever lost the answer to its
+        staging; None for an unknown record. Raises `SalusError` (NOT_FOUND, VERSION_ENDED)."""
+        file = self.files.find(record_id)
+        if file is None:
+            return None
+        version = file.versions[-1]
+        if self.standing(version).state != "staged":
+            raise SalusError("the newest version is anchored: nothing waits", code="NOT_FOUND")
+        batch = [(record_id, file)]
+        if version.leaves > 1:
+            batch = [
+                (other.hex(), its_file)
+                for other, its_file in self.files.readable()
+                if its_file.versions[-1].root == version.root
+            ]
+        operations = [record_operations.anchor(version)]
+        for _, its_file in batch:
+            if len(its_file.versions) > 1:
+                _, base = self._current(its_file)
+                operations.append(record_operations.supersede(base, version.root))
+        return Staged(
+            record_id,
+            len(file.versions),
+            version.commitment.hex(),
+            version.root.hex(),
+            tuple(operations),
+        )
 
     def _amended(self, previous: str | None) -> tuple[RecordFile | None, PrivateVersion | None]:
         """The record to amend and its current version."""
@@ -203,6 +207,10 @@ class RecordService:
             raise SalusError("this node keeps no such record", code="UNKNOWN_RECORD")
         if len(file.versions) >= VERSIONS_MAX:
             raise SalusError(f"a record has at most {VERSIONS_MAX} versions", code="TOO_LARGE")
+        return self._current(file)
+
+    def _current(self, file: RecordFile) -> tuple[RecordFile, PrivateVersion]:
+        """The version of a record that may be amended or ended."""
         states = [self.standing(version).state for version in file.versions]
         if "anchored" in states:
             return file, file.versions[states.index("anchored")]
@@ -212,13 +220,13 @@ class RecordService:
 
     def _draft(
         self, submission: Submission, file: RecordFile | None, base: PrivateVersion | None
-    ) -> _Draft:
+    ) -> Draft:
         """In a thread: cuts, salts and encrypts."""
         seed = self._random(SALT_BYTES)
         version = commitment(open_all(split(submission.content, submission.media_type), seed))
         entry = self.vault.put([submission.content])
         record_id = submission.previous
-        return _Draft(
+        return Draft(
             self._random(RECORD_ID_BYTES) if record_id is None else bytes.fromhex(record_id),
             file,
             base,
@@ -231,28 +239,25 @@ class RecordService:
             version,
         )
 
-    def _anchor(self, drafts: Sequence[_Draft], context: Context) -> Sequence[Staged]:
+    def _anchor(self, drafts: Sequence[Draft], context: Context) -> Sequence[Staged]:
         """In a thread: places the drafts in one batch and writes their record files."""
         size = batch_size(len(drafts))
         padding = [self._random(SALT_BYTES) for _ in range(size - len(drafts))]
         root, places = batch([draft.leaf for draft in drafts], padding)
         author_salt, context_salt = self._random(SALT_BYTES), self._random(SALT_BYTES)
         author = drafts[0].author
-        arguments = AnchorArgs(
-            root,
-            size,
-            author_commitment(author_salt, author),
-            context_commitment(context_salt, context),
-        )
-        operations = [_operation("anchor", arguments)]
+        versions = [
+            draft.private(root, place, author_salt, author, context_salt, context)
+            for draft, place in zip(drafts, places, strict=True)
+        ]
+        operations = [record_operations.anchor(versions[0])]
         operations += (
-            _operation("supersede", _supersede(draft.base, root))
+            record_operations.supersede(draft.base, root)
             for draft in drafts
             if draft.base is not None
         )
         staged: list[Staged] = []
-        for draft, place in zip(drafts, places, strict=True):
-            version = _private(draft, root, place, author_salt, author, context_salt, context)
+        for draft, version in zip(drafts, versions, strict=True):
             before = draft.file or RecordFile(RECORD_FILE_VERSION, self._now_ms(), ())
             file = msgspec.structs.replace(before, versions=(*before.versions, version))
             self.files.store(draft.record_id, file)
@@ -293,17 +298,18 @@ class RecordService:
         if after is not None:
             order = tuple(place for place in order if cursor(place) < after)
         page = order[:limit]
+        files = ((record_id, self.files.readable_one(record_id)) for _, record_id in page)
         forms = tuple(
-            self._form(record_id.hex(), self.files.get(record_id)) for _, record_id in page
+            self._form(record_id.hex(), file) for record_id, file in files if file is not None
         )
         return forms, cursor(page[-1]) if len(order) > len(page) > 0 else None
 
     def by_root(self, root: bytes) -> Sequence[tuple[str, int]]:
-        """(record id, version) of every version in a batch; reads all records."""
+        """(record id, version) of every version in a batch; reads all records that can be read."""
         return [
             (record_id.hex(), number)
-            for _, record_id in self.files.order
-            for number, version in enumerate(self.files.get(record_id).versions, 1)
+            for record_id, file in self.files.readable()
+            for number, version in enumerate(file.versions, 1)
             if version.root == root
         ]
 
@@ -405,40 +411,3 @@ def _check(submission: Submission) -> None:
     if is_json(submission.media_type):
         check_fhir(submission.content, submission.media_type)
     split(submission.content, submission.media_type)
-
-
-def _supersede(base: PrivateVersion, successor_root: bytes) -> SupersedeArgs:
-    return SupersedeArgs(
-        base.root, base.leaves, base.index, base.commitment, base.tag, base.path, successor_root
-    )
-
-
-def _private(
-    draft: _Draft,
-    root: bytes,
-    place: BatchPlace,
-    author_salt: bytes,
-    author: str,
-    context_salt: bytes,
-    context: Context,
-) -> PrivateVersion:
-    return PrivateVersion(
-        draft.document,
-        draft.size,
-        draft.media_type,
-        draft.salt_seed,
-        draft.tag,
-        draft.commitment,
-        root,
-        place.leaves,
-        place.index,
-        place.path,
-        author_salt,
-        author,
-        context_salt,
-        context,
-    )
-
-
-def _operation(method: str, arguments: Wire) -> UnsignedOperation:
-    return UnsignedOperation("records", method, 1, encode(arguments).hex())

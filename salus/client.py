@@ -267,6 +267,16 @@ class Client(Reads):
         )
         return await self._commit_staged(answer, timeout_s)
 
+    async def record_resume(
+        self, record_id: str, *, timeout_s: float | None = None
+    ) -> tuple[Staged, Committed]:
+        """Anchor what lies staged in the vault, after the answer to its staging was lost.
+
+        Not while the first transaction may still commit: the second would be refused then.
+        """
+        answer = await self._get(f"/v1/records/{record_id}/operations", home=True)
+        return await self._commit_staged(answer, timeout_s)
+
     async def _commit_staged(
         self, answer: Answer, timeout_s: float | None
     ) -> tuple[Staged, Committed]:

@@ -15,6 +15,7 @@ from cli.errors import CliError
 from cli.group import group
 from cli.session import Session, pass_session
 from salus.client import Client, Committed
+from salus.files import write_new
 from salus.forms import Staged
 
 # By the end of the name; anything else must be said with --media-type.
@@ -93,6 +94,17 @@ async def retract(session: Session, record_id: str, reason: str, dry_run: bool) 
 
 @record.command()
 @click.argument("record_id")
+@pass_session
+@waits
+async def resume(session: Session, record_id: str) -> None:
+    """Anchor a version that lies staged in the vault: its first try was cut off."""
+    async with connect(session, sign=True) as client:
+        staged, done = await client.record_resume(record_id)
+        await _say(session, client, staged, done)
+
+
+@record.command()
+@click.argument("record_id")
 @click.option("--version", "number", type=click.IntRange(min=1), help="Default: the newest.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path))
 @pass_session
@@ -106,8 +118,7 @@ async def get(session: Session, record_id: str, number: int | None, output: Path
     if output is None:
         sys.stdout.buffer.write(content)
         return
-    with output.open("xb") as stream:
-        stream.write(content)
+    write_new(output, content)
     document = {"media_type": kind, "bytes": len(content), "file": str(output)}
     session.out.result(document, f"{len(content)} bytes ({kind})  →  {output}")
 

@@ -46,6 +46,17 @@ async def retract(call: Call, args: RetractArguments) -> web.StreamResponse:
     return answer(call, await _records(call).retract(args.id, wanted.reason), status=201)
 
 
+class ResumeArguments(Request, frozen=True, kw_only=True):
+    id: RecordId
+
+
+async def operations(call: Call, args: ResumeArguments) -> web.StreamResponse:
+    staged = _records(call).operations(args.id)
+    if staged is None:
+        raise ApiError("UNKNOWN_RECORD")
+    return answer(call, staged)
+
+
 class ListArguments(Read, frozen=True):
     after: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
@@ -152,6 +163,17 @@ ROUTES = (
         body=Body({JSON: RetractRequest}, "why it is withdrawn"),
         answers={201: Staged},
         errors=("NOT_CERTIFIED", "UNSUPPORTED_MEDIA_TYPE", *_COMMON),
+    ),
+    Route(
+        method="GET",
+        path="/v1/records/{id}/operations",
+        access=Access.PARTY,
+        handler=operations,
+        doc="The operations of the newest version once more, while it is not anchored.\n"
+        "For whoever lost the answer to POST /v1/records: sign and submit them.",
+        arguments=ResumeArguments,
+        answers={200: Staged},
+        errors=("NOT_FOUND", "VERSION_ENDED", "NOT_ANCHORED", *_COMMON),
     ),
     Route(
         method="GET",

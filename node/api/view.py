@@ -111,6 +111,9 @@ class RecordsView(Protocol):
 
     async def retract(self, record_id: str, reason: str) -> Staged: ...
 
+    def operations(self, record_id: str) -> Staged | None:
+        """Those of the newest version once more, while it is not anchored."""
+
     def list(self, after: str | None, limit: int) -> tuple[tuple[RecordForm, ...], str | None]:
         """A page and the cursor of the next one; newest first."""
 

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from contracts.records import SupersedeArgs
+from contracts.records import RetractArgs, SupersedeArgs
 from node.records import RecordService, Submission
 from salus.codec import decode
+from salus.document import reason_commitment
 from salus.errors import SalusError
 from salus.forms import Staged
 from salus.parameters import Parameters
 from salus.record import tag_hash
 from salus.transaction import Operation, ParsedTransaction
 from salus.verifier import verify_file
+from storage.errors import VaultDamaged
 from storage.vault import Vault
 from tests import factories
 from tests.ledger import Ledger
@@ -245,3 +247,129 @@ async def test_bad_fhir_leaves_nothing_behind(service: RecordService) -> None:
         assert caught.value.code == "BAD_FHIR"
     assert service.list(None, 10) == ((), None)
     assert not list(service.vault.documents())
+
+
+def spoil(directory: Path, record_id: str) -> None:
+    file = directory / "vault" / "records" / f"{record_id}.rec"
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    file.write_bytes(raw)
+
+
+async def test_one_damaged_record_hides_no_other(
+    ledger: Ledger, service: RecordService, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One bad sector must neither stop a validator nor the work with all other records."""
+    good, bad = await service.stage(TEXT, TYPE), await service.stage(TEXT, TYPE)
+    spoil(tmp_path, bad.record_id)
+    (tmp_path / "vault" / "records" / "x.rec").write_bytes(b"")
+    for one in (service, make_service(ledger, tmp_path)):
+        forms, _ = one.list(None, 10)
+        assert [form.record_id for form in forms] == [good.record_id]
+        assert one.by_root(bytes.fromhex(good.root)) == [(good.record_id, 1)]
+        with pytest.raises(VaultDamaged):
+            one.show(bad.record_id)
+        assert one.show(good.record_id) is not None
+    assert "record_damaged" in caplog.text
+
+
+async def test_every_reason_that_was_handed_out_can_be_opened(
+    ledger: Ledger, service: RecordService
+) -> None:
+    """Whichever of the retractions is certified, the vault still has its salt."""
+    staged = await service.stage(TEXT, TYPE)
+    commit(ledger, staged)
+    first = await service.retract(staged.record_id, "typo")
+    assert (await service.retract(staged.record_id, "typo")).operations == first.operations
+    other = await service.retract(staged.record_id, "wrong patient")
+    assert other.operations != first.operations
+    commit(ledger, first)
+    file = service.files.find(staged.record_id)
+    assert file is not None
+    told = decode(bytes.fromhex(first.operations[0].args), RetractArgs).reason
+    reasons = file.versions[0].reasons
+    assert [one.text for one in reasons] == ["typo", "wrong patient"]
+    assert told in [reason_commitment(one.salt, one.text) for one in reasons]
+
+
+async def test_reasons_are_bounded(ledger: Ledger, service: RecordService) -> None:
+    staged = await service.stage(TEXT, TYPE)
+    commit(ledger, staged)
+    for number in range(16):
+        await service.retract(staged.record_id, f"reason {number}")
+    with pytest.raises(SalusError) as caught:
+        await service.retract(staged.record_id, "one more")
+    assert caught.value.code == "TOO_LARGE"
+    await service.retract(staged.record_id, "reason 3")
+
+
+async def test_documents_of_a_staging_that_was_cut_off_are_erased_at_the_next_start(
+    ledger: Ledger, service: RecordService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await service.stage(TEXT, TYPE)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.files, "store", full)
+        with pytest.raises(OSError, match="No space"):
+            await service.stage_batch([Submission(b"1", TYPE), Submission(b"2", TYPE)])
+    assert len(list(service.vault.documents())) == 3
+    spoil(tmp_path, kept.record_id)
+    # An unreadable record may be the one that names them.
+    assert len(list(make_service(ledger, tmp_path).vault.documents())) == 3
+    spoil(tmp_path, kept.record_id)
+    again = make_service(ledger, tmp_path)
+    assert len(list(again.vault.documents())) == 1
+    assert again.vault.staged() == ()
+    document = await again.document(kept.record_id)
+    assert document is not None
+    assert document.content == TEXT
+
+
+async def test_a_document_whose_record_file_is_gone_is_never_erased(
+    ledger: Ledger, service: RecordService, tmp_path: Path
+) -> None:
+    """Records restored from an old backup must not cost the newer documents."""
+    staged = await service.stage(TEXT, TYPE)
+    (tmp_path / "vault" / "records" / f"{staged.record_id}.rec").unlink()
+    assert len(list(make_service(ledger, tmp_path).vault.documents())) == 1
+
+
+async def test_a_staging_whose_answer_was_lost_can_be_resumed(
+    ledger: Ledger, service: RecordService, tmp_path: Path
+) -> None:
+    first = await service.stage(TEXT, TYPE)
+    assert service.operations(first.record_id) == first
+    commit(ledger, first)
+    with pytest.raises(SalusError) as caught:
+        service.operations(first.record_id)
+    assert caught.value.code == "NOT_FOUND"
+    second = await service.stage(b"second", TYPE, first.record_id)
+    again = make_service(ledger, tmp_path).operations(first.record_id)
+    assert again == second
+    assert again is not None
+    commit(ledger, again)
+    assert service.operations("00" * 16) is None
+
+
+async def test_a_batch_whose_answer_was_lost_is_resumed_as_a_whole(
+    ledger: Ledger, service: RecordService
+) -> None:
+    first = await service.stage(TEXT, TYPE)
+    commit(ledger, first)
+    batch = await service.stage_batch(
+        [Submission(b"new", TYPE), Submission(b"second", TYPE, first.record_id)]
+    )
+    resumed = service.operations(batch[1].record_id)
+    assert resumed is not None
+    assert resumed.operations == batch[0].operations
+    commit(ledger, resumed)
+    assert {state_of(service, one) for one in batch} == {"anchored"}
+
+
+def state_of(service: RecordService, staged: Staged) -> str:
+    form = service.show(staged.record_id)
+    assert form is not None
+    return form.versions[-1].state

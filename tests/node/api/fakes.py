@@ -91,6 +91,17 @@ class FakeRecords:
         operation = UnsignedOperation("records", "retract", 1, "bb")
         return Staged(RECORD, 1, "11" * 32, "22" * 32, (operation,))
 
+    def operations(self, record_id: str) -> Staged | None:
+        if record_id != RECORD:
+            return None
+        return Staged(
+            RECORD,
+            1,
+            "11" * 32,
+            "22" * 32,
+            (UnsignedOperation("records", "anchor", 1, "aa"),),
+        )
+
     def list(self, after: str | None, limit: int) -> tuple[tuple[RecordForm, ...], str | None]:
         return ((self.record(),), None) if after is None else ((), None)
 

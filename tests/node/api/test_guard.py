@@ -35,6 +35,7 @@ ACCESS = {
         "GET /v1/records",
         "GET /v1/records/{id}",
         "GET /v1/records/{id}/document",
+        "GET /v1/records/{id}/operations",
         "GET /v1/records/{id}/proof",
     },
     "admin": {"GET /v1/dev/faults", "POST /v1/dev/faults"},

@@ -49,7 +49,7 @@ async def test_lists_records_and_proofs(client: Browser) -> None:
         assert (await response.json())["versions"][0]["state"] == "staged"
     async with client.get(f"/v1/records/{RECORD}/proof", params={"as_of": "true"}) as response:
         assert await response.read() == b"proof"
-    for path in ("", "/document", "/proof"):
+    for path in ("", "/document", "/operations", "/proof"):
         async with client.get(f"/v1/records/{'00' * 16}{path}") as response:
             assert (await response.json(content_type=None))["code"] == "UNKNOWN_RECORD"
 
@@ -62,3 +62,12 @@ async def test_retraction_answers_with_the_operation_to_sign(client: Browser) ->
     assert [operation["method"] for operation in staged["operations"]] == ["retract"]
     async with client.post(url, json={}) as response:
         assert response.status == 400
+
+
+async def test_who_lost_the_answer_to_a_staging_gets_the_operations_once_more(
+    client: Browser,
+) -> None:
+    async with client.get(f"/v1/records/{RECORD}/operations") as response:
+        assert response.status == 200
+        staged = await response.json()
+    assert [operation["method"] for operation in staged["operations"]] == ["anchor"]
