@@ -101,6 +101,7 @@ def _check_caps(s: State) -> None:
     assert len(s.certificates) <= 2 * window
     assert len(s.headers) <= s.parameters.execute_ahead_max
     assert len(s.view_changes) <= s.n
+    assert len(s.false_views) <= 4 * s.n
     assert all(size <= s.future.votes_max for size in s.future.sizes())
 
 

@@ -82,6 +82,19 @@ class Proofs:
         key = self.validators.key(message.sender)
         return self.verifier(key, payload(self.domain, message), message.signature)
 
+    def fits(self, message: ViewChange | NewView) -> bool:
+        """May a message of this size be true? Asked before anything is hashed or verified: the
+        largest that can be signed are a hundred times as dear as the largest true ones (B25)."""
+        if isinstance(message, NewView):
+            return (
+                len(message.view_changes) <= self.validators.quorum
+                and len(message.pre_prepares) <= self.window
+                and all(map(self.fits, message.view_changes))
+            )
+        return len(message.prepared) <= self.window and all(
+            len(prepared.prepares) < self.validators.quorum for prepared in message.prepared
+        )
+
     def check_view_change(self, view_change: ViewChange) -> None:
         """Rule S8, all but its own signature."""
         self._check_form(view_change)

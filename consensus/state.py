@@ -59,6 +59,7 @@ class State:
         self.checked: dict[int, bool] = {}  # of those: passed rule S8, or failed it
         self.exposed_wish = [0] * self.n  # a double VIEW-CHANGE for it was reported
         self.new_view_tick = [-1] * self.n  # when its last NEW-VIEW was examined: one a tick
+        self.false_views: list[int] = []  # whose NEW-VIEW was false, ascending: not read again
         self.reached = [0] * self.n  # highest view each member is known to be at or to wish
         self.views_moved = False  # something above changed in this step
         self.complaint: str | None = None  # why I leave the view at the end of this step
@@ -124,6 +125,11 @@ class State:
     def quorum_view(self) -> int:
         """The highest view that q members are known to have reached (L18)."""
         return sorted(self.reached, reverse=True)[self.quorum - 1]
+
+    @property
+    def weak_view(self) -> int:
+        """The highest view that f+1 members are known to have reached: one of them is honest."""
+        return sorted(self.reached, reverse=True)[self.weak - 1]
 
     @property
     def weak_claim(self) -> int:

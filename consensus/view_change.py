@@ -21,6 +21,9 @@ from consensus.state import State
 from salus.errors import VerificationError
 from salus.vote import VoteType
 
+# Views whose NEW-VIEW was false and is remembered as such. A member leads one view in n.
+FALSE_VIEWS_PER_MEMBER_MAX = 4
+
 # -- time (L17, L18) ----------------------------------------------------------------------------
 
 
@@ -129,7 +132,7 @@ def _ask_for(s: State, view: int, reason: str) -> None:
 def on_view_change(s: State, message: ViewChange) -> None:
     """Its own signature is checked here; what it carries only when a NEW-VIEW is built of it, so
     that a flood of wishes costs its receivers one signature each (B25)."""
-    if message.sender >= s.n or message.view < 1 or s.is_mine(message):
+    if message.sender >= s.n or message.view < 1 or not _fits(s, message) or s.is_mine(message):
         return
     known = s.view_changes.get(message.sender)
     if known is not None and known.view >= message.view:
@@ -144,6 +147,13 @@ def on_view_change(s: State, message: ViewChange) -> None:
     s.checked.pop(message.sender, None)
     s.learn_view(message.sender, message.view)
     s.views_moved = True
+
+
+def _fits(s: State, message: ViewChange | NewView) -> bool:
+    if s.proofs.fits(message):
+        return True
+    s.reject(f"{type(message).__name__}: larger than a true one can be")
+    return False
 
 
 # -- NEW-VIEW as its primary --------------------------------------------------------------------
@@ -260,10 +270,14 @@ def on_new_view(s: State, message: NewView) -> None:
     """Rule S9: recompute the choice and compare exactly."""
     if message.sender >= s.n or message.sender != s.validators.primary(message.view):
         return
-    if message.view <= s.view or s.is_mine(message):
+    if message.view <= s.view or not _fits(s, message) or s.is_mine(message):
         return
     if message.view < s.wish and s.voter.active:
         return  # My VIEW-CHANGE for a higher view said that I take no part in this one.
+    # Every view has q members that asked for it; what liars could make up beyond is not read, and
+    # what was false once is not read again (B25).
+    if message.view > s.weak_view + s.n or message.view in s.false_views:
+        return
     if s.new_view_tick[message.sender] == s.tick or not s.verified(message):
         return
     s.new_view_tick[message.sender] = s.tick  # The dearest message: one a member and tick (B25).
@@ -272,6 +286,7 @@ def on_new_view(s: State, message: NewView) -> None:
         choice = s.proofs.check_new_view(message, known)
     except VerificationError as error:
         # Evidence, and a reason for the next view (as far as L18 allows one).
+        s.false_views = sorted({*s.false_views, message.view})[-FALSE_VIEWS_PER_MEMBER_MAX * s.n :]
         s.expose(message, message)
         if message.view == s.wish and s.voter.active and s.wish <= s.quorum_view:
             _ask_for(s, s.wish + 1, f"its NEW-VIEW is false: {error.message}")
@@ -306,6 +321,7 @@ def _enter(s: State, message: NewView, choice: Choice) -> None:
         if s.view_changes[sender].view <= s.view:
             del s.view_changes[sender]
             s.checked.pop(sender, None)
+    s.false_views = [view for view in s.false_views if view > s.view]
     s.deliver(ViewEntered(s.view, s.validators.primary(s.view)))
     for vote in message.pre_prepares:
         _accept_chosen(s, message, vote)

@@ -14,6 +14,7 @@ from consensus.messages import Fetch, Message, PrePrepare, Status, decode_messag
 from node.admission import Admission
 from node.bodies import Bodies
 from node.errors import BadFrame
+from node.evidence import EvidenceDesk
 from node.net.frames import BodyFrame, EvidenceFrame, Kind, PrePrepareFrame
 from node.net.limits import TokenBucket
 from node.runner import Runner
@@ -34,10 +35,11 @@ class Inlet:
         admission: Admission,
         sync: Sync,
         seats: Seats,
-        on_evidence: Callable[[str, EvidenceFrame], None],
+        evidence: EvidenceDesk,
+        pass_on: Callable[[str, bytes], None],
     ) -> None:
         self.runner, self.bodies, self.admission, self.sync = runner, bodies, admission, sync
-        self.seats, self.on_evidence = seats, on_evidence
+        self.seats, self.evidence, self.pass_on = seats, evidence, pass_on
         self._fetches: dict[str, TokenBucket] = {}  # by member
 
     async def deliver(self, member: str, kind: Kind, payload: bytes) -> None:
@@ -58,7 +60,7 @@ class Inlet:
             case Kind.TRANSACTIONS | Kind.ANNOUNCE | Kind.REQUEST:
                 self.admission.receive(member, kind, payload)
             case Kind.EVIDENCE:
-                self.on_evidence(member, decode(payload, EvidenceFrame))
+                self._evidence(member, payload)
             case _:
                 raise BadFrame(f"a {kind.name} frame is not legal here", code="FRAME_KIND")
 
@@ -98,11 +100,14 @@ class Inlet:
             if isinstance(action, Rejected):
                 raise BadFrame(action.reason, code="BAD_MESSAGE")
 
-    def examine(self, frame: EvidenceFrame) -> None:
-        """Evidence from a peer: both messages go the way of all messages, so that whoever has
+    def _evidence(self, member: str, payload: bytes) -> None:
+        """Evidence from a peer: its messages go the way of all messages, so that whoever has
         not seen one of them yet sees the contradiction with his own eyes (L23)."""
-        for raw in (frame.first, frame.second):
-            self._received(decode_message(raw))
+        messages = self.evidence.examine(decode(payload, EvidenceFrame))
+        if len(messages) == 2 and self.evidence.passed_on(messages[0]):
+            self.pass_on(member, payload)
+        for message in messages:
+            self._received(message)
 
     def _body(self, payload: bytes) -> None:
         frame = decode(payload, BodyFrame)

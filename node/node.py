@@ -33,7 +33,6 @@ from consensus.events import (
     PendingWork,
     ProposalChecked,
 )
-from consensus.messages import encode_message
 from consensus.replica import Replica
 from contracts.catalogue import registry
 from contracts.members import rejoin_of
@@ -42,6 +41,7 @@ from node.api.app import Api, ApiServer
 from node.api.settings import ApiSettings
 from node.bodies import Bodies
 from node.config import Config, load
+from node.evidence import EvidenceDesk
 from node.executor import Executor, genesis_block
 from node.facade import Facade
 from node.faults import FaultSwitch
@@ -52,7 +52,7 @@ from node.judge import Judge
 from node.logs import log_event, set_level, setup
 from node.mempool import Mempool
 from node.metrics import Metrics, NetMeter
-from node.net.frames import EvidenceFrame, Kind
+from node.net.frames import Kind
 from node.net.handshake import Chain
 from node.net.network import Network
 from node.outlet import Outlet
@@ -69,7 +69,6 @@ from node.token import api_token
 from node.verify import VerifyPool, default_threads
 from node.vitals import Vitals
 from node.waiters import Waiters
-from salus.codec import encode
 from salus.epoch import EpochRecord
 from salus.genesis import Genesis, from_json
 from salus.keys import SigningKey, verify
@@ -226,13 +225,15 @@ class Node:
             self._pending,
         )
         self.rejoin = Rejoin(key, genesis.chain_id, self.genesis_hash, self.admission.submit)
+        self.evidence = EvidenceDesk(self.domain, verify, lambda: self.pipeline.epoch)
         self.inlet = Inlet(
             self.runner,
             self.bodies,
             self.admission,
             self.sync,
             self.seats,
-            self._evidence_arrived,
+            self.evidence,
+            self._pass_on,
         )
         proofs = ProofMaker(genesis, self.state, self.blocks, tree)
         self.vault = Vault.open(str(data / "vault"), vault_lock(box_seed))
@@ -514,10 +515,9 @@ class Node:
                 member = members[culprit].member
                 self.metrics.consensus_equivocations_total.labels(member).inc()
                 log_event(log, logging.ERROR, "equivocation", member=member)
-                if second is not None:
-                    frame = EvidenceFrame(encode_message(first), encode_message(second))
-                    gossip = self.gossip.gossip
-                    self.gossip.perform(gossip.evidence(encode(frame), None))
+                frame = self.evidence.frame(first, second)
+                if frame is not None:
+                    self._pass_on(None, frame)
             case Quarantine(reason):
                 self.vitals.quarantined = reason
                 self.voter.lose()
@@ -535,13 +535,8 @@ class Node:
         self.admission.turn_away("HALTED", "this node has diverged; run salus doctor")
         log_event(log, logging.CRITICAL, "halted", reason=reason)
 
-    def _evidence_arrived(self, member: str, frame: EvidenceFrame) -> None:
-        """Pass on what proves something; two contradicting votes need no further trust."""
-        payload = encode(frame)
-        gossip = self.gossip.gossip
-        if not gossip.knows_evidence(payload):
-            self.inlet.examine(frame)
-            self.gossip.perform(gossip.evidence(payload, member))
+    def _pass_on(self, source: str | None, evidence: bytes) -> None:
+        self.gossip.perform(self.gossip.gossip.evidence(evidence, source))
 
 
 def _api_settings(home: Path, config: Config) -> ApiSettings:

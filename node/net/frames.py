@@ -135,7 +135,8 @@ class Blocks(Wire, frozen=True):
 
 
 class EvidenceFrame(Wire, frozen=True):
-    """Two signed messages (`encode_message`) of one sender that contradict each other (L23)."""
+    """Two signed messages (`encode_message`) of one sender that contradict each other, or a
+    NEW-VIEW that contradicts itself and b"" (L23)."""
 
     first: bytes
     second: bytes

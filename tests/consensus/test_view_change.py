@@ -9,6 +9,7 @@ from consensus.effects import (
     Evidence,
     Execute,
     Halt,
+    Rejected,
     ViewEntered,
     ViewLeft,
 )
@@ -370,15 +371,39 @@ def test_two_view_changes_for_one_view_are_evidence_once() -> None:
     assert lab.did(Evidence) == [Evidence(2, first, second)]
 
 
-def test_false_new_views_are_examined_once_a_tick() -> None:
+def test_false_new_views_are_examined_once_a_tick_and_once_a_view() -> None:
     """B25: the dearest message of all."""
-    lab = Lab(me=2)
+    lab = Lab(me=2, voting=False)  # it wishes for nothing, so it reads all
+    lab.hear(status(0, 8, 8, 0), status(3, 8, 8, 0))
     lies = [
         sign(msgspec.structs.replace(new_view(1 + 4 * k, view_change(0, 1)), view=1 + 4 * k))
         for k in range(5)
     ]
-    lab.hear(*lies)
-    assert len(lab.did(Evidence)) == 1
-    lab.tick()
-    lab.hear(*lies)
-    assert len(lab.did(Evidence)) == 2
+    seen = []
+    for _ in range(6):
+        lab.hear(*lies)
+        seen.append(len(lab.did(Evidence)))
+        lab.tick()
+    assert seen == [1, 2, 3, 3, 3, 3]  # views 1, 5 and 9; nobody honest is near 13 and 17
+
+
+def test_a_message_larger_than_a_true_one_is_refused_unread() -> None:
+    """B25: a signature over it would be a hundred times as dear to check."""
+    lab = Lab()
+    true = prepared(0, 1, A)
+    wide = msgspec.structs.replace(true, prepares=true.prepares + true.prepares[:1])
+    window = lab.state.parameters.watermark_window
+    large = [
+        view_change(0, 1, wide),
+        view_change(2, 1, *[true] * (window + 1)),
+        msgspec.structs.replace(
+            new_view(2, view_change(0, 2)), view_changes=4 * (view_change(0, 2),)
+        ),
+        msgspec.structs.replace(
+            new_view(2, view_change(0, 2)), view_changes=(view_change(0, 2, wide),)
+        ),
+    ]
+    for count, message in enumerate(large, 1):
+        lab.hear(message)
+        assert len(lab.did(Rejected)) == count
+    assert lab.state.reached == [0, 0, 0, 0]

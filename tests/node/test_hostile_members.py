@@ -10,18 +10,23 @@ import msgspec
 
 from consensus.messages import (
     NO_SIGNATURE,
+    Commit,
     Fetch,
+    NewView,
+    PreparedCertificate,
     PrePrepare,
     SignedMessage,
     Status,
+    ViewChange,
     encode_message,
     payload,
 )
-from node.net.frames import BodyFrame, Kind, PrePrepareFrame
+from node.net.frames import BodyFrame, EvidenceFrame, Kind, PrePrepareFrame
 from salus.block import BLOCK_VERSION, Proposal, proposal_digest
+from salus.certificate import IndexedSignature
 from salus.codec import encode
 from salus.parameters import Parameters
-from tests.node.network import Hospitals, hospitals
+from tests.node.network import Hospitals, eventually, hospitals
 from tests.node.test_node import anchor, commit
 
 M = TypeVar("M", bound=SignedMessage)
@@ -124,3 +129,57 @@ async def test_a_request_speaks_only_for_the_member_that_sends_it(tmp_path: Path
         await all_commit(group, number, 0, 1, 2)
         for index in (0, 1, 2):
             assert await banned(group, index), f"node {index}"
+
+
+async def test_a_huge_false_new_view_ends_nobody(tmp_path: Path) -> None:
+    """L23, B25: larger than an EVIDENCE frame, view after view."""
+    async with hospitals(tmp_path) as group:
+        liar = validator(group, 3)
+        signature = bytes(64)
+        certificate = PreparedCertificate(
+            PrePrepare(0, 0, 1, bytes(32), 0, signature),
+            tuple(IndexedSignature(index, signature) for index in range(100)),
+        )
+        wish = ViewChange(0, 3, None, (certificate,) * 400, 3, signature)
+        for view in (3, 7, 11):
+            lie = signed(group, liar, NewView(0, view, (wish,), (), 3, NO_SIGNATURE))
+            tell(group, liar, Kind.CONSENSUS, encode_message(lie))
+        await all_commit(group, 0, *(index for index in group.nodes if index != liar))
+
+
+async def test_a_false_new_view_and_a_double_vote_are_seen_by_all(tmp_path: Path) -> None:
+    """L23: shown to one, gossiped as evidence, and no honest node is blamed for passing it on."""
+    async with hospitals(tmp_path) as group:
+        liar = validator(group, 3)
+        honest = [node for index, node in group.nodes.items() if index != liar]
+        false = signed(group, liar, NewView(0, 3, (), (), 3, NO_SIGNATURE))
+        votes = [
+            signed(group, liar, Commit(0, 0, 1, bytes((n,)) * 32, 3, NO_SIGNATURE)) for n in (1, 2)
+        ]
+        for message in (*votes, false):
+            name = honest[0].member
+            group.nodes[liar].network.send(name, Kind.CONSENSUS, encode_message(message))
+        await eventually(lambda: all(node.vitals.equivocations >= 2 for node in honest))
+        await all_commit(group, 0, *(index for index in group.nodes if index != liar))
+        for node in honest:
+            assert [peer.banned_ms for peer in node.network.peers()] == [0, 0, 0]
+
+
+async def test_evidence_that_proves_nothing_is_held_against_its_bearer(tmp_path: Path) -> None:
+    """B25: no contradiction, no signature, or nothing that binds."""
+    async with hospitals(tmp_path) as group:
+        vote = signed(group, LIAR, Commit(0, 0, 1, bytes(32), 3, NO_SIGNATURE))
+        other = Commit(0, 0, 1, bytes((1,)) * 32, 0, NO_SIGNATURE)
+        pairs = [
+            (encode_message(vote), encode_message(vote)),
+            (
+                encode_message(other),
+                encode_message(msgspec.structs.replace(other, digest=bytes(32))),
+            ),
+            (encode_message(vote), b""),
+        ]
+        for first, second in pairs:
+            tell(group, LIAR, Kind.EVIDENCE, encode(EvidenceFrame(first, second)))
+        assert all([await banned(group, index) for index in (0, 1, 2)])
+        await all_commit(group, 0, 0, 1, 2)
+        assert all(group.nodes[index].vitals.equivocations == 0 for index in (0, 1, 2))
