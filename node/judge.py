@@ -48,9 +48,12 @@ class Judge:
         epoch: Callable[[], EpochRecord],
         now_ms: Callable[[], int],
         answer: Callable[[ProposalChecked], None],
+        fatal: Callable[[BaseException], None],
     ) -> None:
+        """`fatal`: takes what went wrong in the background, where nobody waits for it."""
         self.bodies, self.mempool, self.pool, self.domain = bodies, mempool, pool, domain
         self.epoch, self.now_ms, self.answer = epoch, now_ms, answer
+        self.fatal = fatal
         self._unverified = _Unverified(mempool, verifier)
         self._tasks: set[asyncio.Task[None]] = set()  # at most one per open sequence and view
 
@@ -83,7 +86,12 @@ class Judge:
             return
         task = asyncio.create_task(self._verify(request, parsed, new), name="judge")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._verified)
+
+    def _verified(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fatal(error)
 
     async def _verify(
         self, request: CheckProposal, parsed: ParsedProposal, new: list[ParsedTransaction]

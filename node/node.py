@@ -49,7 +49,7 @@ from node.feed import Feed
 from node.gossip import Gossip, GossipTask
 from node.inlet import Inlet
 from node.judge import Judge
-from node.logs import log_event, set_level, setup
+from node.logs import describe_error, log_event, set_level, setup
 from node.mempool import Mempool
 from node.metrics import Metrics, NetMeter
 from node.net.frames import Kind
@@ -195,6 +195,7 @@ class Node:
             lambda: self.pipeline.epoch,
             _now_ms,
             self._judged,
+            self.runner.fatal,
         )
         self.outlet = Outlet(
             self.runner,
@@ -291,6 +292,7 @@ class Node:
                 tasks = [
                     group.create_task(work, name=name)
                     for name, work in (
+                        ("failure", self.runner.failure()),
                         ("tick", self.runner.tick()),
                         ("journal", self.runner.sync()),
                         ("propose", self.outlet.propose()),
@@ -303,6 +305,9 @@ class Node:
                 await self.stop_asked.wait()
                 for task in tasks:
                     task.cancel()
+        except BaseExceptionGroup as failures:
+            log_event(log, logging.CRITICAL, "fatal", error=describe_error(_cause(failures)))
+            raise
         finally:
             await self._stop()
 
@@ -537,6 +542,12 @@ class Node:
 
     def _pass_on(self, source: str | None, evidence: bytes) -> None:
         self.gossip.perform(self.gossip.gossip.evidence(evidence, source))
+
+
+def _cause(failures: BaseException) -> BaseException:
+    while isinstance(failures, BaseExceptionGroup):
+        failures = failures.exceptions[0]
+    return failures
 
 
 def _api_settings(home: Path, config: Config) -> ApiSettings:

@@ -3,6 +3,9 @@
 Only this object touches the replica, always from the event loop, so there are no locks. A step
 whose votes are being synced holds back everything of later steps; meanwhile the core steps on,
 and all that has gathered goes to disk with the next single fsync (group commit).
+
+Law of the file: whatever goes wrong in here or in what an effect does is fatal. A lost effect is
+never repeated, so a node that went on would only seem to live; `failure` ends it with the cause.
 """
 
 import asyncio
@@ -57,9 +60,12 @@ class Runner:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._cause: BaseException | None = None
+        self._failed = asyncio.Event()
 
-    def install(self, replica: Replica) -> None:
-        """Begin an epoch: what the old replica still wanted to say is void with its epoch.
+    def install(self, replica: Replica | None) -> None:
+        """Begin an epoch: what the old replica still wanted to say is void with its epoch. None: a
+        halted node has nothing more to say at all.
 
         Votes of the old epoch that wait for the disk are dropped unsent and unwritten, which is
         safe: a vote that never left binds nobody.
@@ -73,13 +79,38 @@ class Runner:
         if self.replica is None:
             return Effects()
         self.steps_total += 1
-        effects = self.replica.step(event)
+        try:
+            effects = self.replica.step(event)
+        except Exception as error:  # noqa: BLE001 - the caller is not to blame, and goes on
+            self.fatal(error)
+            return Effects()
         if effects.persist or effects.send or effects.deliver:
-            self._steps.append(_Step(effects))
-            if len(self._steps) >= STEPS_WAITING_MAX:
-                self._room.clear()
-            self._release()
+            self._follow(effects)
         return effects
+
+    def persist_entry(self, entry: JournalEntry) -> None:
+        """An entry of the shell's own, in its turn behind the votes of earlier steps."""
+        if self.replica is not None:
+            self._follow(Effects(persist=[entry]))
+
+    def _follow(self, effects: Effects) -> None:
+        self._steps.append(_Step(effects))
+        if len(self._steps) >= STEPS_WAITING_MAX:
+            self._room.clear()
+        self._release()
+
+    def fatal(self, error: BaseException) -> None:
+        """The first cause counts; nothing more is stepped, sent or done."""
+        if self._cause is None:
+            self._cause = error
+            self.install(None)
+            self._failed.set()
+
+    async def failure(self) -> None:
+        """Never returns: raises what was fatal, for the group of tasks that it ends."""
+        await self._failed.wait()
+        assert self._cause is not None
+        raise self._cause
 
     def wants(self, sequence: int, digest: bytes) -> bool:
         return self.replica is not None and self.replica.wants(sequence, digest)
@@ -126,7 +157,11 @@ class Runner:
                 for sending in effects.send:
                     self.outlet.send(sending)
                 for action in effects.deliver:
+                    if self.replica is None:
+                        return  # Halted, or worse, by the action before.
                     self.outlet.act(action)
+        except Exception as error:  # noqa: BLE001 - whoever stepped is not to blame
+            self.fatal(error)
         finally:
             self._releasing = False
         if self._steps:
