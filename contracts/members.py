@@ -16,9 +16,10 @@ from contracts.fields import committed, public
 from contracts.framework import Contract, Membership
 from contracts.state import Read, ReadState, State
 from salus.block import Event
-from salus.codec import Bytes32, Uint, Wire
+from salus.codec import Bytes32, Bytes64, Uint, Wire
 from salus.genesis import Genesis, Member
-from salus.keys import valid_public_key
+from salus.keys import valid_public_key, verify
+from salus.staff import possession
 from salus.validators import MemberId, Validator, ValidatorSet
 
 members = Contract(
@@ -26,14 +27,15 @@ members = Contract(
     version=1,
     doc="Organisations of the consortium, their keys and roles, and their staff.",
     refusals={
-        "DUPLICATE_STAFF": "A staff member with this handle exists.",
+        "DUPLICATE_STAFF": "A staff member of this organisation has this handle.",
         "KEY_IN_USE": "The key belongs to somebody already; every key has one owner, for ever.",
         "BAD_KEY": "The 32 bytes are not a valid Ed25519 public key.",
+        "NO_POSSESSION": "The key has not signed that it belongs to this organisation and handle.",
         "BAD_PERIOD": "The period ends before it begins.",
         "BAD_ROLES": "Staff roles are listed once each, in ascending order, at least one.",
         "UNKNOWN_STAFF": "No staff member of this organisation has this handle.",
         "ALREADY_REVOKED": "The staff member was revoked before; fact `height`.",
-        "REJOIN_TOO_SOON": "The validator rejoined a short time ago; fact `height`: from then on.",
+        "REJOIN_TOO_SOON": "The validator rejoined too often of late; fact `height`: from then on.",
     },
 )
 
@@ -55,6 +57,11 @@ REJOINED = members.event(
     org="the validator's organisation",
 )
 
+# So many rejoins in a row wait for nothing but the epoch that each asked to end: a bad disk, a
+# second try. After that the wait doubles, and `epoch_blocks_max` blocks without one forgive one:
+# each is a step in the chain of validator sets that every proof carries.
+REJOINS_FREE = 4
+
 MEMBERS_PER_PAGE = 256  # of the index: 256 ids of 32 letters fit into half of a state value
 
 
@@ -67,7 +74,7 @@ class KeyStanding(Wire, frozen=True):
 
 
 class StaffEntry(Wire, frozen=True):
-    """State under staff/<handle>."""
+    """State under staff/<org>/<handle>: another organisation cannot take a handle away."""
 
     org: MemberId
     key: Bytes32
@@ -85,10 +92,11 @@ class MemberPage(Wire, frozen=True):
 
 
 class RejoinEntry(Wire, frozen=True):
-    """State under rejoin/<member>: when this validator last rejoined."""
+    """State under rejoin/<member>: when this validator last rejoined, and how often of late."""
 
     epoch: Uint
     height: Uint
+    recent: Uint
 
 
 # ── methods ──────────────────────────────────────────────────────────────────
@@ -104,6 +112,7 @@ class StaffRegisterArgs(Wire, frozen=True):
     qualification: Annotated[Bytes32, committed("licence and qualification")]
     from_ms: Annotated[Uint, public("valid from this block time on, Unix milliseconds")]
     until_ms: Annotated[Uint, public("valid before this block time, Unix milliseconds")]
+    possession: Annotated[Bytes64, public("by the key: that it belongs to organisation and handle")]
 
 
 @members.method(senders=(Capacity.OPERATOR,))
@@ -117,14 +126,16 @@ def staff_register(ctx: Context, state: State, args: StaffRegisterArgs) -> list[
         raise Refused("BAD_PERIOD")
     if not valid_public_key(args.key):
         raise Refused("BAD_KEY")
-    if state.get(StaffEntry, _staff(args.handle)) is not None:
+    if not verify(args.key, possession(ctx.chain_id, args.org, args.handle), args.possession):
+        raise Refused("NO_POSSESSION")
+    if state.get(StaffEntry, _staff(args.org, args.handle)) is not None:
         raise Refused("DUPLICATE_STAFF")
     if state.get(KeyStanding, _key(args.key)) is not None:
         raise Refused("KEY_IN_USE")
     entry = StaffEntry(
         args.org, args.key, args.roles, args.qualification, args.from_ms, args.until_ms, None
     )
-    state.put(_staff(args.handle), entry)
+    state.put(_staff(args.org, args.handle), entry)
     state.put(_key(args.key), KeyStanding(args.org, Capacity.STAFF, args.handle))
     return [STAFF_REGISTERED(org=args.org, handle=args.handle)]
 
@@ -136,14 +147,14 @@ class StaffRevokeArgs(Wire, frozen=True):
 @members.method(senders=(Capacity.OPERATOR,))
 def staff_revoke(ctx: Context, state: State, args: StaffRevokeArgs) -> list[Event]:
     """Withdraw a staff key at once; what it signed before stays valid."""
-    entry = state.get(StaffEntry, _staff(args.handle))
+    assert ctx.member is not None, "an operator's key has its organisation"
+    key = _staff(ctx.member, args.handle)
+    entry = state.get(StaffEntry, key)
     if entry is None:
         raise Refused("UNKNOWN_STAFF")
-    if entry.org != ctx.member:
-        raise Refused(NOT_AUTHORISED)
     if entry.revoked_height is not None:
         raise Refused("ALREADY_REVOKED", height=entry.revoked_height)
-    state.put(_staff(args.handle), msgspec.structs.replace(entry, revoked_height=ctx.height))
+    state.put(key, msgspec.structs.replace(entry, revoked_height=ctx.height))
     return [STAFF_REVOKED(org=entry.org, handle=args.handle)]
 
 
@@ -155,19 +166,24 @@ class RejoinArgs(Wire, frozen=True):
 def rejoin(ctx: Context, state: State, args: RejoinArgs) -> list[Event]:
     """A validator without its own intact journal asks for a new epoch (rule S4).
 
-    Not again within a watermark window, hence at most once an epoch: each one costs everybody
-    an epoch change.
+    At most once an epoch, for each one costs everybody an epoch change and every proof a step;
+    who does it again and again waits twice as long each time.
     """
     if ctx.member is None or ctx.validators.index_of(ctx.sender) is None:
         raise Refused(NOT_AUTHORISED)
     key = _rejoin(ctx.member)
     last = state.get(RejoinEntry, key)
+    recent = 0
     if last is not None:
+        limits = ctx.parameters
         # The epoch that it asked to end is over by then, whoever else asked before (S13).
-        again = last.height + ctx.parameters.watermark_window + 1
+        wait = limits.watermark_window << min(max(last.recent - REJOINS_FREE, 0), 32)
+        again = last.height + min(wait, limits.epoch_blocks_max) + 1
         if ctx.height < again:
             raise Refused("REJOIN_TOO_SOON", height=again)
-    state.put(key, RejoinEntry(ctx.epoch, ctx.height))
+        forgiven = (ctx.height - last.height) // limits.epoch_blocks_max
+        recent = max(last.recent - forgiven, 0)
+    state.put(key, RejoinEntry(ctx.epoch, ctx.height, recent + 1))
     ctx.request_epoch_end()
     return [REJOINED(org=ctx.member)]
 
@@ -196,7 +212,7 @@ def identify(state: ReadState, sender: bytes, time_ms: int) -> Identity | None:
     assert member is not None, "a key without its member"
     if standing.staff is None:
         return Identity(standing.member, standing.capacity, member.roles)
-    staff = state.get(StaffEntry, _staff(standing.staff))
+    staff = state.get(StaffEntry, _staff(standing.member, standing.staff))
     assert staff is not None, "a staff key without its entry"
     if staff.revoked_height is not None or not staff.from_ms <= time_ms < staff.until_ms:
         return None
@@ -251,13 +267,14 @@ def member(state: ReadState, args: MemberArgs) -> Member | None:
 
 
 class StaffArgs(Wire, frozen=True):
+    org: MemberId
     handle: Bytes32
 
 
 @members.query
 def staff(state: ReadState, args: StaffArgs) -> StaffEntry | None:
-    """A staff member by handle."""
-    return state.get(StaffEntry, _staff(args.handle))
+    """A staff member by organisation and handle."""
+    return state.get(StaffEntry, _staff(args.org, args.handle))
 
 
 class KeyArgs(Wire, frozen=True):
@@ -284,7 +301,9 @@ def key(state: ReadState, args: KeyArgs) -> KeyAnswer | None:
     standing = state.get(KeyStanding, _key(args.public_key))
     if standing is None:
         return None
-    entry = state.get(StaffEntry, _staff(standing.staff)) if standing.staff else None
+    entry = None
+    if standing.staff is not None:
+        entry = state.get(StaffEntry, _staff(standing.member, standing.staff))
     revoked = entry is not None and entry.revoked_height is not None
     return KeyAnswer(
         standing.member,
@@ -316,8 +335,8 @@ def _key(public_key: bytes) -> bytes:
     return b"key/" + public_key
 
 
-def _staff(handle: bytes) -> bytes:
-    return b"staff/" + handle
+def _staff(org: str, handle: bytes) -> bytes:
+    return b"staff/" + org.encode("ascii") + b"/" + handle
 
 
 def _rejoin(member_id: str) -> bytes:

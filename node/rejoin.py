@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
+from node.api.view import Submitted
 from node.logs import log_event
 from salus.codec import encode
 from salus.keys import SigningKey
@@ -28,7 +29,7 @@ class Rejoin:
         key: SigningKey,
         chain_id: str,
         genesis_hash: bytes,
-        submit: Callable[[Sequence[bytes]], Awaitable[object]],
+        submit: Callable[[Sequence[bytes]], Awaitable[Sequence[Submitted]]],
     ) -> None:
         self.key, self.chain_id, self.genesis_hash, self.submit = (
             key,
@@ -56,7 +57,7 @@ class Rejoin:
 
     async def ask(self, height: int, now_s: float) -> None:
         """Called about once a second while quarantined and not behind."""
-        if self._raw and height < self._expiry_height and now_s < self._sent_s + RETRY_S:
+        if height < self._expiry_height and now_s < self._sent_s + RETRY_S:
             return
         if not self._raw or height >= self._expiry_height:
             self._expiry_height = height + RETRY_BLOCKS
@@ -72,4 +73,8 @@ class Rejoin:
             self._sent.append(tx.id)
             log_event(log, logging.WARNING, "rejoin_asked", tx_id=tx.id.hex(), height=height)
         self._sent_s = now_s
-        await self.submit([self._raw])
+        (answer,) = await self.submit([self._raw])
+        if answer.height is not None:
+            # It was executed. If the ledger refused it as too soon, a new one must ask: on an
+            # idle chain nothing else brings the height from which on it may.
+            self._raw = b""

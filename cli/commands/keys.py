@@ -11,7 +11,7 @@ from cli.home import NodeHome
 from cli.keyfiles import password_for, public_key_of, read_password
 from cli.session import Session, pass_session
 from salus import keystore
-from salus.keys import SEED_BYTES, address
+from salus.keys import SEED_BYTES, SigningKey, address
 
 _password_file = click.option(
     "--password-file", type=click.Path(dir_okay=False), help="Default: asks, or keys/password."
@@ -146,6 +146,37 @@ def import_(
         {"name": name, "kind": kind, "file": str(path), "written": not dry_run},
         f"{session.out.mark(True)} {name} ({kind})" + ("  (not written)" if dry_run else ""),
     )
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--handle", metavar="HEX", required=True, help="Of the person: 32 random bytes.")
+@click.option("--org", help="The organisation that employs. Default: this home's.")
+@_password_file
+@pass_session
+def possession(
+    session: Session, name: str, handle: str, org: str | None, password_file: str | None
+) -> None:
+    """A staff key signs that it belongs to an organisation: for members staff_register."""
+    from salus.genesis import from_json
+    from salus.staff import possession as payload
+
+    home = _home(session)
+    if len(handle) != 64 or not all(letter in "0123456789abcdef" for letter in handle):
+        raise CliError("USAGE", "--handle: expected 64 hex digits")
+    employer = org or home.member()
+    if employer is None:
+        raise CliError("USAGE", "which organisation? --org")
+    chain_id = from_json(home.genesis.read_bytes()).chain_id
+    seed = keystore.unlock_seed(_path(home, name), password_for(home, password_file))
+    key = SigningKey.from_seed(seed)
+    document = {
+        "key": key.public_key.hex(),
+        "org": employer,
+        "handle": handle,
+        "possession": key.sign(payload(chain_id, employer, bytes.fromhex(handle))).hex(),
+    }
+    session.out.result(document)
 
 
 def _new_password(path: Path | None) -> str:

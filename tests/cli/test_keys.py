@@ -7,7 +7,11 @@ import pytest
 
 from cli.home import NodeHome
 from cli.keyfiles import make_keys
+from salus.genesis import to_json
 from salus.join import read_join
+from salus.keys import verify
+from salus.staff import possession
+from tests import factories
 from tests.cli.conftest import Salus
 
 
@@ -150,3 +154,19 @@ def test_keys_are_not_made_over_existing_ones(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="never overwritten"):
         make_keys(home, "x")
     assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == ["operator.json"]
+
+
+def test_a_staff_key_signs_that_it_belongs_to_the_organisation(
+    home: Path, salus: Salus, password_file: Path
+) -> None:
+    """What members.staff_register asks for; else anybody could register the key as his own."""
+    founding = factories.genesis()
+    (home / "genesis.json").write_text(to_json(founding))
+    common = ("--password-file", password_file, "--home", home, "--json")
+    assert salus("keys", "new", "nurse", *common).code == 0
+    handle = "ab" * 32
+    signed = salus("keys", "possession", "nurse", "--handle", handle, *common).document
+    payload = possession(founding.chain_id, "hosp-a", bytes.fromhex(handle))
+    key, signature = (bytes.fromhex(signed[name]) for name in ("key", "possession"))
+    assert verify(key, payload, signature)
+    assert salus("keys", "possession", "nurse", "--handle", "x", *common).code == 2

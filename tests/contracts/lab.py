@@ -12,6 +12,7 @@ from salus.codec import Wire, decode
 from salus.genesis import Genesis
 from salus.keys import SigningKey
 from salus.parameters import Parameters
+from salus.staff import possession
 from salus.statemap import SALT_BYTES, StateTree
 from salus.transaction import Operation, ParsedTransaction
 from storage.kv import MemoryKV
@@ -135,3 +136,8 @@ class Lab:
     def dump(self) -> dict[bytes, bytes]:
         """The whole certified state, without salts."""
         return {key: stored[SALT_BYTES:] for key, stored in self.store.values()}
+
+
+def possession_of(name: str, org: str, handle: bytes) -> bytes:
+    """What the staff key of that name signs so that the organisation may register it."""
+    return factories.key(name).sign(possession(factories.genesis().chain_id, org, handle))

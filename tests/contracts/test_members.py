@@ -1,5 +1,6 @@
 """Organisations, staff keys and the rejoin of a validator."""
 
+import msgspec
 import pytest
 
 from contracts.context import Capacity, StaffRole
@@ -11,24 +12,30 @@ from contracts.members import (
     validator_set,
 )
 from contracts.state import ReadState
+from salus.codec import decode
 from salus.transaction import Operation
 from tests import factories
-from tests.contracts.lab import Lab, h, parameters
+from tests.contracts.lab import Lab, h, parameters, possession_of
 
 FROM_MS, UNTIL_MS = factories.TIME_MS, factories.TIME_MS + 1_000  # blocks are 100 ms apart
 
 
-def register(chain: Lab, **changes: object) -> Operation:
+def register(chain: Lab, key: str = "nurse", **changes: object) -> Operation:
     fields: dict[str, object] = {
         "org": "hosp-a",
         "handle": h("handle"),
-        "key": factories.key("nurse").public_key,
         "roles": (StaffRole.CLINICIAN, StaffRole.NURSE),
         "qualification": h("licence"),
         "from_ms": FROM_MS,
         "until_ms": UNTIL_MS,
     }
-    args = StaffRegisterArgs(**(fields | changes))  # type: ignore[arg-type]
+    fields |= changes
+    if "possession" not in fields:
+        org, handle = str(fields["org"]), fields["handle"]
+        assert isinstance(handle, bytes)
+        fields["possession"] = possession_of(key, org, handle)
+    fields["key"] = factories.key(key).public_key
+    args = StaffRegisterArgs(**fields)  # type: ignore[arg-type]
     return chain.op("members", "staff_register", args)
 
 
@@ -78,9 +85,13 @@ REFUSED = [
     ({"roles": (StaffRole.NURSE, StaffRole.CLINICIAN)}, "BAD_ROLES"),
     ({"roles": (StaffRole.NURSE, StaffRole.NURSE)}, "BAD_ROLES"),
     ({"roles": ()}, "BAD_ARGUMENTS"),
-    ({"key": bytes(32)}, "BAD_KEY"),
-    ({"key": factories.key("operator hosp-b").public_key}, "KEY_IN_USE"),
-    ({"key": factories.key("node hosp-a").public_key}, "KEY_IN_USE"),
+    ({"key": "operator hosp-b"}, "KEY_IN_USE"),
+    ({"key": "node hosp-a"}, "KEY_IN_USE"),
+    ({"possession": possession_of("nurse", "hosp-b", h("handle"))}, "NO_POSSESSION"),
+    ({"possession": possession_of("nurse", "hosp-a", h("other"))}, "NO_POSSESSION"),
+    ({"possession": possession_of("other", "hosp-a", h("handle"))}, "NO_POSSESSION"),
+    ({"possession": bytes(64)}, "NO_POSSESSION"),
+    ({"possession": bytes(63)}, "BAD_ARGUMENTS"),
     ({"qualification": b"short"}, "BAD_ARGUMENTS"),
 ]
 
@@ -89,23 +100,46 @@ REFUSED = [
 def test_a_wrong_registration_is_refused(changes: dict[str, object], code: str) -> None:
     chain = Lab()
     before = chain.dump()
-    assert chain.codes(register(chain, **changes)) == [code]
+    assert chain.codes(register(chain, **changes)) == [code]  # type: ignore[arg-type]
     assert chain.dump() == before
+
+
+def test_a_key_that_is_no_point_of_the_curve_is_refused() -> None:
+    chain = Lab()
+    fields = msgspec.structs.replace(decode(register(chain).args, StaffRegisterArgs), key=bytes(32))
+    assert chain.codes(chain.op("members", "staff_register", fields)) == ["BAD_KEY"]
+
+
+def test_who_sees_a_registration_waiting_cannot_take_key_or_handle_away() -> None:
+    """Else the nurse of one hospital would sign in the name of another."""
+    chain = Lab()
+    waiting = register(chain)
+    seen = decode(waiting.args, StaffRegisterArgs)
+    copied = msgspec.structs.replace(seen, org="hosp-b")
+    other = register(chain, key="other", org="hosp-b")  # the handle, with a key of his own
+    executed = chain.block(
+        chain.tx(chain.op("members", "staff_register", copied), by="operator hosp-b"),
+        chain.tx(other, by="operator hosp-b"),
+        chain.tx(waiting),
+    )
+    assert [receipt.code for receipt in executed.receipts] == ["NO_POSSESSION", "OK", "OK"]
+    nurse = identify(state(chain), factories.key("nurse").public_key, FROM_MS)
+    assert nurse is not None
+    assert (nurse.member, nurse.staff) == ("hosp-a", h("handle"))
 
 
 @pytest.mark.parametrize("by", ["node hosp-a", "somebody", "nurse"])
 def test_only_the_operator_key_registers_staff(by: str) -> None:
     chain = Lab()
     chain.run(register(chain))
-    again = register(chain, handle=h("other"), key=factories.key("other").public_key)
+    again = register(chain, key="other", handle=h("other"))
     assert chain.codes(again, by=by) == ["NOT_AUTHORISED"]
 
 
 def test_handles_and_keys_are_taken_once_even_after_revocation() -> None:
     chain = Lab()
     chain.run(register(chain))
-    other = factories.key("other").public_key
-    assert chain.codes(register(chain, key=other)) == ["DUPLICATE_STAFF"]
+    assert chain.codes(register(chain, key="other")) == ["DUPLICATE_STAFF"]
     revoke = chain.op("members", "staff_revoke", handle=h("handle"))
     assert chain.codes(revoke) == ["OK"]
     assert chain.codes(register(chain, handle=h("new"))) == ["KEY_IN_USE"]
@@ -117,7 +151,7 @@ def test_staff_of_another_organisation_cannot_be_revoked() -> None:
     chain = Lab()
     chain.run(register(chain))
     revoke = chain.op("members", "staff_revoke", handle=h("handle"))
-    assert chain.codes(revoke, by="operator hosp-b") == ["NOT_AUTHORISED"]
+    assert chain.codes(revoke, by="operator hosp-b") == ["UNKNOWN_STAFF"]
     nobody = chain.op("members", "staff_revoke", handle=h("nobody"))
     assert chain.codes(nobody) == ["UNKNOWN_STAFF"]
 
@@ -161,6 +195,41 @@ def test_a_validator_rejoins_once_an_epoch_and_another_does_not_move_the_end() -
     assert chain.executor.epoch.end == 1 + window + 1 + window
 
 
+def test_who_rejoins_again_and_again_waits_twice_as_long_each_time() -> None:
+    """Each one is an epoch, and a step in the proofs of everybody for ever."""
+    chain = Lab()
+    limits = parameters()
+    window = limits.watermark_window
+
+    def wait() -> int:
+        """So many blocks from one rejoin to the next that is allowed."""
+        (receipt,) = chain.run(rejoin(chain), by="node hosp-a")
+        assert receipt.code == "REJOIN_TOO_SOON"
+        again = receipt.facts["height"]
+        assert isinstance(again, int)
+        height = chain.executor.head.height
+        while chain.executor.head.height < again - 1:
+            chain.null()
+            chain.certify()
+        assert chain.codes(rejoin(chain), by="node hosp-a") == ["OK"]
+        return again - height
+
+    assert chain.codes(rejoin(chain), by="node hosp-a") == ["OK"]
+    waits = [wait() for _ in range(6)]
+    assert waits == [window] * 4 + [2 * window, 4 * window]
+
+
+def test_a_rejoin_long_ago_counts_less() -> None:
+    limits = msgspec.structs.replace(parameters(), epoch_blocks_max=parameters().watermark_window)
+    chain = Lab(factories.genesis(4, parameters=limits))
+    for _ in range(12):  # each wait forgives the one before
+        assert chain.codes(rejoin(chain), by="node hosp-a") == ["OK"]
+        again = chain.executor.head.height + limits.watermark_window + 1
+        while chain.executor.head.height < again - 1:
+            chain.null()
+            chain.certify()
+
+
 # ── sets and queries ─────────────────────────────────────────────────────────
 
 
@@ -185,7 +254,7 @@ def test_queries_show_members_staff_and_keys() -> None:
     read = chain.executor.read
     assert ask(read, "members", "member", {"id": "hosp-a"})["roles"] == ["hospital"]
     assert ask(read, "members", "member", {"id": "hosp-z"}) is None
-    staff = ask(read, "members", "staff", {"handle": h("handle").hex()})
+    staff = ask(read, "members", "staff", {"org": "hosp-a", "handle": h("handle").hex()})
     assert staff["roles"] == ["clinician", "nurse"]
     nurse = factories.key("nurse").public_key.hex()
     assert ask(read, "members", "key", {"public_key": nurse})["status"] == "active"

@@ -1,7 +1,7 @@
 """Golden transcripts: what each operation says and what it leaves in state, as text.
 
 One block per command. `NAME` is 32 bytes that stand for it; `root(a,b)`, `path(a;a,b)`,
-`version(a)`, `tag(a)`, `tag_hash(a)` make batches of versions; `+` joins operations of one transaction,
+`version(a)`, `tag(a)`, `tag_hash(a)` make batches of versions; `possession(key,org,HANDLE)` signs; `+` joins operations of one transaction,
 a leading `independent` lets each stand alone. `pytest --rewrite` writes what the code now says.
 """
 
@@ -20,7 +20,7 @@ from salus.epoch import EPOCH_STATE_KEY, EpochRecord
 from salus.record import tag_hash
 from salus.transaction import Operation
 from tests import factories
-from tests.contracts.lab import Lab, h
+from tests.contracts.lab import Lab, h, possession_of
 from tests.contracts.test_records import Batch
 
 FILES = sorted((Path(__file__).parent / "golden").glob("*.txt"))
@@ -47,6 +47,9 @@ def _known(word: str) -> object:
             return h(f"{kind} {inside}").hex()
         case "tag_hash":
             return tag_hash(h(f"tag {inside}")).hex()
+        case "possession":
+            name, org, handle = inside.split(",")
+            return possession_of(name, org, h(handle)).hex()
         case "key":
             return factories.key(inside).public_key.hex()
         case "time":

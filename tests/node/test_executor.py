@@ -30,7 +30,7 @@ from salus.statemap import (
 from salus.transaction import ParsedTransaction
 from tests import factories
 from tests.contracts import planted
-from tests.contracts.lab import SMALL_MAP_BITS, Lab, h, parameters
+from tests.contracts.lab import SMALL_MAP_BITS, Lab, h, parameters, possession_of
 from tests.contracts.test_records import Batch
 
 ROOT = Path(__file__).parent.parent.parent
@@ -482,6 +482,7 @@ def test_the_organisation_of_a_key_is_known_at_the_head() -> None:
         qualification=h("licence"),
         from_ms=0,
         until_ms=2**50,
+        possession=possession_of("nurse", "hosp-a", h("handle")),
     )
     chain.execute(chain.tx(op))
     assert chain.executor.organisation(key) == "hosp-a"
@@ -504,6 +505,7 @@ def test_keys_change_at_their_own_place_in_the_block() -> None:
         qualification=h("licence"),
         from_ms=0,
         until_ms=2**50,
+        possession=possession_of("nurse", "hosp-a", h("handle")),
     )
     args = planted.EveryKind(True, 1, planted.Colour.RED, "hosp-a", bytes(32), None, (), b"")
     act = chain.op("stranger", "every_kind", args)
