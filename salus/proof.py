@@ -26,7 +26,9 @@ from salus.statemap import StateProof
 MAGIC = b"SALUSPROOF1\n"  # Do not change: a new format gets a new number.
 PROOF_VERSION = 1
 PROOF_BYTES_MAX = 256 * 2**20  # Twice the largest document; a verifier holds it in memory.
-EPOCHS_MAX = 10_000  # 27 years of daily epochs
+# A step has 1 kB for 4 validators and 10 for 100, so the size of the file is what bounds them.
+# Daily epochs make 365 a year; a validator that rejoins as often as it may adds as many again.
+EPOCHS_MAX = 1_000_000
 LINKS_MAX = 100_000  # headers between a block and a pinned later one: 45 MB, an epoch
 PATH_MAX = 53  # trees have at most 2^53 leaves
 
@@ -102,7 +104,12 @@ class ProofBundle(Wire, frozen=True):
 
 
 def write_proof(bundle: ProofBundle) -> bytes:
-    """The bytes of the file; raises `BadMessage` (code TOO_LARGE) above the limit."""
+    """The bytes of the file; raises `BadMessage` (code TOO_LARGE) for what no verifier reads."""
+    if len(bundle.epochs) > EPOCHS_MAX or len(bundle.links) > LINKS_MAX:
+        raise BadMessage(
+            f"a proof file has at most {EPOCHS_MAX} epochs and {LINKS_MAX} later headers",
+            code="TOO_LARGE",
+        )
     body = MAGIC + encode(bundle)
     if len(body) + HASH_BYTES > PROOF_BYTES_MAX:
         raise BadMessage(f"a proof file has at most {PROOF_BYTES_MAX} bytes", code="TOO_LARGE")

@@ -613,6 +613,25 @@ def test_links_and_the_as_of_block_must_agree() -> None:
     assert verify_bundle(REPLACE(FULL, links=tuple(headers[4:7])), HASH, checkpoint=pin(6))
 
 
+def test_what_no_verifier_would_read_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits of writing and reading are the same ones."""
+    assert len(linked().links) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr("salus.proof.LINKS_MAX", 2)
+        with pytest.raises(BadMessage) as caught:
+            write_proof(linked())
+        assert caught.value.code == "TOO_LARGE"
+    monkeypatch.setattr("salus.proof.EPOCHS_MAX", 1)
+    with pytest.raises(BadMessage):
+        write_proof(FULL)
+    write_proof(RECORD)
+
+
+def test_ten_thousand_epochs_and_one_still_fit() -> None:
+    many = REPLACE(RECORD, epochs=tuple(CASE.chain.steps[:1]) * 10_001)
+    assert len(read_proof(write_proof(many)).epochs) == 10_001
+
+
 # -- the file --------------------------------------------------------------------------------
 
 
