@@ -72,7 +72,10 @@ class Inlet:
             seat = self.seats.index(member, message.epoch)
             if seat != message.sender and self.seats.known(message.epoch):
                 raise BadFrame("a request in somebody else's name", code="FRAME_SENDER")
-            if isinstance(message, Fetch) and not self._may_fetch(member):
+            if isinstance(message, Status):
+                if self.seats.index(member, self.seats.epoch) is not None:
+                    self.sync.claim(member, message.certified)
+            elif not self._may_fetch(member):
                 return
         self._received(message)
 

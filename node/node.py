@@ -184,7 +184,13 @@ class Node:
         self.seats = Seats(lambda: self.pipeline.epoch, self.state.epoch)
         self.runner = Runner(self._persist, self, epoch.parameters.tick_ms)
         source = BlockSource(self.state, self.blocks)
-        self.sync = Sync(self.network, self.pipeline, source, self._diverged)
+        self.sync = Sync(
+            self.network,
+            self.pipeline,
+            source,
+            lambda: self.replica.state.proved,
+            self._diverged,
+        )
         self.proposer = Proposer(self.mempool, self.bodies, _now_ms)
         self.judge = Judge(
             self.bodies,
@@ -298,6 +304,7 @@ class Node:
                         ("propose", self.outlet.propose()),
                         ("write", self.pipeline.write()),
                         ("sync", self.sync.run()),
+                        ("offer", self.sync.offer_blocks()),
                         ("gossip", self.gossip.run(self.admission.intake, self.network.penalise)),
                         ("housekeeping", self._housekeeping()),
                     )

@@ -194,6 +194,17 @@ class Pipeline:
             self._progress.set()
             self._progress = asyncio.Event()
 
+    async def room(self, height: int) -> None:
+        """Returns once `height` can be accepted: executed already, or with room to execute it.
+
+        If there is none, all that is executed is fetched and on its way to disk: `height` follows
+        what is queued, so a place will come."""
+        while height > self.executor.head.height and (
+            self.executor.head.height - self.executor.certified_head.height
+            >= self.epoch.parameters.execute_ahead_max
+        ):
+            await self._progress.wait()
+
     async def written(self, height: int) -> None:
         """Returns once `height` is on disk."""
         while self.state.height() < height:

@@ -17,6 +17,10 @@ class Seats:
         self._current, self._past = current, past
         self._members: dict[int, tuple[str, ...]] = {}
 
+    @property
+    def epoch(self) -> int:
+        return self._current().epoch
+
     def index(self, member: str, epoch: int) -> int | None:
         """None: no vote in that epoch, or one that has not begun here."""
         members = self._of(epoch)
@@ -27,7 +31,7 @@ class Seats:
         return members[index] if 0 <= index < len(members) else None
 
     def known(self, epoch: int) -> bool:
-        return epoch <= self._current().epoch
+        return epoch <= self.epoch
 
     def _of(self, epoch: int) -> tuple[str, ...]:
         found = self._members.get(epoch)

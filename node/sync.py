@@ -22,7 +22,10 @@ from storage.state import StateStore
 log = logging.getLogger("salus.sync")
 
 ANSWER_BYTES_MAX = 4 * MIB  # beside consensus traffic on one link; at least one block always
-POLL_S = 1  # an idle observer asks so often whether there is news
+ARRIVED_MAX = 4  # answers that wait, 18 MiB at most; the last place is for the one asked for
+OFFER_BLOCKS_MAX = 64
+OFFER_INTERVAL_S = 0.25  # to one peer: its STATUS may repeat each tick, the blocks need not
+POLL_S = 0.2  # an idle observer asks so often whether there is news
 ANSWER_TIMEOUT_S = 3  # then the next peer is asked
 GARBAGE_POINTS = 50  # a block that does not verify is a lie, not a mistake
 
@@ -74,24 +77,47 @@ class Sync:
         network: SyncNetwork,
         pipeline: Pipeline,
         source: BlockSource,
+        proved: Callable[[], int],
         on_diverged: Callable[[Diverged], None],
     ) -> None:
+        """`proved`: the highest height that the core has seen a certificate of."""
         self.network, self.pipeline, self.source = network, pipeline, source
-        self.on_diverged = on_diverged
-        self.target = 0  # a height somebody spoke of; a hint, never believed
+        self.proved, self.on_diverged = proved, on_diverged
+        self._hint = 0  # a height that somebody spoke of: a reason to ask, never believed
+        self._claims: dict[str, int] = {}  # certified heights, by the validators that name them
+        self.stopped = False  # halted: what came next would be built on sand
         self.following = False  # an observer: nobody's votes bring us forward, so we keep asking
         self._asked: str | None = None
+        self._deadline = self._rest_until = 0.0
         self._turn = 0
-        self._arrived: asyncio.Queue[tuple[str, Blocks]] = asyncio.Queue(4)
+        self._offers: dict[str, int] = {}  # member → above which height; one each
+        self._offered: dict[str, float] = {}  # when last
+        self._offering = asyncio.Event()
+        self._arrived: asyncio.Queue[tuple[str, Blocks]] = asyncio.Queue(ARRIVED_MAX)
         self._wake = asyncio.Event()
 
     @property
+    def target(self) -> int:
+        """The height that others have, by proof or by the word of f+1 validators (L20)."""
+        heights = sorted(self._claims.values(), reverse=True)
+        weak = self.pipeline.epoch.validators.weak
+        return max(self.proved(), heights[weak - 1] if len(heights) >= weak else 0)
+
+    @property
     def behind(self) -> bool:
-        return self.target > self.pipeline.queued_height
+        """Others have more, and that is not just a block under way: the core has asked for it, or
+        it is more than may be executed ahead."""
+        queued = self.pipeline.queued_height
+        ahead = self.pipeline.epoch.parameters.execute_ahead_max
+        return self.target > (queued if self._hint > queued else queued + ahead)
+
+    def claim(self, member: str, height: int) -> None:
+        """A validator says, on its own connection, what it has certified."""
+        self._claims[member] = height
 
     def want(self, height: int) -> None:
-        if height > self.target:
-            self.target = height
+        if height > max(self._hint, self.pipeline.queued_height):
+            self._hint = height
             self._wake.set()
 
     async def serve(self, member: str, payload: bytes) -> None:
@@ -101,25 +127,41 @@ class Sync:
         self.network.send(member, Kind.BLOCKS, encode(answer))
 
     def offer(self, member: str, above: int) -> None:
-        """The core saw that a peer is behind: send it what it lacks, unasked."""
-        answer = self.source.answer(GetBlocks(above, min(64, BLOCKS_PER_FRAME_MAX)))
-        if answer.blocks:
-            self.network.send(member, Kind.BLOCKS, encode(answer))
+        """The core saw that a peer is behind: send it what it lacks, unasked, once in a while."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._offered.get(member, 0) + OFFER_INTERVAL_S:
+            self._offered[member] = now
+            self._offers[member] = above
+            self._offering.set()
+
+    async def offer_blocks(self) -> None:
+        """Works off what was offered; reading it blocks on disk, so it happens in a thread."""
+        while True:
+            await self._offering.wait()
+            self._offering.clear()
+            while self._offers:
+                member = next(iter(self._offers))
+                request = GetBlocks(self._offers.pop(member), OFFER_BLOCKS_MAX)
+                answer = await asyncio.to_thread(self.source.answer, request)
+                if answer.blocks:
+                    self.network.send(member, Kind.BLOCKS, encode(answer))
 
     def receive(self, member: str, payload: bytes) -> None:
         """Blocks arrived, asked for or not; a full queue drops them, they can be asked again."""
         blocks = decode(payload, Blocks)
-        if not self._arrived.full():
+        if self._arrived.qsize() < ARRIVED_MAX - (member != self._asked):
             self._arrived.put_nowait((member, blocks))
 
     async def run(self) -> None:
-        """Ask while behind (or following), apply what comes."""
+        """Ask while there may be more (or following), apply what comes."""
+        loop = asyncio.get_running_loop()
         while True:
-            if self.behind or self.following:
-                self._ask()
-            member, blocks = await self._next(ANSWER_TIMEOUT_S if self._asked else POLL_S)
+            if not self.stopped and self._due(loop.time()):
+                self._ask(loop.time())
+            member, blocks = await self._next(self._patience_s(loop.time()))
             if member is None:
-                self._asked = None
+                if self._asked is not None and loop.time() >= self._deadline:
+                    self._asked = None
                 continue
             if member == self._asked:
                 self._asked = None
@@ -127,8 +169,22 @@ class Sync:
             if applied:
                 # What this peer has, it can prove: go on asking until it is exhausted.
                 self.want(blocks.tip)
-            elif self.target > self.pipeline.queued_height and not blocks.blocks:
-                self.target = self.pipeline.queued_height  # nobody could show it; stop chasing
+            elif not blocks.blocks:
+                # It could not show more; whoever speaks of more sets us going again.
+                self._hint = self.pipeline.queued_height
+                self._rest_until = loop.time() + POLL_S
+
+    def _due(self, now: float) -> bool:
+        if self._asked is not None:
+            return False
+        if self._hint > self.pipeline.queued_height:
+            return True
+        return self.following and now >= self._rest_until
+
+    def _patience_s(self, now: float) -> float:
+        if self._asked is not None:
+            return max(0, self._deadline - now)  # However much comes unasked meanwhile.
+        return max(0, self._rest_until - now) or POLL_S
 
     async def _next(self, timeout_s: float) -> tuple[str, Blocks] | tuple[None, Blocks]:
         getter = asyncio.create_task(self._arrived.get())
@@ -147,11 +203,12 @@ class Sync:
             getter.cancel()
             waker.cancel()
 
-    def _ask(self) -> None:
+    def _ask(self, now: float) -> None:
         peers = [peer.member for peer in self.network.peers() if peer.connected]
-        if not peers or self._asked is not None:
+        if not peers:
             return
         self._turn += 1
+        self._deadline = now + ANSWER_TIMEOUT_S
         self._asked = peers[self._turn % len(peers)]
         request = GetBlocks(self.pipeline.queued_height, BLOCKS_PER_FRAME_MAX)
         self.network.send(self._asked, Kind.GET_BLOCKS, encode(request))
@@ -159,6 +216,10 @@ class Sync:
     async def _apply(self, member: str, answer: Blocks) -> bool:
         """Check and execute the blocks that follow ours; True if there was at least one."""
         pipeline = self.pipeline
+        if self.stopped:
+            return False
+        if pipeline.queued_height == pipeline.epoch.end:
+            await pipeline.written(pipeline.queued_height)  # Then the next epoch's set is known.
         try:
             blocks = [decode(raw, CertifiedBlock) for raw in answer.blocks]
             blocks = [block for block in blocks if block.header.height > pipeline.queued_height]
@@ -168,11 +229,13 @@ class Sync:
             # voted for stands there, and at start the floor is the higher of journal and state.
             checked = self._same_epoch(blocks)
             for block in checked:
+                await pipeline.room(block.header.height)
+                if self.stopped:
+                    return False
                 if block.header.height != pipeline.queued_height + 1:
                     continue  # The core certified it itself in the meantime.
                 pipeline.accept(block)
-                ahead = pipeline.epoch.parameters.execute_ahead_max
-                await pipeline.written(block.header.height - ahead // 2)
+                await asyncio.sleep(0)  # Votes must not wait for a whole run of blocks (B26).
             await pipeline.written(checked[-1].header.height)
         except Diverged as diverged:
             self.on_diverged(diverged)

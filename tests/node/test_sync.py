@@ -1,0 +1,166 @@
+"""Catching up: with a slow disk, over an epoch's end, and against peers that waste our time."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from node.net.frames import Blocks, GetBlocks, Kind
+from node.node import Node
+from node.pipeline import Pipeline
+from node.sync import BlockSource, Sync
+from salus.codec import encode
+from salus.parameters import Parameters
+from storage.state import BlockBatch
+from tests import factories
+from tests.node.network import eventually, hospitals
+from tests.node.test_node import anchor, commit
+
+
+def slow_disk(node: Node, seconds: float, *, only_at_epoch_end: bool = False) -> None:
+    """Each block takes so long to be written."""
+    real = node.state.commit
+
+    def write(batch: BlockBatch, *, meta: Mapping[str, bytes] | None = None) -> None:
+        if batch.epoch is not None or not only_at_epoch_end:
+            time.sleep(seconds)  # In the writer's thread.
+        real(batch, meta=meta)
+
+    node.state.commit = write  # type: ignore[method-assign]
+
+
+async def test_a_slow_disk_slows_the_sync_and_nothing_worse(tmp_path: Path) -> None:
+    """B28: no more is accepted than may be executed ahead of what is written."""
+    parameters = msgspec.structs.replace(Parameters(), execute_ahead_max=2)
+    async with hospitals(tmp_path, parameters=parameters) as group:
+        await group.stop(3)
+        height = 0
+        for number in range(20):
+            height = await commit(group, number % 3, anchor(group, number, org=number % 3))
+        slow_disk(group.start(3), 0.03)
+        for number in range(20, 40):
+            height = await commit(group, number % 3, anchor(group, number, org=number % 3))
+        await group.height(height)
+
+
+async def test_an_epoch_that_is_being_written_is_no_reason_to_blame_a_peer(tmp_path: Path) -> None:
+    """S13: the next blocks are of a set that is known only once the last one is on disk."""
+    parameters = msgspec.structs.replace(
+        Parameters(),
+        watermark_window=8,
+        in_flight_proposals_max=2,
+        execute_ahead_max=4,
+        epoch_blocks_max=8,
+    )
+    async with hospitals(tmp_path, parameters=parameters) as group:
+        node, peer = group.nodes[0], group.nodes[1]
+        slow_disk(node, 0.6, only_at_epoch_end=True)
+        blamed: list[str] = []
+        node.network.penalise = (  # type: ignore[method-assign]
+            lambda member, points, reason: blamed.append(reason)
+        )
+        number = 0
+        while peer.pipeline.epoch.epoch == 0:
+            await commit(group, 1, anchor(group, number, org=1))
+            number += 1
+        end = peer.pipeline.epoch.base
+        height = await commit(group, 1, anchor(group, number, org=1))
+        await eventually(lambda: node.pipeline.queued_height == end)
+        assert node.state.height() < end
+        assert peer.member is not None
+        answer = peer.sync.source.answer(GetBlocks(end, 4))
+        assert answer.blocks
+        node.sync.receive(peer.member, encode(answer))
+        await group.height(height)
+        assert blamed == []
+
+
+class Wire:
+    """The network of a `Sync` alone: notes whom it asks."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.sent: list[str] = []
+
+    def send(self, member: str, kind: Kind, payload: bytes) -> bool:
+        (self.asked if kind is Kind.GET_BLOCKS else self.sent).append(member)
+        return True
+
+    def penalise(self, member: str, points: int, reason: str) -> None: ...
+
+    def peers(self) -> list[Any]:
+        return [SimpleNamespace(member=m, connected=True) for m in ("a", "b", "c")]
+
+
+def alone(wire: Wire, *, proved: int = 0, source: object = None) -> Sync:
+    validators = factories.genesis(4).validators()
+    epoch = SimpleNamespace(validators=validators, parameters=Parameters(), end=0)
+    pipeline = cast(Pipeline, SimpleNamespace(queued_height=10, epoch=epoch))
+    return Sync(wire, pipeline, cast(BlockSource, source), lambda: proved, lambda diverged: None)
+
+
+async def test_blocks_that_nobody_asked_for_do_not_prolong_the_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("node.sync.ANSWER_TIMEOUT_S", 0.1)
+    wire = Wire()
+    sync = alone(wire)
+    sync.want(20)
+    task = asyncio.create_task(sync.run())
+    for _ in range(30):
+        await asyncio.sleep(0.01)
+        silent = "abc"[("abc".index(wire.asked[-1]) + 1) % 3]  # not the one that was asked
+        sync.receive(silent, encode(Blocks((bytes(9),), 20)))
+    task.cancel()
+    assert 2 <= len(wire.asked) <= 4
+
+
+async def test_one_word_of_a_great_height_makes_nobody_behind() -> None:
+    """L20: a proof, or f+1 validators."""
+    sync = alone(Wire())
+    sync.want(2**53)
+    sync.claim("a", 2**53)
+    assert not sync.behind
+    sync.claim("b", 12)
+    assert sync.behind
+    assert sync.target == 12
+
+
+async def test_a_block_under_way_is_not_being_behind() -> None:
+    sync = alone(Wire(), proved=12)
+    assert not sync.behind
+    sync.want(12)
+    assert sync.behind
+    assert alone(Wire(), proved=12 + Parameters().execute_ahead_max).behind
+
+
+async def test_whoever_asks_each_tick_is_offered_blocks_once_in_a_while() -> None:
+    wire = Wire()
+    source = SimpleNamespace(answer=lambda request: Blocks((bytes(9),), 20))
+    sync = alone(wire, source=source)
+    task = asyncio.create_task(sync.offer_blocks())
+    for _ in range(10):
+        sync.offer("a", 3)
+        sync.offer("b", 3)
+        await asyncio.sleep(0.01)
+    await eventually(lambda: len(wire.sent) == 2)
+    task.cancel()
+    assert sorted(wire.sent) == ["a", "b"]
+
+
+async def test_an_idle_observer_asks_at_leisure() -> None:
+    """Not as fast as the answers come."""
+    wire = Wire()
+    sync = alone(wire)
+    sync.following = True
+    task = asyncio.create_task(sync.run())
+    for _ in range(10):
+        await asyncio.sleep(0.01)
+        sync.receive(wire.asked[-1], encode(Blocks((), 10)))
+    task.cancel()
+    assert len(wire.asked) == 1
