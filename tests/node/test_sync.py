@@ -1,8 +1,9 @@
 """Catching up: with a slow disk, over an epoch's end, and against peers that waste our time."""
 
 import asyncio
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,13 +23,12 @@ from tests.node.network import eventually, hospitals
 from tests.node.test_node import anchor, commit
 
 
-def slow_disk(node: Node, seconds: float, *, only_at_epoch_end: bool = False) -> None:
-    """Each block takes so long to be written."""
+def slow_disk(node: Node, delay: Callable[[BlockBatch], object]) -> None:
+    """Before each block is written, in the writer's thread."""
     real = node.state.commit
 
     def write(batch: BlockBatch, *, meta: Mapping[str, bytes] | None = None) -> None:
-        if batch.epoch is not None or not only_at_epoch_end:
-            time.sleep(seconds)  # In the writer's thread.
+        delay(batch)
         real(batch, meta=meta)
 
     node.state.commit = write  # type: ignore[method-assign]
@@ -42,7 +42,7 @@ async def test_a_slow_disk_slows_the_sync_and_nothing_worse(tmp_path: Path) -> N
         height = 0
         for number in range(20):
             height = await commit(group, number % 3, anchor(group, number, org=number % 3))
-        slow_disk(group.start(3), 0.03)
+        slow_disk(group.start(3), lambda batch: time.sleep(0.03))
         for number in range(20, 40):
             height = await commit(group, number % 3, anchor(group, number, org=number % 3))
         await group.height(height)
@@ -58,25 +58,27 @@ async def test_an_epoch_that_is_being_written_is_no_reason_to_blame_a_peer(tmp_p
         epoch_blocks_max=8,
     )
     async with hospitals(tmp_path, parameters=parameters) as group:
-        node, peer = group.nodes[0], group.nodes[1]
-        slow_disk(node, 0.6, only_at_epoch_end=True)
+        at = next(index for index, node in group.nodes.items() if node.vitals.me == 3)
+        node, peer = group.nodes[at], group.nodes[(at + 1) % 4]
+        gate = threading.Event()
+        slow_disk(node, lambda batch: batch.epoch is None or gate.wait(10))
         blamed: list[str] = []
         node.network.penalise = (  # type: ignore[method-assign]
             lambda member, points, reason: blamed.append(reason)
         )
         number = 0
-        while peer.pipeline.epoch.epoch == 0:
-            await commit(group, 1, anchor(group, number, org=1))
+        while peer.state.height() <= (end := node.pipeline.epoch.end) or end == 0:
+            await commit(group, (at + 1) % 4, anchor(group, number, org=1))
             number += 1
-        end = peer.pipeline.epoch.base
-        height = await commit(group, 1, anchor(group, number, org=1))
         await eventually(lambda: node.pipeline.queued_height == end)
         assert node.state.height() < end
         assert peer.member is not None
         answer = peer.sync.source.answer(GetBlocks(end, 4))
         assert answer.blocks
         node.sync.receive(peer.member, encode(answer))
-        await group.height(height)
+        await asyncio.sleep(0.05)
+        gate.set()
+        await group.height(end + 1)
         assert blamed == []
 
 
@@ -112,12 +114,13 @@ async def test_blocks_that_nobody_asked_for_do_not_prolong_the_wait(
     sync = alone(wire)
     sync.want(20)
     task = asyncio.create_task(sync.run())
+    began = time.monotonic()
     for _ in range(30):
         await asyncio.sleep(0.01)
         silent = "abc"[("abc".index(wire.asked[-1]) + 1) % 3]  # not the one that was asked
         sync.receive(silent, encode(Blocks((bytes(9),), 20)))
     task.cancel()
-    assert 2 <= len(wire.asked) <= 4
+    assert 2 <= len(wire.asked) <= 2 + (time.monotonic() - began) / 0.1
 
 
 async def test_one_word_of_a_great_height_makes_nobody_behind() -> None:
