@@ -113,8 +113,10 @@ class Runtime:
             if _lawful(contract, refusal):
                 return Receipt(tx.id, index, refusal.code, refusal.facts, ()), False
             return self._fault(context, method, refusal), False
-        except (KeyboardInterrupt, StoreFailed):
-            raise  # Somebody stops this node, or its disk fails: no outcome of the contract.
+        except (KeyboardInterrupt, SystemExit, MemoryError, StoreFailed):
+            # Somebody stops this node, or its memory or disk fails: no outcome of the contract,
+            # for the other nodes have another one. The node stops here and replays the block.
+            raise
         except BaseException as error:  # noqa: BLE001 — whatever it is, it is a fault (S16)
             return self._fault(context, method, error), False
         if method.contract == self.active.membership.contract:

@@ -27,8 +27,6 @@ FAULTS = [
     "big_state",
     "wide_state",
     "big_text",
-    "out_of_memory",
-    "leave",
     "wrong_return",
     "wrong_event",
     "wrong_fact",
@@ -111,6 +109,7 @@ def test_the_interpreters_limit_is_put_back() -> None:
 def test_a_failing_disk_never_becomes_a_receipt() -> None:
     """An outcome that depends on one node's disk would be a divergence."""
     chain = lab()
+    assert chain.codes(chain.op("planted", "put", n=0)) == ["OK"]  # what is absent asks no disk
     tx = chain.tx(chain.op("planted", "many_keys", n=1))
     head, root = chain.executor.head, chain.executor.tree.root
 
@@ -125,6 +124,19 @@ def test_a_failing_disk_never_becomes_a_receipt() -> None:
     del chain.executor.reader.get
     assert (chain.executor.head, chain.executor.tree.root) == (head, root)
     assert chain.execute(tx).receipts[0].code == "OK"
+
+
+@pytest.mark.parametrize(("sin", "error"), [("out_of_memory", MemoryError), ("leave", SystemExit)])
+def test_what_only_this_node_meets_never_becomes_a_receipt(
+    sin: str, error: type[BaseException]
+) -> None:
+    """Memory runs out on one machine and not on the others: a receipt of it would diverge."""
+    chain = lab()
+    head, root = chain.executor.head, chain.executor.tree.root
+    with pytest.raises(error):
+        chain.execute(chain.tx(chain.op("planted", sin)))
+    assert (chain.executor.head, chain.executor.tree.root) == (head, root)
+    assert chain.codes(chain.op("planted", "put", n=1)) == ["OK"]
 
 
 # ── all or nothing ───────────────────────────────────────────────────────────
