@@ -6,8 +6,9 @@ bytes that are kept.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from salus.errors import SalusError
@@ -184,7 +185,10 @@ def _whole(text: str) -> int:
 def _decimal(text: str) -> Decimal:
     if len(text) > NUMBER_CHARS_MAX:
         raise _bad("(document)", f"a number of more than {NUMBER_CHARS_MAX} characters")
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent of more digits than decimals have
+        raise _bad("(document)", "a number beyond all measure") from None
     if not -400 < number.adjusted() < 400:
         raise _bad("(document)", "a number beyond all measure")
     return number
@@ -219,7 +223,7 @@ def _validate(kind: str, content: dict[str, Any]) -> None:
     if not issubclass(model, Resource) or kind in ("Resource", "DomainResource"):
         raise _bad("resourceType", "no resource type of R4")
     try:
-        model.model_validate(content)
+        checked = model.model_validate(content)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         faults = [_fault(detail["loc"], detail["type"]) for detail in details]
@@ -227,6 +231,50 @@ def _validate(kind: str, content: dict[str, Any]) -> None:
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         # The model library stumbles over some inputs; they are not valid either.
         raise _bad("(document)", "the resource is not of the shape that R4 gives it") from None
+    faults = list(_liberties(checked, content, ""))
+    if faults:
+        raise BadFhir(faults, len(faults))
+
+
+def _liberties(read: Any, given: Any, path: str) -> Iterator[FhirFault]:
+    """Where the models took one kind of JSON for another: a text of JSON for the object in it,
+    «"true"» for true. We keep the bytes as they came, and other readers would refuse them."""
+    from pydantic import BaseModel
+
+    if read is None or given is None:
+        return
+    if isinstance(read, BaseModel):
+        if not isinstance(given, dict):
+            yield FhirFault(path, "must be an object")
+            return
+        for name, field in type(read).model_fields.items():
+            key = field.alias or name
+            if key in given:
+                inside = f"{path}.{key}" if path else key
+                yield from _liberties(getattr(read, name), given[key], inside)
+    elif isinstance(read, list):
+        if not isinstance(given, list):
+            yield FhirFault(path, "must be a list")
+            return
+        for index, (one, other) in enumerate(zip(read, given, strict=False)):
+            yield from _liberties(one, other, f"{path}[{index}]")
+    else:
+        wanted, rule = _kind(read)
+        if not isinstance(given, wanted) or isinstance(given, bool) != isinstance(read, bool):
+            yield FhirFault(path, rule)
+
+
+def _kind(read: Any) -> tuple[type | tuple[type, ...], str]:
+    """What of JSON a primitive value is written as."""
+    match read:
+        case bool():
+            return bool, "must be true or false"
+        case int():
+            return int, "must be a whole number"
+        case Decimal() | float():
+            return (int, Decimal), "must be a number"
+        case _:
+            return str, "must be text"
 
 
 def _fault(location: tuple[int | str, ...], rule: str) -> FhirFault:

@@ -105,6 +105,42 @@ def test_errors_never_show_what_stood_there(spoiled: dict[str, Any]) -> None:
         assert SECRET not in repr(error.facts)
 
 
+LIBERTIES: list[tuple[dict[str, Any], str, str]] = [
+    ({"name": ['{"family": "x"}']}, "name[0]", "must be an object"),
+    ({"maritalStatus": '{"text": "x"}'}, "maritalStatus", "must be an object"),
+    ({"contact": [{"name": '{"family": "x"}'}]}, "contact[0].name", "must be an object"),
+    ({"meta": '{"versionId": "1"}'}, "meta", "must be an object"),
+    (
+        {"extension": ['{"url": "http://x", "valueString": "a"}']},
+        "extension[0]",
+        "must be an object",
+    ),
+    ({"_birthDate": '{"id": "x"}'}, "_birthDate", "must be an object"),
+    ({"active": "true"}, "active", "must be true or false"),
+    ({"active": 1}, "active", "must be true or false"),
+    ({"multipleBirthInteger": "3"}, "multipleBirthInteger", "must be a whole number"),
+    ({"multipleBirthInteger": 3.0}, "multipleBirthInteger", "must be a whole number"),
+]
+
+
+@pytest.mark.parametrize(("spoiled", "path", "rule"), LIBERTIES)
+def test_one_kind_of_json_does_not_pass_for_another(
+    spoiled: dict[str, Any], path: str, rule: str
+) -> None:
+    """The models read a text of JSON as the object in it; the next reader does not."""
+    for document, prefix in (
+        ({**PATIENT, **spoiled}, ""),
+        (bundle(PATIENT, {**PATIENT, **spoiled}), "entry[1].resource."),
+    ):
+        (fault,) = refused(document).faults
+        assert (fault.path, fault.rule) == (prefix + path, rule)
+
+
+def test_an_entry_is_an_object_and_no_text_of_one() -> None:
+    entry = {"resourceType": "Bundle", "type": "collection", "entry": [json.dumps({})]}
+    assert refused(entry).faults
+
+
 def test_at_most_twenty_faults_are_listed_and_all_are_counted() -> None:
     wrong = {**PATIENT, "birthDate": "x"}
     error = refused(bundle(*[wrong] * 30))
@@ -151,6 +187,7 @@ def test_what_is_no_resource_type_is_refused(kind: str) -> None:
         (b'{"a": 1.' + b"9" * 100 + b"}", "characters"),
         (b'{"a": 1e999999}', "measure"),
         (b'{"a": 1e-999999}', "measure"),
+        (b'{"a": 1e9999999999999999999999}', "measure"),
         (b"[" * 100_000 + b"]" * 100_000, "deep"),
         (b'{"a":' * (DEPTH_MAX + 1) + b"1" + b"}" * (DEPTH_MAX + 1), "deep"),
         (b" " * (FHIR_BYTES_MAX + 1), "bytes"),
