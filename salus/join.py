@@ -67,7 +67,7 @@ def read_join(text: str | bytes) -> Card:
     try:
         if len(text) > JOIN_BYTES_MAX:
             raise BadMessage(f"larger than {JOIN_BYTES_MAX} bytes")
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_once)
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise BadMessage(f"the format is not «{FORMAT}»")
         card = _card(document)
@@ -80,9 +80,16 @@ def read_join(text: str | bytes) -> Card:
         raise BadMessage(f"join file: {error.message}", code="BAD_JOIN") from None
     except KeyError as error:
         raise BadMessage(f"join file: field {error} is missing", code="BAD_JOIN") from None
-    except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError) as error:
         reason = str(error).split("\n", 1)[0][:200]
         raise BadMessage(f"join file: {reason}", code="BAD_JOIN") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Readers disagree on which of two equal names counts; people read aloud what they see."""
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise BadMessage("a field stands twice")
+    return dict(pairs)
 
 
 def _card(document: dict[str, Any]) -> Card:

@@ -31,6 +31,7 @@ from salus.keys import SEED_BYTES, SigningKey, address, box_public_key
 
 KEYSTORE_VERSION = 1
 SALT_BYTES, NONCE_BYTES, KEY_BYTES = 16, 24, 32
+SEAL_BYTES = 16  # what the authenticated encryption adds
 FILE_BYTES_MAX = 16 * 1024
 
 NODE, OPERATOR, BOX = "node", "operator", "box"
@@ -102,9 +103,17 @@ class Keystore:
         return SigningKey.from_seed(unlock_seed(path, password))
 
 
-def unlock_seed(path: str | Path, password: str) -> bytes:
-    """The 32 secret bytes: an Ed25519 seed, or the X25519 secret of a box key."""
+def unlock_seed(path: str | Path, password: str, *, anywhere: bool = False) -> bytes:
+    """The 32 secret bytes: an Ed25519 seed, or the X25519 secret of a box key.
+
+    `anywhere`: a backup on a medium that knows no owners; else others must not read the file."""
     file = read(path)
+    if not anywhere and Path(path).stat().st_mode & 0o077:
+        raise KeystoreError(
+            f"{path} can be read by other users of this machine",
+            code="BAD_KEYSTORE",
+            hint=f"chmod 600 {path}; who has copied it can guess its password at leisure.",
+        )
     kdf = _derive(password, bytes.fromhex(file.salt), file.kdf)
     try:
         seed: bytes = crypto_aead_xchacha20poly1305_ietf_decrypt(
@@ -145,8 +154,9 @@ def read(path: str | Path) -> KeystoreFile:
             code="UNSUPPORTED_VERSION",
             hint="It was made by other software or a newer version: use that one.",
         )
-    if file.kdf.name != "argon2id" or sizes[:2] != [SALT_BYTES, NONCE_BYTES]:
-        raise _bad(path, "unknown key derivation, or a salt of the wrong size")
+    sealed_bytes = SEED_BYTES + SEAL_BYTES
+    if file.kdf.name != "argon2id" or sizes != [SALT_BYTES, NONCE_BYTES, sealed_bytes]:
+        raise _bad(path, "unknown key derivation, or a field of the wrong size")
     return file
 
 
@@ -184,9 +194,17 @@ def write(
 
 
 def _derive(password: str, salt: bytes, kdf: Kdf) -> bytes:
+    try:
+        secret = password.encode()
+    except UnicodeEncodeError:
+        raise KeystoreError(
+            "the password has letters that are no text in UTF-8",
+            code="WRONG_PASSWORD",
+            hint="Check the encoding of the password file or of the terminal.",
+        ) from None
     key: bytes = crypto_pwhash_alg(
         KEY_BYTES,
-        password.encode(),
+        secret,
         salt,
         kdf.passes,
         kdf.memory_bytes,

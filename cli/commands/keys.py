@@ -136,7 +136,7 @@ def import_(
         opening = read_password(file_password_file)
     else:
         opening = password_for(NodeHome(file.parent.parent))
-    seed = keystore.unlock_seed(file, opening)
+    seed = keystore.unlock_seed(file, opening, anywhere=True)
     kind = keystore.read(file).kind
     if name in {keystore.NODE, keystore.OPERATOR, keystore.BOX} and kind != name:
         raise CliError("BAD_ARGUMENT", f"{file} holds a key of kind «{kind}», not «{name}»")

@@ -80,12 +80,15 @@ def broken(kdf: dict[str, object], salt: str) -> bytes:
         broken({"name": "scrypt"}, "00" * 16),
         broken({}, "zz"),
         broken({}, "00"),
+        broken({}, "00" * 16).replace(b"00" * 48, b""),
+        broken({}, "00" * 16).replace(b"00" * 48, b"00" * 5),
     ],
 )
 def test_a_broken_file_is_named_as_such(tmp_path: Path, text: bytes) -> None:
     """A file from elsewhere cannot make this program use memory at will either."""
     where = tmp_path / "node.json"
     where.write_bytes(text)
+    where.chmod(0o600)
     with pytest.raises(KeystoreError) as refused:
         Keystore(where, PASSWORD)
     assert refused.value.code == "BAD_KEYSTORE"
@@ -152,3 +155,18 @@ def test_by_default_a_guess_costs_64_mib(tmp_path: Path) -> None:
     file = keystore.write(where, SEED, PASSWORD, kind=keystore.NODE)
     assert (file.kdf.passes, file.kdf.memory_bytes) == (2, 64 * 2**20)
     assert Keystore.unlock(where, PASSWORD).seed == SEED
+
+
+def test_a_password_that_is_no_text_is_a_wrong_one(path: Path) -> None:
+    """A terminal of another encoding hands over half letters."""
+    with pytest.raises(KeystoreError) as refused:
+        Keystore(path, "\ud800")
+    assert refused.value.code == "WRONG_PASSWORD"
+
+
+def test_a_key_that_others_can_read_opens_only_as_a_backup(path: Path) -> None:
+    path.chmod(0o644)
+    with pytest.raises(KeystoreError) as refused:
+        Keystore(path, PASSWORD)
+    assert "chmod 600" in refused.value.hint
+    assert keystore.unlock_seed(path, PASSWORD, anywhere=True) == SEED
