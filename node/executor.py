@@ -44,6 +44,7 @@ from salus.statemap import (
     salt_of,
 )
 from salus.transaction import ParsedTransaction
+from storage.errors import StoreDamaged
 from storage.state import BlockBatch
 
 # Whose a key is is asked twice for every transaction, for the quotas of the pool. A change of the
@@ -93,10 +94,10 @@ class Executor:
         recent: Iterable[tuple[int, list[tuple[bytes, int]]]] = (),
     ) -> None:
         """`head`: the newest certified header; `epoch`: of the block after it; `recent`:
-        height and (first 8 bytes of the id, expiry) of the blocks of one expiry window."""
-        assert tree.root == head.state_root, (
-            "the state on disk does not hash to the head's state root: run salus db check"
-        )
+        height and (first 8 bytes of the id, expiry) of the blocks of one expiry window.
+        Raises `StoreDamaged` if the state on disk is not that of the head."""
+        if tree.root != head.state_root:
+            raise StoreDamaged("the state on disk does not hash to the head's state root")
         self.registry, self.reader, self.tree = registry, reader, tree
         self.chain_id = genesis.chain_id
         self.head = head

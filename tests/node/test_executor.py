@@ -28,6 +28,7 @@ from salus.statemap import (
     verify_state,
 )
 from salus.transaction import ParsedTransaction
+from storage.errors import StoreDamaged
 from tests import factories
 from tests.contracts import planted
 from tests.contracts.lab import SMALL_MAP_BITS, Lab, h, parameters, possession_of
@@ -405,7 +406,7 @@ def test_a_restarted_executor_forgets_what_has_expired() -> None:
 def test_a_state_that_does_not_fit_its_head_is_not_opened() -> None:
     chain = Lab()
     chain.block(anchor(chain, "one"))
-    with pytest.raises(AssertionError, match="db check"):
+    with pytest.raises(StoreDamaged, match="state root"):
         Executor(
             chain.registry,
             chain.genesis,
