@@ -145,7 +145,7 @@ class Mempool(Table, frozen=True, kw_only=True):
     ] = 10_000
     verify_threads: Annotated[
         int,
-        Setting(What.COUNT, "Threads that check signatures; 0: one less than the cores.", max=256),
+        Setting(What.COUNT, "Threads that check signatures; 0: one for every four cores.", max=256),
     ] = 0
 
 

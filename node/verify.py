@@ -116,5 +116,8 @@ def _slices(
 
 
 def default_threads() -> int:
-    """One core is the loop's own; on a single core threads cost more than they give."""
-    return max(0, (os.cpu_count() or 1) - 1)
+    """A thread for every four cores: the loop itself, which must parse and execute all that is
+    verified, does not keep more of them busy, and idle ones only compete with it for the
+    interpreter. On a single core threads cost more than they give."""
+    cores = os.cpu_count() or 1
+    return 0 if cores == 1 else max(1, cores // 4)

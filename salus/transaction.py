@@ -5,7 +5,6 @@ can be proved without showing its neighbours (health.md §3). A transaction stay
 the socket to the executor; it is parsed once, and its id names those bytes.
 """
 
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated
 
@@ -52,8 +51,7 @@ class Transaction(Wire, frozen=True):
     signature: Bytes64
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedTransaction:
+class ParsedTransaction(msgspec.Struct, frozen=True, gc=False):
     """A transaction that passed `parse`: its bytes, its fields and its id (32 bytes)."""
 
     raw: bytes
@@ -111,9 +109,13 @@ def parse(
     check_size(raw, tx, parameters)
     if tx.first_height > tx.expiry_height:
         raise BadMessage("first height above expiry height", code="EXPIRY_RANGE")
-    signed = signed_payload(
-        genesis_hash, tx, len(tx.operations), merkle.root(operation_leaves(tx.operations))
+    operations = tx.operations
+    root = (
+        merkle.leaf_hash(operations[0])
+        if len(operations) == 1
+        else merkle.root(operation_leaves(operations))
     )
+    signed = signed_payload(genesis_hash, tx, len(operations), root)
     return ParsedTransaction(raw, tx, transaction_id(signed, tx.signature), signed)
 
 

@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from node.errors import NodeBusy
 from node.verify import SLICE_MAX, SLICE_MIN, VerifyPool, default_threads
