@@ -247,7 +247,9 @@ class Facade:
         return self._state.height_of(block_hash)
 
     def state(self, key: bytes, *, proof: bool) -> StateView:
-        head, stored = self._state.head, self._state.get(key)
+        _, (head, stored) = self._state.at_one_height(
+            lambda: (self._state.head, self._state.get(key))
+        )
         value = None if stored is None else stored[SALT_BYTES:]
         if not proof:
             return StateView(head.height, head.state_root, value)
@@ -255,6 +257,9 @@ class Facade:
         return StateView(header.height, header.state_root, made.value, encode(made))
 
     def account(self, public_key: bytes) -> Account:
+        return self._state.at_one_height(lambda: self._account(public_key))[1]
+
+    def _account(self, public_key: bytes) -> Account:
         active = self._executor.active
         answer = active.query(
             self._read, active.membership.contract, "key", {"public_key": public_key.hex()}
@@ -356,13 +361,12 @@ class _Contracts:
         return self._executor.active.decoded(operation)
 
     def query(self, contract: str, name: str, arguments: Mapping[str, Any]) -> tuple[int, Any]:
-        height = self._state.height()
-
         def read(key: bytes) -> bytes | None:
             stored = self._state.get(key)
             return None if stored is None else stored[SALT_BYTES:]
 
-        return height, self._executor.active.query(read, contract, name, arguments)
+        active = self._executor.active
+        return self._state.at_one_height(lambda: active.query(read, contract, name, arguments))
 
 
 def _time_text(time_ms: int) -> str:

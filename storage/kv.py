@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
+from weakref import WeakSet
 
 import plyvel
 
@@ -40,7 +41,14 @@ class KeyValue(Protocol):
     ) -> Iterator[tuple[bytes, bytes]]:
         """Keys with this prefix in order, from `start` on (inclusive; downwards if reverse)."""
 
+    def snapshot(self) -> "Snapshot":
+        """The store as it is now, whatever is written later; for a moment, until it is dropped."""
+
     def close(self) -> None: ...
+
+
+class Snapshot(Protocol):
+    def get(self, key: bytes) -> bytes | None: ...
 
 
 def prefix_end(prefix: bytes) -> bytes | None:
@@ -69,6 +77,8 @@ class LevelKV:
                 write_buffer_size=WRITE_BUFFER_BYTES,
                 max_open_files=OPEN_FILES_MAX,
                 bloom_filter_bits=BLOOM_BITS_PER_KEY,
+                # No paranoid_checks: a power cut may tear the last record of the log, and the store
+                # must open without it. What was synced and is lost all the same is fetched again.
             )
         except (plyvel.Error, OSError) as error:
             raise _translated(error, self.path) from error
@@ -117,6 +127,10 @@ class LevelKV:
         ):
             yield from iterator
 
+    def snapshot(self) -> Snapshot:
+        with _Entered(self):
+            return _LevelSnapshot(self, self._db.snapshot())
+
     def compact(self) -> None:
         """Rewrite everything into as few files as there can be."""
         with _Entered(self):
@@ -128,6 +142,17 @@ class LevelKV:
             self._closed = True
             self._idle.wait_for(lambda: self._inside == 0, CLOSE_WAIT_S)
         self._db.close()
+
+
+class _LevelSnapshot:
+    __slots__ = ("_kv", "_snapshot")
+
+    def __init__(self, kv: LevelKV, snapshot: "plyvel.Snapshot") -> None:
+        self._kv, self._snapshot = kv, snapshot
+
+    def get(self, key: bytes) -> bytes | None:
+        with _Entered(self._kv):
+            return self._snapshot.get(key, verify_checksums=True)
 
 
 class _Entered:
@@ -186,6 +211,7 @@ class MemoryKV:
         self._data: dict[bytes, bytes] = {}
         self._keys: list[bytes] = []  # sorted
         self._unsynced: list[list[Put]] = []  # per batch since the last sync: what undoes it
+        self._snapshots: WeakSet[_MemorySnapshot] = WeakSet()
 
     def get(self, key: bytes) -> bytes | None:
         return self._data.get(key)
@@ -218,11 +244,18 @@ class MemoryKV:
             with contextlib.suppress(KeyError):  # deleted while the caller walks
                 yield key, self._data[key]
 
+    def snapshot(self) -> Snapshot:
+        made = _MemorySnapshot(self)
+        self._snapshots.add(made)
+        return made
+
     def close(self) -> None:
         pass
 
     def _put(self, key: bytes, value: bytes | None) -> Put:
         old = self._data.get(key)
+        for snapshot in self._snapshots:
+            snapshot.before.setdefault(key, old)
         if value is None:
             if old is not None:
                 del self._data[key]
@@ -232,3 +265,12 @@ class MemoryKV:
                 insort(self._keys, key)
             self._data[key] = bytes(value)
         return key, old
+
+
+class _MemorySnapshot:
+    def __init__(self, kv: MemoryKV) -> None:
+        self._kv = kv
+        self.before: dict[bytes, bytes | None] = {}  # of the keys written since
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.before[key] if key in self.before else self._kv.get(key)

@@ -2,12 +2,12 @@
 
 Law of the file: a height is there wholly or not at all, heights follow one another without a
 gap, and `height()` advances only after the batch is on disk. One thread writes at a time
-(`commit` may run in a worker thread while others read); a reader sees a block's values either
-all before or, from some moment within `commit` on, after it.
+(`commit` may run in a worker thread while others read); a reader sees a block's values from the
+moment on at which `height()` says so, and those of the block before until then.
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,13 +20,15 @@ from salus.epoch import EpochRecord
 from salus.errors import BadMessage
 from storage import keys
 from storage.cache import ByteBoundCache
-from storage.errors import StoreDamaged
-from storage.kv import KeyValue, Put
+from storage.errors import StoreDamaged, StoreUnavailable
+from storage.kv import KeyValue, Put, Snapshot
 from storage.schema import open_schema
 
 T = TypeVar("T")
 
 REPLAY_PREFIX_BYTES = 8
+ATTEMPTS_MAX = 100  # a query takes far less time than a block
+
 _REPLAY_ROW_BYTES = REPLAY_PREFIX_BYTES + 8
 
 # A cached read costs 0.3 µs, one from LevelDB 6 to 9. Buckets are rewritten by every write, and
@@ -59,6 +61,7 @@ class StateStore:
         # Guards the caches and the height against a commit in another thread; never held while
         # the disk is written.
         self._lock = threading.Lock()
+        self._before: Snapshot | None = None  # the state while the next block is written
         stored = kv.get(keys.META_HEIGHT)
         if stored is None and next(kv.scan(keys.HEADER), None) is not None:
             raise StoreDamaged("the state store has blocks but no height")
@@ -91,9 +94,19 @@ class StateStore:
         self._write(batch, meta or {})
 
     def _write(self, batch: BlockBatch, meta: Mapping[str, bytes]) -> None:
-        self.kv.write(self._puts(batch, meta), sync=True)
+        # While the batch is written, readers see the state before it: else a value could be of
+        # the new block and another one, from a cache, of the old.
+        with self._lock:
+            self._before = self.kv.snapshot()
+        try:
+            self.kv.write(self._puts(batch, meta), sync=True)
+        except BaseException:
+            with self._lock:
+                self._before = None
+            raise
         # Only now: whoever reads the height must find all of the block.
         with self._lock:
+            self._before = None
             for key, value in batch.writes.items():
                 if value is None:
                     self._values.drop(key)
@@ -156,7 +169,7 @@ class StateStore:
     def height_of(self, header_hash: bytes) -> int | None:
         """The height of a certified block by its hash."""
         stored = self.kv.get(keys.HASH + header_hash)
-        return None if stored is None else int.from_bytes(stored)
+        return None if stored is None else self._known(int.from_bytes(stored))
 
     def certificate(self, height: int) -> Certificate | None:
         """None for genesis, which is derived and not agreed on."""
@@ -170,7 +183,12 @@ class StateStore:
         stored = self.kv.get(keys.TRANSACTION + tx_id)
         if stored is None:
             return None
-        return int.from_bytes(stored[:8]), int.from_bytes(stored[8:])
+        height = self._known(int.from_bytes(stored[:8]))
+        return None if height is None else (height, int.from_bytes(stored[8:]))
+
+    def _known(self, height: int) -> int | None:
+        """None for the block that is being written: its height cannot be asked for yet."""
+        return height if self._height is not None and height <= self._height else None
 
     def recent_ids(self, from_height: int) -> Iterator[tuple[int, list[tuple[bytes, int]]]]:
         """(height, [(first 8 bytes of the id, expiry height)]) upwards, for the replay window."""
@@ -209,13 +227,24 @@ class StateStore:
 
     # --- the state
 
+    def at_one_height(self, read: Callable[[], T]) -> tuple[int, T]:
+        """What `read` says of the state, and the height of that state: asked again if a block was
+        written on the way, so that no answer is made of two blocks."""
+        for _ in range(ATTEMPTS_MAX):
+            height = self.height()
+            result = read()
+            if self.height() == height:
+                return height, result
+        raise StoreUnavailable("the state kept changing while it was read", code="BUSY")
+
     def get(self, key: bytes) -> bytes | None:
         """salt ‖ value of a raw state key."""
         with self._lock:
             cached, height = self._values.get(key), self._height
+            reader = self._before or self.kv
         if cached is not None:
             return cached
-        value = self.kv.get(keys.VALUE + key)
+        value = reader.get(keys.VALUE + key)
         if value is not None:
             with self._lock:
                 # A block written meanwhile may have changed the key: do not keep an old value.
@@ -227,9 +256,10 @@ class StateStore:
         """The bucket's entries; empty if it holds no key."""
         with self._lock:
             cached, height = self._buckets.get(index), self._height
+            reader = self._before or self.kv
         if cached is not None:
             return cached
-        content = self.kv.get(keys.bucket_key(index)) or b""
+        content = reader.get(keys.bucket_key(index)) or b""
         with self._lock:
             if self._height == height:
                 self._buckets.put(index, content)

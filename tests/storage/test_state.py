@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,8 +16,8 @@ from salus.statemap import StateTree, bucket_of, change_bucket, key_hash, leaf_o
 from storage import state as state_module
 from storage.blocks import BlockStore
 from storage.cache import ENTRY_OVERHEAD_BYTES, ByteBoundCache
-from storage.errors import StoreDamaged
-from storage.kv import MemoryKV, Put
+from storage.errors import StoreDamaged, StoreUnavailable
+from storage.kv import LevelKV, MemoryKV, Put
 from storage.state import BlockBatch, StateStore
 from tests import factories
 from tests.factories import Chain
@@ -166,6 +168,57 @@ def test_the_height_does_not_advance_when_the_write_fails() -> None:
     kv.fail = False
     stored.state.commit(batch)
     assert stored.state.height() == 1
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_readers_see_the_block_before_until_the_height_says_otherwise(
+    on_disk: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one value could be of the new block and another one, cached, of the old."""
+    kv: Any = LevelKV(tmp_path / "state") if on_disk else MemoryKV()
+    stored = Stored(kv)
+    cached, cold = b"records/anchor/cached", b"records/anchor/cold"
+    stored.commit(1, writes={cached: b"old", cold: b"old"}, buckets={7: b"o" * 64})
+    stored.state = stored.reopened()
+    assert stored.state.get(cached) == b"old"
+    batch = stored.batch(2, writes={cached: b"new", cold: b"new"}, buckets={7: b"n" * 64})
+    seen: list[object] = []
+    write = kv.write
+
+    def watched(puts: Iterable[Put], *, sync: bool) -> None:
+        write(puts, sync=sync)
+        state = stored.state
+        seen.extend((state.get(cached), state.get(cold), state.bucket(7), state.height()))
+        seen.extend((state.find_transaction(batch.tx_ids[0]), state.height_of(batch.header.hash())))
+
+    monkeypatch.setattr(kv, "write", watched)
+    stored.state.commit(batch)
+    assert seen == [b"old", b"old", b"o" * 64, 1, None, None]
+    state = stored.state
+    assert (state.get(cached), state.get(cold), state.bucket(7)) == (b"new", b"new", b"n" * 64)
+    assert state.find_transaction(batch.tx_ids[0]) == (2, 0)
+    assert state.height_of(batch.header.hash()) == 2
+    kv.close()
+
+
+def test_a_read_over_a_new_block_is_done_again(stored: Stored) -> None:
+    """No answer is made of two blocks."""
+    answers: list[int] = []
+
+    def read() -> int:
+        if not answers:
+            stored.commit(1)
+        answers.append(stored.state.height())
+        return len(answers)
+
+    assert stored.state.at_one_height(read) == (1, 2)
+
+    def restless() -> None:
+        stored.commit()
+
+    with pytest.raises(StoreUnavailable) as caught:
+        stored.state.at_one_height(restless)
+    assert caught.value.code == "BUSY"
 
 
 def test_a_commit_is_one_synced_batch(stored: Stored) -> None:
