@@ -16,7 +16,7 @@ from cli import processes
 from cli.connect import own_tls, plain
 from cli.home import Home, NodeHome, Target
 from cli.preflight import Finding, Preflight
-from node.standing import BIRTH_MARK
+from node.standing import is_born
 from salus.client import Client
 from salus.errors import SalusError
 from salus.forms import Status, Validators
@@ -339,8 +339,7 @@ def journal_findings(node_home: NodeHome, genesis_hash: bytes) -> list[Finding]:
     directory = node_home.data / "journal"
     segments = sorted(directory.glob(f"*{SEGMENT_SUFFIX}"))
     if not segments:
-        born = (node_home.data / BIRTH_MARK).exists()
-        if born or not (node_home.data / "state").exists():
+        if is_born(node_home.data) or not (node_home.data / "state").exists():
             return [Finding("journal", True, "not started yet")]
         return [
             Finding(

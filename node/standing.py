@@ -8,19 +8,23 @@ a new epoch, in which its old votes are void (docs/decisions/0002).
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from node.logs import log_event
 from salus.codec import Bytes32, Uint, Wire, decode, encode
+from salus.vote import JOURNAL_FLOOR, JournalEntry
 from storage.disk import RealDisk
-from storage.errors import JournalLost
+from storage.errors import JournalLost, StoreUnavailable
 from storage.journal import JournalIdentity, VoteJournal, set_aside
+from storage.segment import SEGMENT_SUFFIX
 from storage.state import StateStore
 
 log = logging.getLogger("salus.standing")
 
 BIRTH_MARK = "journal.birth"
 META_STANDING = "standing"
+LOST = b""  # in place of a `Standing`: what was here may not vote any more
 
 
 class Standing(Wire, frozen=True):
@@ -34,9 +38,27 @@ class Standing(Wire, frozen=True):
 def mark_birth(data: Path) -> None:
     """Whoever has just *made* the node's key calls this; never for imported or restored keys."""
     data.mkdir(parents=True, exist_ok=True)
-    mark = data / BIRTH_MARK
-    mark.touch(mode=0o600, exist_ok=False)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with os.fdopen(os.open(data / BIRTH_MARK, flags, 0o600), "w") as mark:
+        mark.write(_place(os.fstat(mark.fileno())))
+        mark.flush()
+        os.fsync(mark.fileno())
     RealDisk().sync_directory(str(data))
+
+
+def is_born(data: Path) -> bool:
+    """Does the mark lie where it was made? One out of a backup is no leave to vote: the node may
+    have voted since the backup was made. A file system may give an inode again, so this catches the
+    mistake, not every one: the way back after a loss has no `data/` in it (docs/operating.md)."""
+    mark = data / BIRTH_MARK
+    try:
+        return mark.read_text().strip() == _place(mark.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _place(stat: os.stat_result) -> str:
+    return f"{stat.st_dev} {stat.st_ino}"
 
 
 class Voter:
@@ -49,18 +71,33 @@ class Voter:
         self.genesis_hash, self.node_key = genesis_hash, node_key
         self.first_epoch = 0
         self.journal: VoteJournal | None = None
+        self.lost = False  # by `lose`, and not begun anew since
         stored = state.meta(META_STANDING)
         if stored:
             self._open(decode(stored, Standing))
-        elif (data / BIRTH_MARK).exists() and not self.directory.exists():
-            self._create(first_epoch=0, floor=(0, 0))
-            (data / BIRTH_MARK).unlink()
-            RealDisk().sync_directory(str(data))
+        elif stored is None and is_born(data):
+            self._be_born()
         else:
-            log_event(log, logging.ERROR, "journal_lost", reason="no journal is known of here")
+            self.lost = stored == LOST
+            log_event(log, logging.ERROR, "journal_lost", reason=_why(data, self.lost))
+        if stored is not None or self.journal is not None:
+            self._wipe_mark()  # It has served, or has no business here.
 
     def may_vote(self, epoch: int) -> bool:
         return self.journal is not None and epoch >= self.first_epoch
+
+    def append(self, entries: Sequence[JournalEntry]) -> None:
+        """In the journal's thread. Whoever may not vote has no votes to write, but a floor may have
+        waited while the journal was lost."""
+        journal = self.journal
+        try:
+            if journal is not None:
+                journal.append(entries)
+                return
+        except StoreUnavailable:
+            if not self.lost:
+                raise
+        assert all(entry.kind == JOURNAL_FLOOR for entry in entries), "a voter has a journal"
 
     def rejoined(self, epoch: int, base: int) -> None:
         """`members.rejoin` has ended the epoch before: a new journal votes from this one on."""
@@ -74,9 +111,11 @@ class Voter:
     def lose(self) -> None:
         """A peer has shown a vote of mine that the journal lacks: it is not the newest one."""
         if self.journal is not None:
-            self.journal.close()
-            self.journal = None
-            self.state.put_meta(META_STANDING, b"")
+            journal, self.journal, self.lost = self.journal, None, True
+            journal.close()
+            # A block that is being written vouches for the journal once more: so it must go.
+            set_aside(str(self.directory))
+            self.state.put_meta(META_STANDING, LOST)
 
     def close(self) -> None:
         if self.journal is not None:
@@ -84,7 +123,27 @@ class Voter:
 
     def vouch(self) -> dict[str, bytes]:
         """For the state store, with each block: so many records this journal has at least."""
-        return {} if self.journal is None else {META_STANDING: self._standing(self.journal)}
+        if self.journal is not None:
+            return {META_STANDING: self._standing(self.journal)}
+        return {META_STANDING: LOST} if self.lost else {}
+
+    def _be_born(self) -> None:
+        """The mark becomes a journal; a crash may have come between this and the word for it."""
+        try:
+            self.journal = VoteJournal.open(str(self.directory), self.genesis_hash, expected=None)
+        except JournalLost as lost:
+            if any(self.directory.glob(f"*{SEGMENT_SUFFIX}")):
+                log_event(log, logging.ERROR, "journal_lost", reason=lost.message)
+            else:
+                self._create(first_epoch=0, floor=(0, 0))
+        else:
+            self.state.put_meta(META_STANDING, self._standing(self.journal))
+
+    def _wipe_mark(self) -> None:
+        mark = self.data / BIRTH_MARK
+        if mark.exists():
+            mark.unlink()
+            RealDisk().sync_directory(str(self.data))
 
     def _open(self, standing: Standing) -> None:
         try:
@@ -101,8 +160,16 @@ class Voter:
         self.journal = VoteJournal.create(
             str(self.directory), self.genesis_hash, instance=os.urandom(16), floor=floor
         )
-        self.first_epoch = first_epoch
+        self.first_epoch, self.lost = first_epoch, False
         self.state.put_meta(META_STANDING, self._standing(self.journal))
 
     def _standing(self, journal: VoteJournal) -> bytes:
         return encode(Standing(journal.identity(), self.first_epoch, self.node_key))
+
+
+def _why(data: Path, lost: bool) -> str:
+    if lost:
+        return "a peer has shown a vote that the journal lacked"
+    if (data / BIRTH_MARK).exists():
+        return "the birth mark was copied or restored: it is not where it was made"
+    return "no journal is known of here"

@@ -1,0 +1,156 @@
+"""Who may vote: only with the journal that it used last, or one that was never used (S4)."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.standing import BIRTH_MARK, META_STANDING, Voter, is_born, mark_birth
+from salus.hashing import ZERO_HASH
+from salus.vote import JournalEntry, VoteType
+from storage.kv import MemoryKV
+from storage.state import StateStore
+from storage.votes import floor_entry
+from tests import factories
+
+GENESIS = bytes(32)
+KEY = factories.seed("node key")
+VOTE = JournalEntry(VoteType.COMMIT, 0, 0, 7, ZERO_HASH)
+
+
+class House:
+    """A data directory and a state store that outlive their voters."""
+
+    def __init__(self, root: Path) -> None:
+        self.data = root / "data"
+        self.state = StateStore(MemoryKV(), GENESIS)
+        self.voter: Voter | None = None
+
+    def start(self) -> Voter:
+        self.stop()
+        self.voter = Voter(self.data, self.state, GENESIS, KEY)
+        return self.voter
+
+    def stop(self) -> None:
+        if self.voter is not None:
+            self.voter.close()
+            self.voter = None
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    mark_birth(house.data)
+    yield house
+    house.stop()
+
+
+def test_the_mark_becomes_a_journal_once(house: House) -> None:
+    assert house.start().may_vote(0)
+    assert not (house.data / BIRTH_MARK).exists()
+    assert house.start().may_vote(0)
+
+
+def test_a_home_backed_up_before_its_first_start_carries_no_leave_to_vote(
+    house: House, tmp_path: Path
+) -> None:
+    shutil.copytree(house.data, tmp_path / "backup")
+    house.start().append([VOTE])
+    house.stop()
+    house.data.rename(tmp_path / "disk")  # still there, or its inode might be given again
+    shutil.copytree(tmp_path / "backup", house.data)
+    house.state = StateStore(MemoryKV(), GENESIS)
+    assert not is_born(house.data)
+    assert not house.start().may_vote(0)
+
+
+def test_a_mark_that_was_merely_touched_counts_for_nothing(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.data.mkdir()
+    (house.data / BIRTH_MARK).touch()
+    assert not house.start().may_vote(0)
+    house.stop()
+
+
+def test_a_crash_between_the_journal_and_the_word_for_it_costs_nothing(house: House) -> None:
+    house.start()
+    house.stop()
+    mark_birth(house.data)  # not taken away yet
+    house.state = StateStore(MemoryKV(), GENESIS)  # not told yet
+    assert house.start().may_vote(0)
+    assert house.start().may_vote(0)
+
+
+def test_a_mark_beside_a_journal_that_was_used_is_no_leave(house: House) -> None:
+    house.start().append([VOTE])
+    house.stop()
+    mark_birth(house.data)
+    house.state = StateStore(MemoryKV(), GENESIS)
+    assert not house.start().may_vote(0)
+
+
+def test_a_mark_goes_when_the_journal_is_known(house: House) -> None:
+    house.start()
+    house.stop()
+    mark_birth(house.data)
+    house.start()
+    assert not (house.data / BIRTH_MARK).exists()
+
+
+def test_a_block_that_is_being_written_does_not_undo_a_quarantine(house: House) -> None:
+    """It vouched for the journal just before; nothing vouches for it afterwards."""
+    voter = house.start()
+    vouched = voter.vouch()
+    voter.lose()
+    house.state.put_meta(META_STANDING, vouched[META_STANDING])  # the block under way
+    assert not house.start().may_vote(0)
+
+
+def test_every_later_block_says_that_the_journal_is_lost(house: House) -> None:
+    voter = house.start()
+    voter.lose()
+    assert voter.vouch() == {META_STANDING: b""}
+    voter.append([floor_entry((0, 64))])  # it waited for the disk meanwhile
+    mark_birth(house.data)
+    assert not house.start().may_vote(0)
+    assert not (house.data / BIRTH_MARK).exists()
+
+
+def test_losing_the_journal_waits_for_an_append_that_is_under_way(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voter = house.start()
+    journal = voter.journal
+    assert journal is not None
+    begun, go_on = threading.Event(), threading.Event()
+    real = journal._file.sync
+
+    def sync() -> None:
+        begun.set()
+        go_on.wait(5)
+        real()
+
+    monkeypatch.setattr(journal._file, "sync", sync)
+    appending = threading.Thread(target=voter.append, args=([VOTE],))
+    appending.start()
+    begun.wait(5)
+    losing = threading.Thread(target=voter.lose)
+    losing.start()
+    losing.join(0.05)
+    assert losing.is_alive()
+    go_on.set()
+    losing.join(5)
+    appending.join(5)
+    assert not losing.is_alive()
+    assert VOTE in journal.entries()
+
+
+def test_a_rejoin_begins_anew(house: House) -> None:
+    voter = house.start()
+    voter.lose()
+    voter.rejoined(3, 100)
+    assert not voter.may_vote(2)
+    assert voter.may_vote(3)
+    assert house.start().may_vote(3)
