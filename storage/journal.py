@@ -64,8 +64,8 @@ class VoteJournal:
         self._size = segment.good_bytes
         self._rotate_at = _rotation_size(segment.good_bytes)
         self._broken = False
-        # Appends come from a worker thread, a floor may come from the loop meanwhile: the first
-        # lock orders whole appends, the second guards the memory and never waits for the disk.
+        # Appends come from a worker thread, questions from the loop meanwhile: the first lock
+        # orders whole appends, the second guards the memory and never waits for the disk.
         self._writing, self._lock = threading.Lock(), threading.Lock()
         self._file = disk.open_append(f"{directory}/{segment.header.name}")
 
@@ -175,17 +175,10 @@ class VoteJournal:
         """(epoch, height): nothing at or below is ever voted on again (rule S12)."""
         return self._memory.floor
 
-    def set_floor(self, epoch: int, height: int, *, sync: bool = True) -> None:
-        """Raise the floor; a lower one changes nothing.
-
-        Synced before state is *transferred* (rule S12). After a block of mine is written it may
-        stay in memory (`sync=False`): at start the floor is the higher of journal and state.
-        """
-        if sync:
-            self.append((floor_entry((epoch, height)),))
-        else:
-            with self._lock:
-                self._memory.raise_floor((epoch, height))
+    def set_floor(self, epoch: int, height: int) -> None:
+        """Raise the floor; a lower one changes nothing. An entry like any other: it must stand
+        behind the votes below it that wait to be appended, or they would be refused (S12)."""
+        self.append((floor_entry((epoch, height)),))
 
     def identity(self) -> JournalIdentity:
         """To be kept in the state store; best with every block, at least once after `create`."""
@@ -193,8 +186,11 @@ class VoteJournal:
         return JournalIdentity(self._header.instance, device, inode, self._records)
 
     def close(self) -> None:
-        self._file.close()
-        self._unlock()
+        """Waits for an append that is under way; a later one is refused."""
+        with self._writing:
+            self._broken = True
+            self._file.close()
+            self._unlock()
 
     def _check_identity(self, expected: JournalIdentity | None) -> None:
         mine = self.identity()

@@ -150,12 +150,11 @@ def test_of_views_and_prepared_certificates_only_the_newest_keeps_its_payload() 
 # --- the floor
 
 
-@pytest.mark.parametrize("sync", [True, False])
-def test_nothing_at_or_below_the_floor_is_remembered_or_signed(sync: bool) -> None:
+def test_nothing_at_or_below_the_floor_is_remembered_or_signed() -> None:
     """S12."""
     journal = filled(MemoryDisk())
     journal.append([vote(0, kind=VoteType.VIEW_CHANGE, view=1)])
-    journal.set_floor(0, 2, sync=sync)
+    journal.set_floor(0, 2)
     assert {entry.sequence for entry in votes(journal)} == {0, 3}
     for sequence in (1, 2):
         with pytest.raises(BelowFloor):
@@ -373,7 +372,7 @@ def test_a_full_segment_is_replaced_by_one_with_all_that_lives(
     journal = create(disk)
     for sequence in range(1, 200):
         journal.append([vote(sequence)])
-        journal.set_floor(0, max(0, sequence - 5), sync=False)
+        journal.set_floor(0, max(0, sequence - 5))
         again = reopen(disk, journal.identity())
         assert votes(again)[-5:] == votes(journal)[-5:]
     names = [name for name in disk.names(DIRECTORY) if name.endswith(".seg")]
