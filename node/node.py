@@ -70,6 +70,7 @@ from node.verify import VerifyPool, default_threads
 from node.vitals import Vitals
 from node.waiters import Waiters
 from salus.epoch import EpochRecord
+from salus.errors import SalusError
 from salus.genesis import Genesis, from_json
 from salus.keys import SigningKey, verify
 from salus.keystore import Keystore, unlock_seed
@@ -80,6 +81,7 @@ from storage.blocks import BlockStore
 from storage.kv import LevelKV
 from storage.state import StateStore
 from storage.vault import Vault, vault_lock
+from storage.votes import floor_entry
 
 log = logging.getLogger("salus.node")
 
@@ -340,14 +342,19 @@ class Node:
             if full != self.vitals.disk_full:
                 self.vitals.disk_full = full
                 log_event(log, logging.ERROR if full else logging.INFO, "disk", full=full)
-                if full:
+                if self.vitals.halted is not None:
+                    pass  # Clients are turned away for good.
+                elif full:
                     self.admission.turn_away("DISK_FULL", "the disk is nearly full")
                 else:
                     self.admission.welcome()
             if self.mempool.fairness():
                 self.runner.step(Complain())
             if self.vitals.me is not None and not self._may_vote() and not self.sync.behind:
-                await self.rejoin.ask(self.state.height(), time.monotonic())
+                try:
+                    await self.rejoin.ask(self.state.height(), time.monotonic())
+                except SalusError as error:  # The disk is full, or the node busy: it asks again.
+                    log_event(log, logging.WARNING, "rejoin_refused", code=error.code)
 
     # -- epochs ---------------------------------------------------------------------------------
 
@@ -357,7 +364,8 @@ class Node:
         height = self.state.height()
         journal = self.voter.journal
         self.vitals.me = me
-        voting = me is not None and self._may_vote_in(epoch)
+        halted = self.vitals.halted is not None
+        voting = me is not None and self._may_vote_in(epoch) and not halted
         self.replica = Replica(
             ReplicaConfig(
                 vote_domain=self.domain,
@@ -380,7 +388,7 @@ class Node:
         self.mempool.begin_epoch(epoch.parameters)
         self.proposer.begin_epoch(epoch.parameters, me, height)
         self.outlet.begin_epoch([v.member for v in epoch.validators.validators], me)
-        self.runner.install(self.replica)
+        self.runner.install(None if halted else self.replica)
         self._new_primary(self.replica.snapshot().primary)
         self._pending()
         log_event(
@@ -430,7 +438,7 @@ class Node:
         else:
             self.runner.step(BlockWritten(height))
         if self.voter.journal is not None and height % FLOOR_EVERY_BLOCKS == 0:
-            self.voter.journal.set_floor(batch.header.epoch, height, sync=False)
+            self.runner.persist_entry(floor_entry((batch.header.epoch, height)))
         if batch.epoch is not None:
             self._epoch_over(batch.epoch)
         self._pending()
@@ -470,8 +478,7 @@ class Node:
         if bodies:
             self.blocks.put_bodies(bodies, sync=True)
         if entries:
-            assert self.voter.journal is not None, "a voter has a journal"
-            self.voter.journal.append(entries)
+            self.voter.append(entries)
 
     def _counted_on(self, sequence: int, digest: bytes) -> bool:
         """Bodies of executed blocks are needed until those are on disk, all others by the core."""
@@ -543,6 +550,8 @@ class Node:
 
     def _halt(self, reason: str) -> None:
         self.vitals.halted = reason
+        self.runner.install(None)  # Not another word: what was agreed on here is wrong.
+        self.sync.stopped = True
         self.metrics.consensus_halted.set(1)
         self.admission.turn_away("HALTED", "this node has diverged; run salus doctor")
         log_event(log, logging.CRITICAL, "halted", reason=reason)

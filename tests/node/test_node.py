@@ -1,14 +1,22 @@
 """Whole nodes: what a consortium does, with real stores and real sockets in one process."""
 
+import asyncio
 import shutil
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from node.node import FLOOR_EVERY_BLOCKS
+from node.pipeline import Diverged
 from salus.block import OK
 from salus.codec import encode
 from salus.forms import TransactionState
 from salus.transaction import Operation, ParsedTransaction, build
+from salus.vote import JournalEntry
 from tests import factories
-from tests.node.network import Hospitals, hospitals
+from tests.node.network import Hospitals, eventually, hospitals
 
 WAIT_S = 20
 
@@ -92,3 +100,61 @@ async def test_a_node_wiped_again_does_not_take_its_old_rejoin_for_the_new_one(
             assert node.pipeline.epoch.epoch == epoch
             assert node.voter.first_epoch == epoch
             assert node.vitals.signing() == "signing"
+
+
+async def test_a_halted_node_signs_nothing_more(tmp_path: Path) -> None:
+    """L24: whatever its core still believes."""
+    async with hospitals(tmp_path) as group:
+        await commit(group, 1, anchor(group, 1))
+        node = group.nodes[2]
+        journal = node.voter.journal
+        assert journal is not None
+        node._diverged(Diverged(node.state.head, bytes(32)))
+        await group.height(node.state.height(), 0, 1, 3)
+        before = journal.entries()
+        await commit(group, 1, anchor(group, 2))
+        assert journal.entries() == before
+        assert node.vitals.signing() == "halted"
+        node._begin_epoch(node.pipeline.epoch)
+        await commit(group, 1, anchor(group, 3))
+        assert journal.entries() == before
+
+
+async def test_a_full_disk_does_not_end_a_node_that_wants_to_rejoin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.rejoin.RETRY_S", 0)
+    async with hospitals(tmp_path) as group:
+        await commit(group, 1, anchor(group, 1))
+        await group.stop(3)
+        shutil.rmtree(group.home(3) / "data")
+        node = group.start(3)
+        node.admission.turn_away("DISK_FULL", "the disk is nearly full")
+        await group.height(1, 3)
+        await eventually(lambda: len(node.rejoin.sent) > 0)
+        node.admission.welcome()
+        window = group.genesis.parameters.watermark_window
+        await group.height(1 + 1 + window, 3)
+        assert node.vitals.signing() == "signing"
+
+
+async def test_the_floor_follows_the_votes_to_a_slow_disk(tmp_path: Path) -> None:
+    """S12: it must not overtake the votes that wait, or the journal would refuse them."""
+    async with hospitals(tmp_path) as group:
+        node = group.nodes[3]
+        journal = node.voter.journal
+        assert journal is not None
+        append = journal.append
+
+        def slow(entries: Sequence[JournalEntry]) -> None:
+            time.sleep(0.02)
+            append(entries)
+
+        journal.append = slow  # type: ignore[method-assign]
+        number = 0
+        while node.state.height() < FLOOR_EVERY_BLOCKS:
+            for index in range(3):
+                await group.nodes[index].facade.submit([anchor(group, number, org=index).raw])
+                number += 1
+            await asyncio.sleep(0.01)
+        await eventually(lambda: journal.floor[1] >= FLOOR_EVERY_BLOCKS)
