@@ -8,6 +8,7 @@ from typing import Any
 from cli.errors import CliError
 from cli.home import NodeHome
 from salus.errors import BadMessage
+from salus.files import replace
 from salus.genesis import GENESIS_VERSION, Genesis, from_json, to_json
 from salus.join import Card, read_join
 from salus.keys import address
@@ -89,7 +90,7 @@ def install_genesis(
                 f"{home.genesis} is another genesis ({present.hash().hex()[:16]}…)",
             )
     if not dry_run:
-        home.genesis.write_text(to_json(founding))
+        replace(home.genesis, to_json(founding).encode(), mode=0o644)
         set_peers(home, founding, places, own=member.node_key)
     return member.id
 
@@ -127,4 +128,4 @@ def set_peers(
     for peer in peers:
         table["peers"].append(peer)
     table["peers"].multiline(True)
-    home.config.write_text(tomlkit.dumps(document))
+    replace(home.config, tomlkit.dumps(document).encode())

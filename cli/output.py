@@ -95,7 +95,9 @@ def fields(document: Mapping[str, Any], indent: str = "") -> str:
             lines.append(f"{indent}{name}")
             lines += [fields(item, indent + "  - ") for item in value]
         else:
-            shown = value if isinstance(value, str) else json.dumps(value, default=_plain)
+            shown = (
+                printable(value) if isinstance(value, str) else json.dumps(value, default=_plain)
+            )
             lines.append(f"{indent}{name.ljust(width)}  {shown}")
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ from cli.connect import connect, waits
 from cli.errors import CliError
 from cli.group import group
 from cli.session import Session, pass_session
+from salus.files import replace, write_new
 
 
 @group()
@@ -63,10 +64,11 @@ def show(session: Session, file: Path) -> None:
     from contracts.catalogue import registry
     from salus.codec import decode
     from salus.keys import address
-    from salus.proof import read_proof
+    from salus.proof import PROOF_BYTES_MAX, read_proof
     from salus.transaction import Operation
 
-    bundle = read_proof(file.read_bytes())
+    with file.open("rb") as stream:
+        bundle = read_proof(stream.read(PROOF_BYTES_MAX + 1))
     part = bundle.operation
     operation = decode(part.operation, Operation)
     active = registry().activate(bundle.genesis.parameters.contracts)
@@ -91,9 +93,11 @@ def show(session: Session, file: Path) -> None:
 
 
 def save(path: Path, data: bytes, *, force: bool) -> None:
-    """All of the file or none of it."""
-    with path.open("wb" if force else "xb") as stream:
-        stream.write(data)
+    """All of the file or none of it; a proof may show a document, so it is for its owner."""
+    if force:
+        replace(path, data)
+    else:
+        write_new(path, data)
 
 
 def _number(text: str, what: str) -> int:

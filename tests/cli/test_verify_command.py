@@ -165,3 +165,17 @@ def test_the_verified_document_is_written_for_its_reader_only(
     again = salus("verify", proof, "--genesis", HASH.hex(), "--extract", new)
     assert again.code == 73
     assert "VERIFIED offline" not in again.out
+
+
+def test_showing_a_proof_writes_no_letter_that_steers_the_terminal(
+    tmp_path: Path, salus: Salus
+) -> None:
+    """«proof show» believes nothing, so nothing in the file may look like a verdict."""
+    part = RECORD.operation
+    receipt = msgspec.structs.replace(part.receipt, code="\x1b[2K\x1b[1AVERIFIED offline")
+    forged = msgspec.structs.replace(part, receipt=receipt)
+    path = tmp_path / "evil.proof"
+    path.write_bytes(write_proof(msgspec.structs.replace(RECORD, operation=forged)))
+    shown = salus("proof", "show", path)
+    assert shown.code == 0
+    assert "\x1b" not in shown.out
