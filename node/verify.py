@@ -43,10 +43,13 @@ class VerifyPool:
         self.waiting = 0  # transactions handed in and not yet answered
         self.verified_total = 0
 
-    async def verify(self, transactions: Sequence[ParsedTransaction]) -> list[bool]:
-        """For each transaction, in order: is its signature valid? Raises `NodeBusy`."""
+    async def verify(
+        self, transactions: Sequence[ParsedTransaction], *, urgent: bool = False
+    ) -> list[bool]:
+        """For each transaction, in order: is its signature valid? Raises `NodeBusy`, unless it is
+        `urgent`: a proposal's, of which only so many can be open, and a vote waits for it."""
         count = len(transactions)
-        if self.waiting + count > self._waiting_max:
+        if not urgent and self.waiting + count > self._waiting_max:
             raise NodeBusy(f"{self.waiting} signatures wait to be checked")
         self.waiting += count
         try:

@@ -112,6 +112,15 @@ async def test_what_waits_is_bounded_and_says_so() -> None:
     assert await pool.verify(GOOD[:11]) == [True] * 11
 
 
+async def test_a_proposal_is_checked_however_much_waits() -> None:
+    """A verdict that never came would keep this node from voting on the sequence."""
+    pool = VerifyPool(0, waiting_max=50)
+    first = asyncio.ensure_future(pool.verify(GOOD))
+    await asyncio.sleep(0)
+    assert await pool.verify(GOOD[:11], urgent=True) == [True] * 11
+    assert await first == [True] * 40
+
+
 async def test_a_cancelled_caller_leaves_nothing_waiting() -> None:
     gate = threading.Event()
 
