@@ -48,12 +48,13 @@ class Judge:
         epoch: Callable[[], EpochRecord],
         now_ms: Callable[[], int],
         answer: Callable[[ProposalChecked], None],
+        current: Callable[[CheckProposal], bool],
         fatal: Callable[[BaseException], None],
     ) -> None:
-        """`fatal`: takes what went wrong in the background, where nobody waits for it."""
+        """`current`: is the question still that of the core's view? `fatal`: takes what went wrong in the background, where nobody waits for it."""
         self.bodies, self.mempool, self.pool, self.domain = bodies, mempool, pool, domain
         self.epoch, self.now_ms, self.answer = epoch, now_ms, answer
-        self.fatal = fatal
+        self.current, self.fatal = current, fatal
         self._unverified = _Unverified(mempool, verifier)
         self._tasks: set[asyncio.Task[None]] = set()  # at most one per open sequence and view
 
@@ -96,7 +97,7 @@ class Judge:
     async def _verify(
         self, request: CheckProposal, parsed: ParsedProposal, new: list[ParsedTransaction]
     ) -> None:
-        if all(await self.pool.verify(new)):
+        if all(await self.pool.verify(new, urgent=True)):
             self.mempool.remember(new)
             self._accept(request, parsed)
         else:
@@ -116,7 +117,7 @@ class Judge:
             elif drift_ms > self.epoch().parameters.clock_drift_max_ms:
                 log.warning("off_clock", extra={"fields": {"drift_ms": drift_ms}})
                 verdict = Verdict.OFF_CLOCK
-        if verdict is Verdict.VALID:
+        if verdict is Verdict.VALID and self.current(request):
             self.mempool.ordered([tx.id for tx in parsed.transactions], request.sequence)
         self.answer(ProposalChecked(request.view, request.sequence, request.digest, verdict))
 

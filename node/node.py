@@ -18,6 +18,7 @@ from random import Random
 
 from consensus.config import ReplicaConfig
 from consensus.effects import (
+    CheckProposal,
     Evidence,
     Halt,
     PersistBody,
@@ -41,6 +42,7 @@ from node.api.app import Api, ApiServer
 from node.api.settings import ApiSettings
 from node.bodies import Bodies
 from node.config import Config, load
+from node.disk_thread import DiskThread
 from node.evidence import EvidenceDesk
 from node.executor import Executor, genesis_block
 from node.facade import Facade
@@ -155,6 +157,7 @@ class Node:
         self.bodies = Bodies(self.blocks, self.state.height(), self._counted_on, self._body_dropped)
         threads = config.mempool.verify_threads or default_threads()
         self.verify_pool = VerifyPool(threads, observe=self._signatures_verified)
+        self.writer, self.journalist = DiskThread("writer"), DiskThread("journal")
         self.pipeline = Pipeline(
             self.executor,
             self.state,
@@ -165,6 +168,7 @@ class Node:
             self._block_written,
             self.voter.vouch,
             self.metrics,
+            self.writer,
         )
 
         # -- peers
@@ -203,6 +207,7 @@ class Node:
             lambda: self.pipeline.epoch,
             _now_ms,
             self._judged,
+            self._in_view,
             self.runner.fatal,
         )
         self.outlet = Outlet(
@@ -325,6 +330,8 @@ class Node:
         await self.api.stop()
         await self.network.stop()
         self.verify_pool.close()
+        self.journalist.close()
+        self.writer.close()
         self.voter.close()
         self.state.close()
         self.blocks.close()
@@ -469,7 +476,7 @@ class Node:
 
     async def _persist(self, bodies: list[PersistBody], entries: list[JournalEntry]) -> None:
         raws = self.bodies.persist([(body.sequence, body.digest) for body in bodies])
-        await asyncio.to_thread(self._write_votes, raws, entries)
+        await self.journalist.run(self._write_votes, raws, entries)
         self.bodies.persisted(raws)
 
     def _write_votes(
@@ -497,6 +504,11 @@ class Node:
 
     def _judged(self, checked: ProposalChecked) -> None:
         self.runner.step(checked)
+
+    def _in_view(self, question: CheckProposal) -> bool:
+        """A verdict for a view that is over must not mark transactions as ordered."""
+        core = self.replica.state
+        return question.view == core.view and not core.in_view_change
 
     def _pending(self) -> None:
         self.runner.step(PendingWork(self.mempool.pending > 0))

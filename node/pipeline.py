@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import msgspec
 
 from node.bodies import Bodies
+from node.disk_thread import DiskThread
 from node.executor import Executed, Executor
 from node.logs import log_event
 from node.metrics import Metrics
@@ -62,11 +63,13 @@ class Pipeline:
         on_written: Callable[[Written], None],
         vouch: Callable[[], dict[str, bytes]],
         metrics: Metrics,
+        disk: DiskThread,
     ) -> None:
         """`vouch`: what the state store shall remember of the vote journal, with each block."""
         self.executor, self.state, self.bodies = executor, state, bodies
         self.domain, self.verifier, self.epoch = domain, verifier, epoch
         self.on_written, self.vouch, self.metrics = on_written, vouch, metrics
+        self.disk = disk
         self.headers: dict[int, Header] = {}  # executed, not yet on disk: at most execute_ahead_max
         self._queue: deque[tuple[int, Certificate, bool]] = deque()
         self._queued_height = state.height()
@@ -176,11 +179,14 @@ class Pipeline:
             # A block needs its body; a fetched one, for example, was never persisted for a vote.
             bodies = self.bodies.persist([(height, batch.header.proposal_digest)])
             if bodies:
-                await asyncio.to_thread(self.bodies.store.put_bodies, bodies, sync=True)
+                await self.disk.run(self.bodies.store.put_bodies, bodies, sync=True)
                 self.bodies.persisted(bodies)
             began = time.perf_counter()
-            await asyncio.to_thread(self.state.commit, batch, meta=self.vouch())
+            await self.disk.run(self.state.commit, batch, meta=self.vouch())
             self.metrics.storage_write_seconds.labels("state").observe(time.perf_counter() - began)
+            digest = batch.header.proposal_digest
+            if self.bodies.orphaned(height, digest):
+                await self.disk.run(self.bodies.store.drop_orphans, [(height, digest)])
             self.executor.certified(height)
             self._queue.popleft()
             del self.headers[height]

@@ -6,15 +6,21 @@ that everybody else needs (several ms a block and node, however small): so when 
 take long to commit, the least interval between two widens towards 20 ms, and back.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 
 from consensus.effects import BuildProposal
 from consensus.events import ProposalBuilt
 from node.bodies import Bodies
+from node.logs import log_event
 from node.mempool import Mempool
-from salus.block import BLOCK_VERSION, ParsedProposal, Proposal
+from salus.block import BLOCK_VERSION, ParsedProposal, Proposal, check_proposal
 from salus.codec import encode
+from salus.errors import SalusError
 from salus.parameters import Parameters
+from salus.transaction import ParsedTransaction
+
+log = logging.getLogger("salus.proposer")
 
 BLOCK_INTERVAL_MAX_MS = 20
 TRANSACTIONS_WORTH_A_BLOCK = 500
@@ -75,21 +81,41 @@ class Proposer:
         )
         if not transactions and not permission.fill:
             return None
+        proposal = self._checked(permission, now, transactions)
+        self.bodies.put(permission.sequence, proposal.digest, proposal.raw)
+        self.bodies.remember_parsed(proposal)
+        self.open, self.last_proposed_ms = None, now
+        self.last_proposed = permission.sequence
+        return ProposalBuilt(permission.view, permission.sequence, proposal.digest)
+
+    def _checked(
+        self, permission: BuildProposal, now: int, transactions: Sequence[ParsedTransaction]
+    ) -> ParsedProposal:
+        """Judged by the very function with which the others will judge it (S15). What the pool let
+        in by mistake must cost this block its content, not this node its standing as primary."""
+        mempool, sequence = self.mempool, permission.sequence
         body = Proposal(
             BLOCK_VERSION,
-            permission.sequence,
+            sequence,
             self.me,
             permission.view,
             now,
             tuple(tx.raw for tx in transactions),
         )
-        raw = encode(body)
-        proposal = ParsedProposal(raw, body, transactions)
-        self.bodies.put(permission.sequence, proposal.digest, raw)
-        self.bodies.remember_parsed(proposal)
-        self.open, self.last_proposed_ms = None, now
-        self.last_proposed = permission.sequence
-        return ProposalBuilt(permission.view, permission.sequence, proposal.digest)
+        try:
+            return check_proposal(
+                encode(body),
+                sequence,
+                mempool.chain_id,
+                mempool.genesis_hash,
+                self.parameters,
+                mempool,
+            )
+        except SalusError as error:
+            if not transactions:
+                raise
+            log_event(log, logging.ERROR, "own_proposal_refused", code=error.code)
+            return self._checked(permission, now, ())
 
     def _interval_ms(self) -> int:
         """How long after my last proposal the next one may go."""

@@ -2,15 +2,17 @@
 
 import asyncio
 import shutil
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from node.node import FLOOR_EVERY_BLOCKS
 from node.pipeline import Diverged
-from salus.block import OK
+from salus.block import OK, proposal_digest
 from salus.codec import encode
 from salus.forms import TransactionState
 from salus.transaction import Operation, ParsedTransaction, build
@@ -158,3 +160,29 @@ async def test_the_floor_follows_the_votes_to_a_slow_disk(tmp_path: Path) -> Non
                 number += 1
             await asyncio.sleep(0.01)
         await eventually(lambda: journal.floor[1] >= FLOOR_EVERY_BLOCKS)
+
+
+async def test_bodies_that_were_not_agreed_on_leave_the_disk(tmp_path: Path) -> None:
+    async with hospitals(tmp_path, 1) as group:
+        node = group.nodes[0]
+        orphan = (1, proposal_digest(b"orphan"), b"orphan")
+        node.blocks.put_bodies([orphan])
+        node.bodies.persisted([orphan])
+        height = await commit(group, 0, anchor(group, 1))
+        assert height == 1
+        await commit(group, 0, anchor(group, 2))
+        assert node.blocks.body(*orphan[:2]) is None
+        assert node.blocks.body(1, node.state.header(1).proposal_digest) is not None
+
+
+async def test_a_slow_read_for_a_peer_holds_up_no_vote(tmp_path: Path) -> None:
+    """B26: however many threads serve blocks, journal and writer have their own."""
+    async with hospitals(tmp_path, 1) as group:
+        pool = ThreadPoolExecutor(1)
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(pool)
+        gate = threading.Event()
+        busy = loop.run_in_executor(None, gate.wait, 10)
+        await commit(group, 0, anchor(group, 1))
+        gate.set()
+        await busy
