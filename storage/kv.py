@@ -125,7 +125,19 @@ class LevelKV:
                 )
             ) as iterator,
         ):
-            yield from iterator
+            found = False
+            for item in iterator:
+                found = True
+                yield item
+            if (
+                reverse
+                and not found
+                and (high is None or low < high or (include_high and low == high))
+            ):
+                # plyvel, walking downwards, overlooks a lower bound that is the only key.
+                value = self._db.get(low, verify_checksums=True) if low else None
+                if value is not None:
+                    yield low, value
 
     def snapshot(self) -> Snapshot:
         with _Entered(self):

@@ -61,6 +61,19 @@ def test_both_agree_with_a_sorted_dict(
     shutil.rmtree(path)
 
 
+@pytest.mark.parametrize("others", [[], [b"0"], [b"c"], [b"0", b"ab", b"c"]])
+@pytest.mark.parametrize("start", [None, b"a", b"b", b"0"])
+def test_walking_downwards_does_not_overlook_a_key_that_is_the_prefix(
+    level: LevelKV, others: list[bytes], start: bytes | None
+) -> None:
+    memory = MemoryKV()
+    for kv in (level, memory):
+        kv.write([(key, b"") for key in (b"a", *others)], sync=False)
+    found = list(level.scan(b"a", start=start, reverse=True))
+    assert found == list(memory.scan(b"a", start=start, reverse=True))
+    assert ((b"a", b"") in found) == (start != b"0")
+
+
 def test_the_end_of_a_prefix_is_above_every_key_with_it() -> None:
     assert prefix_end(b"a") == b"b"
     assert prefix_end(b"a\xff\xff") == b"b"
