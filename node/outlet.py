@@ -30,7 +30,8 @@ from consensus.events import Executed
 from consensus.messages import PrePrepare, encode_message
 from node.bodies import Bodies
 from node.judge import Judge
-from node.net.frames import BodyFrame, Kind, PrePrepareFrame
+from node.net.frames import MIB, BodyFrame, Kind, PrePrepareFrame
+from node.net.limits import TokenBucket
 from node.pipeline import Pipeline
 from node.proposer import Proposer
 from node.runner import Runner
@@ -39,6 +40,9 @@ from node.sync import Sync, SyncNetwork
 from salus.codec import encode
 
 log = logging.getLogger("salus.outlet")
+
+# Of one member: twice the largest body, or a window of small ones, a second.
+FETCHED_BYTES_PER_S = 32 * MIB
 
 Alarm = Callable[[Evidence | Quarantine | Halt | ViewEntered | ViewLeft], None]
 
@@ -61,6 +65,7 @@ class Outlet:
         self.seats, self.alarm = seats, alarm
         self.members: Sequence[str] = ()  # of the epoch's validator set, by index
         self.me: int | None = None
+        self._drawn: dict[str, TokenBucket] = {}  # by member
         self._nudge = asyncio.Event()
 
     def begin_epoch(self, members: Sequence[str], me: int | None) -> None:
@@ -81,13 +86,22 @@ class Outlet:
                         self.network.send(self.members[index], kind, payload)
             case SendBody(to, sequence, digest):
                 body = self.bodies.get(sequence, digest)
-                if body is not None:
+                if body is not None and self._may_cost(self.members[to], len(body)):
                     payload = encode(BodyFrame(sequence, digest, body))
                     self.network.send(self.members[to], Kind.BODY, payload)
             case SendBlocks(to, above, epoch):
                 member = self.seats.member(epoch, to)
                 if member is not None:
                     self.sync.offer(member, above)
+
+    def _may_cost(self, member: str, size: int) -> bool:
+        """A FETCH of 40 bytes draws a whole body: what it does not get, it asks of another."""
+        now_ms = int(asyncio.get_running_loop().time() * 1000)
+        bucket = self._drawn.get(member)
+        if bucket is None:
+            bucket = TokenBucket(FETCHED_BYTES_PER_S, 2 * FETCHED_BYTES_PER_S, now_ms)
+            self._drawn[member] = bucket
+        return bucket.take(size, now_ms)
 
     # -- doing ----------------------------------------------------------------------------------
 

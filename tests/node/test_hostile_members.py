@@ -21,6 +21,7 @@ from consensus.messages import (
     encode_message,
     payload,
 )
+from node.inlet import FETCHES_PER_S
 from node.net.frames import BodyFrame, EvidenceFrame, Kind, PrePrepareFrame
 from salus.block import BLOCK_VERSION, Proposal, proposal_digest
 from salus.certificate import IndexedSignature
@@ -183,3 +184,28 @@ async def test_evidence_that_proves_nothing_is_held_against_its_bearer(tmp_path:
         assert all([await banned(group, index) for index in (0, 1, 2)])
         await all_commit(group, 0, 0, 1, 2)
         assert all(group.nodes[index].vitals.equivocations == 0 for index in (0, 1, 2))
+
+
+async def test_fetches_do_not_draw_more_than_a_share(tmp_path: Path) -> None:
+    """B26: forty bytes of question, a whole body of answer."""
+    async with hospitals(tmp_path) as group:
+        height = await commit(group, 0, anchor(group, 0))
+        await group.height(height)
+        node, liar = group.nodes[0], group.nodes[LIAR]
+        assert node.member is not None
+        assert liar.vitals.me is not None
+        digest = node.state.header(height).proposal_digest
+        sent: list[Kind] = []
+        send = node.network.send
+
+        def note(member: str, kind: Kind, frame: bytes) -> bool:
+            sent.append(kind)
+            return send(member, kind, frame)
+
+        node.network.send = note  # type: ignore[method-assign]
+        question = encode_message(Fetch(0, height, digest, liar.vitals.me))
+        for _ in range(4 * FETCHES_PER_S):
+            liar.network.send(node.member, Kind.CONSENSUS, question)
+        await eventually(lambda: sent.count(Kind.BODY) >= 2 * FETCHES_PER_S)
+        await all_commit(group, 1, 0, 1, 2)
+        assert sent.count(Kind.BODY) < 3 * FETCHES_PER_S
