@@ -62,19 +62,19 @@ class EvidenceDesk:
         first = decode_message(frame.first)
         second = decode_message(frame.second) if frame.second else None
         if not isinstance(first, Vote):
-            raise BadFrame("evidence of what binds nobody", code="FRAME_EVIDENCE")
+            raise BadFrame("evidence of what binds nobody", code="BAD_MESSAGE")
         if second is None:
             if not isinstance(first, NewView):
-                raise BadFrame("a single message contradicts nothing", code="FRAME_EVIDENCE")
+                raise BadFrame("a single message contradicts nothing", code="BAD_MESSAGE")
             return (first,)
         if not isinstance(second, Vote) or not _contradict(first, second):
-            raise BadFrame("two messages that contradict nothing", code="FRAME_EVIDENCE")
+            raise BadFrame("two messages that contradict nothing", code="BAD_MESSAGE")
         if first.epoch != self.epoch().epoch:
             return ()  # Void, or not to be judged yet (S13).
         if self._is_known(first):
             return ()
         if not (self._signed(first) and self._signed(second)):
-            raise BadFrame("evidence with a false signature", code="FRAME_EVIDENCE")
+            raise BadFrame("evidence with a false signature", code="BAD_MESSAGE")
         return first, second
 
     def passed_on(self, first: Vote) -> bool:

@@ -94,7 +94,7 @@ async def test_a_node_wiped_again_does_not_take_its_old_rejoin_for_the_new_one(
     async with hospitals(tmp_path) as group:
         window = group.genesis.parameters.watermark_window
         for epoch in (1, 2):
-            before = group.nodes[0].state.height()
+            before = max(node.state.height() for node in group.nodes.values())
             await group.stop(3)
             shutil.rmtree(group.home(3) / "data")
             node = group.start(3)
