@@ -23,7 +23,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def eventually(condition: Callable[[], bool], within_s: float = 5) -> None:
+async def eventually(condition: Callable[[], bool], within_s: float = 30) -> None:
     """For what no part announces."""
     for _ in range(int(within_s / 0.02)):
         if condition():
