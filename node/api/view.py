@@ -93,7 +93,7 @@ class Document:
 
 
 class ContractsView(Protocol):
-    """The registry of contracts, as declared (builder of contracts/framework.py)."""
+    """The registry of contracts, as declared (contracts/framework.py)."""
 
     def declarations(self) -> tuple[ContractForm, ...]: ...
 
