@@ -9,7 +9,6 @@ import logging
 import os
 import secrets
 import signal
-import ssl
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -39,7 +38,7 @@ from contracts.catalogue import registry
 from contracts.members import rejoin_of
 from node.admission import Admission
 from node.api.app import Api, ApiServer
-from node.api.settings import ApiSettings
+from node.api_options import api_settings, api_tls
 from node.bodies import Bodies
 from node.config import Config, load
 from node.disk_thread import DiskThread
@@ -67,7 +66,6 @@ from node.runner import Runner
 from node.seats import Seats
 from node.standing import Voter
 from node.sync import BlockSource, Sync
-from node.token import api_token
 from node.verify import VerifyPool, default_threads
 from node.vitals import Vitals
 from node.waiters import Waiters
@@ -278,7 +276,7 @@ class Node:
             records=records,
             faults=FaultSwitch(self.network) if config.dev.fault_injection else None,
         )
-        self.api = ApiServer(Api(self.facade, _api_settings(home, config)))
+        self.api = ApiServer(Api(self.facade, api_settings(home, config)))
         self.home = home
         self._begin_epoch(epoch)
 
@@ -287,7 +285,7 @@ class Node:
     async def run(self) -> None:
         """Until `stop_asked`; then drains: no new work, peers are told, stores are closed."""
         await self.network.start()
-        tls = _api_tls(self.home, self.config)
+        tls = api_tls(self.home, self.config)
         listen = self.config.api.listen
         await self.api.start(listen.host, listen.port, tls)
         log_event(
@@ -576,30 +574,6 @@ def _cause(failures: BaseException) -> BaseException:
     while isinstance(failures, BaseExceptionGroup):
         failures = failures.exceptions[0]
     return failures
-
-
-def _api_settings(home: Path, config: Config) -> ApiSettings:
-    api = config.api
-    token = None if api.auth == "none" else api_token(home / "api.token")
-    return ApiSettings(
-        token=token,
-        hosts=frozenset({"127.0.0.1", "localhost", "[::1]", *api.hosts})
-        if api.listen.loopback
-        else frozenset(api.hosts),
-        cors_origins=frozenset(api.cors_origins),
-        subscribers_max=api.subscribers_max,
-        rate_per_s=float(api.rate_limit),
-        document_bytes_max=api.document_max_bytes,
-    )
-
-
-def _api_tls(home: Path, config: Config) -> ssl.SSLContext | None:
-    if config.api.tls_cert is None or config.api.tls_key is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(home / config.api.tls_cert, home / config.api.tls_key)
-    return context
 
 
 async def run(home: Path, overrides: Mapping[str, str] | None = None, *, password: str) -> None:

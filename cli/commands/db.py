@@ -117,7 +117,7 @@ def _vault_lock(session: Session, home: NodeHome) -> bytes | None:
     if os.isatty(0) and not (home.keys / "password").exists():
         return None
     try:
-        # As the node derives it (node/node.py): the vault opens with the organisation's box key.
+        # The vault opens with the organisation's box key, as it does for the node.
         return vault_lock(unlock_seed(home.keys / "box.json", password_for(home)))
     except (CliError, SalusError) as error:
         session.out.note(f"the vault's documents are not read: {error}")

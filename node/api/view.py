@@ -134,7 +134,7 @@ class FaultsView(Protocol):
 
 
 class NodeView(Protocol):
-    """A running node, as the API sees it; node/node.py is the real one."""
+    """A running node, as the API sees it; node/facade.py is the real one."""
 
     @property
     def genesis(self) -> Genesis: ...
