@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 
-from consensus.config import ReplicaConfig
 from consensus.effects import (
     CheckProposal,
     Evidence,
@@ -25,23 +24,16 @@ from consensus.effects import (
     ViewEntered,
     ViewLeft,
 )
-from consensus.events import (
-    BlockWritten,
-    BodyDropped,
-    CaughtUp,
-    Complain,
-    PendingWork,
-    ProposalChecked,
-)
-from consensus.replica import Replica
+from consensus.events import BlockWritten, BodyDropped, CaughtUp, PendingWork, ProposalChecked
 from contracts.catalogue import registry
-from contracts.members import rejoin_of
 from node.admission import Admission
+from node.alarms import Alarms
 from node.api.app import Api, ApiServer
 from node.api_options import api_settings, api_tls
 from node.bodies import Bodies
 from node.config import Config, load
 from node.disk_thread import DiskThread
+from node.epochs import Epochs
 from node.evidence import EvidenceDesk
 from node.executor import Executor, genesis_block
 from node.facade import Facade
@@ -57,7 +49,7 @@ from node.net.frames import Kind
 from node.net.handshake import Chain
 from node.net.network import Network
 from node.outlet import Outlet
-from node.pipeline import Diverged, Pipeline, Written
+from node.pipeline import Pipeline, Written
 from node.proofs import ProofMaker
 from node.proposer import Proposer
 from node.records import RecordService
@@ -66,11 +58,11 @@ from node.runner import Runner
 from node.seats import Seats
 from node.standing import Voter
 from node.sync import BlockSource, Sync
+from node.upkeep import Upkeep
 from node.verify import VerifyPool, default_threads
 from node.vitals import Vitals
 from node.waiters import Waiters
 from salus.epoch import EpochRecord
-from salus.errors import SalusError
 from salus.genesis import Genesis, from_json
 from salus.keys import SigningKey, verify
 from salus.keystore import Keystore, unlock_seed
@@ -88,7 +80,6 @@ log = logging.getLogger("salus.node")
 # A thread that has verified a signature waits so long for a busy loop to let go of the
 # interpreter; at the default of 5 ms three threads together verified 600 a second.
 SWITCH_INTERVAL_S = 0.0005
-HOUSEKEEPING_S = 1  # disk space, fairness, rejoin
 FLOOR_EVERY_BLOCKS = 64  # how often the journal may forget what is certified
 
 
@@ -103,13 +94,13 @@ class Node:
         self, home: Path, config: Config, genesis: Genesis, key: SigningKey, box_seed: bytes
     ) -> None:
         self.config, self.genesis, self.key = config, genesis, key
-        self.genesis_hash = genesis.hash()
-        self.domain = genesis.vote_domain()
+        self.genesis_hash, self.domain = genesis.hash(), genesis.vote_domain()
         member = next((m for m in genesis.members if m.node_key == key.public_key), None)
         self.member = None if member is None else member.id
         self.stop_asked = asyncio.Event()
-        self.replica: Replica
         self.facade: Facade
+        self.epochs: Epochs
+        self.alarms: Alarms
         self.metrics = Metrics()
 
         # -- disk: stores, the state tree, the journal
@@ -192,8 +183,8 @@ class Node:
             self.network,
             self.pipeline,
             source,
-            lambda: self.replica.state.proved,
-            self._diverged,
+            lambda: self.epochs.replica.state.proved,
+            lambda diverged: self.alarms.diverged(diverged),
         )
         self.proposer = Proposer(self.mempool, self.bodies, _now_ms)
         self.judge = Judge(
@@ -222,7 +213,7 @@ class Node:
         self.send, self.act = self.outlet.send, self.outlet.act
 
         # -- what others see
-        self.vitals = Vitals(data, lambda: self.replica, self._may_vote)
+        self.vitals = Vitals(data, lambda: self.epochs.replica, lambda: self.epochs.may_vote())
         self.waiters = Waiters(self.state.height())
         self.feed = Feed(
             lambda height: (self.state.header(height), self.state.receipts(height)),
@@ -237,15 +228,57 @@ class Node:
             self._pending,
         )
         self.rejoin = Rejoin(key, genesis.chain_id, self.genesis_hash, self.admission.submit)
-        self.evidence = EvidenceDesk(self.domain, verify, lambda: self.pipeline.epoch)
+        evidence = EvidenceDesk(self.domain, verify, lambda: self.pipeline.epoch)
+        self.alarms = Alarms(
+            self.vitals,
+            self.metrics,
+            self.seats,
+            self.voter,
+            self.runner,
+            self.sync,
+            self.admission,
+            evidence,
+            self.gossip,
+        )
         self.inlet = Inlet(
             self.runner,
             self.bodies,
             self.admission,
             self.sync,
             self.seats,
-            self.evidence,
-            self._pass_on,
+            evidence,
+            self.alarms.pass_on,
+        )
+        self.epochs = Epochs(
+            genesis,
+            key,
+            self.member,
+            self.state,
+            self.voter,
+            self.executor,
+            self.pipeline,
+            self.bodies,
+            self.mempool,
+            self.gossip,
+            self.proposer,
+            self.runner,
+            self.outlet,
+            self.sync,
+            self.rejoin,
+            self.vitals,
+            self._pending,
+        )
+        self.upkeep = Upkeep(
+            config.storage.free_min_bytes,
+            self.vitals,
+            self.metrics,
+            self.mempool,
+            self.runner,
+            self.admission,
+            self.sync,
+            self.state,
+            self.rejoin,
+            self.epochs.may_vote,
         )
         proofs = ProofMaker(genesis, self.state, self.blocks, tree)
         self.vault = Vault.open(str(data / "vault"), vault_lock(box_seed))
@@ -278,7 +311,7 @@ class Node:
         )
         self.api = ApiServer(Api(self.facade, api_settings(home, config)))
         self.home = home
-        self._begin_epoch(epoch)
+        self.epochs.begin(epoch)
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -311,7 +344,7 @@ class Node:
                         ("sync", self.sync.run()),
                         ("offer", self.sync.offer_blocks()),
                         ("gossip", self.gossip.run(self.admission.intake, self.network.penalise)),
-                        ("housekeeping", self._housekeeping()),
+                        ("upkeep", self.upkeep.run()),
                     )
                 ]
                 await self.stop_asked.wait()
@@ -334,91 +367,6 @@ class Node:
         self.state.close()
         self.blocks.close()
         log_event(log, logging.INFO, "stopped")
-
-    async def _housekeeping(self) -> None:
-        while True:
-            began = time.monotonic()
-            await asyncio.sleep(HOUSEKEEPING_S)
-            late_s = time.monotonic() - began - HOUSEKEEPING_S
-            self.metrics.event_loop_lag_seconds.set(max(0, late_s))
-            free = self.vitals.free_bytes()
-            self.metrics.storage_free_bytes.set(free)
-            full = free < self.config.storage.free_min_bytes
-            if full != self.vitals.disk_full:
-                self.vitals.disk_full = full
-                log_event(log, logging.ERROR if full else logging.INFO, "disk", full=full)
-                if self.vitals.halted is not None:
-                    pass  # Clients are turned away for good.
-                elif full:
-                    self.admission.turn_away("DISK_FULL", "the disk is nearly full")
-                else:
-                    self.admission.welcome()
-            if self.mempool.fairness():
-                self.runner.step(Complain())
-            if self.vitals.me is not None and not self._may_vote() and not self.sync.behind:
-                try:
-                    await self.rejoin.ask(self.state.height(), time.monotonic())
-                except SalusError as error:  # The disk is full, or the node busy: it asks again.
-                    log_event(log, logging.WARNING, "rejoin_refused", code=error.code)
-
-    # -- epochs ---------------------------------------------------------------------------------
-
-    def _begin_epoch(self, epoch: EpochRecord) -> None:
-        """A new replica with the set of this epoch (decision 0002)."""
-        me = epoch.validators.index_of(self.key.public_key)
-        height = self.state.height()
-        journal = self.voter.journal
-        self.vitals.me = me
-        halted = self.vitals.halted is not None
-        voting = me is not None and self._may_vote_in(epoch) and not halted
-        self.replica = Replica(
-            ReplicaConfig(
-                vote_domain=self.domain,
-                parameters=epoch.parameters,
-                epoch=epoch.epoch,
-                base=epoch.base,
-                validators=epoch.validators,
-                me=me,
-                signer=self.key if me is not None else None,
-                verifier=verify,
-                journal=() if journal is None else journal.entries(),
-                certified=height,
-                certificate=None if height == epoch.base else self.state.certificate(height),
-                epoch_end=epoch.end,
-                voting=voting,
-            )
-        )
-        self.sync.following = not voting
-        self.bodies.begin_epoch(epoch.parameters)
-        self.mempool.begin_epoch(epoch.parameters)
-        self.proposer.begin_epoch(epoch.parameters, me, height)
-        self.outlet.begin_epoch([v.member for v in epoch.validators.validators], me)
-        self.runner.install(None if halted else self.replica)
-        self._new_primary(self.replica.snapshot().primary)
-        self._pending()
-        log_event(
-            log,
-            logging.INFO,
-            "epoch",
-            epoch=epoch.epoch,
-            base=epoch.base,
-            validators=epoch.validators.n,
-            signing=self.vitals.signing(),
-        )
-
-    def _may_vote(self) -> bool:
-        return self._may_vote_in(self.pipeline.epoch) and self.vitals.quarantined is None
-
-    def _may_vote_in(self, epoch: EpochRecord) -> bool:
-        return self.voter.may_vote(epoch.epoch)
-
-    def _new_primary(self, primary: int) -> None:
-        epoch = self.pipeline.epoch
-        member = epoch.validators.validators[primary].member
-        others = [m.id for m in self.genesis.members if m.id != self.member]
-        gossip = self.gossip.gossip
-        gossip.set_members(others, None if member == self.member else member)
-        self.mempool.begin_view()
 
     # -- blocks ---------------------------------------------------------------------------------
 
@@ -445,25 +393,8 @@ class Node:
         if self.voter.journal is not None and height % FLOOR_EVERY_BLOCKS == 0:
             self.runner.persist_entry(floor_entry((batch.header.epoch, height)))
         if batch.epoch is not None:
-            self._epoch_over(batch.epoch)
+            self.epochs.over(batch.epoch)
         self._pending()
-
-    def _epoch_over(self, following: EpochRecord) -> None:
-        if self.voter.journal is None and self._rejoined():
-            self.voter.rejoined(following.epoch, following.base)
-            self.vitals.quarantined = None
-        self.rejoin.begin_epoch()
-        self._begin_epoch(following)
-
-    def _rejoined(self) -> bool:
-        """Has a `members.rejoin` of this very process been executed in the epoch that is over?
-
-        One of an earlier life, met again while catching up, is no reason: votes of the life in
-        between are lost, and they may lie in the epoch that it began (S4)."""
-        entry = None if self.member is None else rejoin_of(self.executor.read, self.member)
-        if entry is None or entry.epoch != self.pipeline.epoch.epoch - 1:
-            return False
-        return any(self.state.find_transaction(tx_id) for tx_id in self.rejoin.sent)
 
     def _recent_ids(self, epoch: EpochRecord) -> "Iterator[tuple[int, list[tuple[bytes, int]]]]":
         """Ids of the last expiry window: what may come again (architecture.md, replay index)."""
@@ -505,7 +436,7 @@ class Node:
 
     def _in_view(self, question: CheckProposal) -> bool:
         """A verdict for a view that is over must not mark transactions as ordered."""
-        core = self.replica.state
+        core = self.epochs.replica.state
         return question.view == core.view and not core.in_view_change
 
     def _pending(self) -> None:
@@ -515,59 +446,14 @@ class Node:
     def _membership(self, public_key: bytes) -> str | None:
         return next((m.id for m in self.genesis.members if m.node_key == public_key), None)
 
+    def _alarm(self, action: Evidence | Quarantine | Halt | ViewEntered | ViewLeft) -> None:
+        if isinstance(action, ViewEntered):
+            self.epochs.view_entered(action)
+        else:
+            self.alarms.sound(action)
+
     def _signatures_verified(self, count: int) -> None:
         self.metrics.crypto_verified_total.inc(count)
-
-    # -- alarms ---------------------------------------------------------------------------------
-
-    def _alarm(self, action: Evidence | Quarantine | Halt | ViewEntered | ViewLeft) -> None:
-        members = self.pipeline.epoch.validators.validators
-        match action:
-            case ViewEntered(view, primary):
-                log_event(log, logging.INFO, "view", view=view, primary=members[primary].member)
-                self.mempool.release_above(self.proposer.last_committed)
-                self._new_primary(primary)
-                gossip = self.gossip.gossip
-                primary_member = members[primary].member
-                self.gossip.perform(
-                    gossip.primary_changed(
-                        None if primary_member == self.member else primary_member,
-                        self.gossip.now_ms(),
-                    )
-                )
-            case ViewLeft(wish, reason):
-                self.vitals.view_changes += 1
-                self.metrics.consensus_view_changes_total.labels(reason.split(":", 1)[0]).inc()
-                log_event(log, logging.WARNING, "view_change", wish=wish, reason=reason)
-            case Evidence(culprit, first, second):
-                self.vitals.equivocations += 1
-                member = members[culprit].member
-                self.metrics.consensus_equivocations_total.labels(member).inc()
-                log_event(log, logging.ERROR, "equivocation", member=member)
-                frame = self.evidence.frame(first, second)
-                if frame is not None:
-                    self._pass_on(None, frame)
-            case Quarantine(reason):
-                self.vitals.quarantined = reason
-                self.voter.lose()
-                self.sync.following = True
-                log_event(log, logging.ERROR, "quarantine", reason=reason)
-            case Halt(reason, height):
-                self._halt(f"{reason} (height {height})")
-
-    def _diverged(self, diverged: Diverged) -> None:
-        self._halt(str(diverged))
-
-    def _halt(self, reason: str) -> None:
-        self.vitals.halted = reason
-        self.runner.install(None)  # Not another word: what was agreed on here is wrong.
-        self.sync.stopped = True
-        self.metrics.consensus_halted.set(1)
-        self.admission.turn_away("HALTED", "this node has diverged; run salus doctor")
-        log_event(log, logging.CRITICAL, "halted", reason=reason)
-
-    def _pass_on(self, source: str | None, evidence: bytes) -> None:
-        self.gossip.perform(self.gossip.gossip.evidence(evidence, source))
 
 
 def _cause(failures: BaseException) -> BaseException:

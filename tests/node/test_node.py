@@ -107,13 +107,13 @@ async def test_a_halted_node_signs_nothing_more(tmp_path: Path) -> None:
         node = group.nodes[2]
         journal = node.voter.journal
         assert journal is not None
-        node._diverged(Diverged(node.state.head, bytes(32)))
+        node.alarms.diverged(Diverged(node.state.head, bytes(32)))
         await group.height(node.state.height(), 0, 1, 3)
         before = journal.entries()
         await commit(group, 1, anchor(group, 2))
         assert journal.entries() == before
         assert node.vitals.signing() == "halted"
-        node._begin_epoch(node.pipeline.epoch)
+        node.epochs.begin(node.pipeline.epoch)
         await commit(group, 1, anchor(group, 3))
         assert journal.entries() == before
 

@@ -1,0 +1,147 @@
+"""One replica for each epoch, and everybody moved to it at once (rule S13, decision 0002).
+
+A new epoch, or the start of this process, makes a replica of what stands on disk and tells each
+part the set, the limits and the primary it works with from now on. A new view tells them the
+primary. Law of the file: whether this node may vote is `Voter`'s word and nobody else's (S4).
+"""
+
+import logging
+from collections.abc import Callable
+
+from consensus.config import ReplicaConfig
+from consensus.effects import ViewEntered
+from consensus.replica import Replica
+from contracts.members import rejoin_of
+from node.bodies import Bodies
+from node.executor import Executor
+from node.gossip import GossipTask
+from node.logs import log_event
+from node.mempool import Mempool
+from node.outlet import Outlet
+from node.pipeline import Pipeline
+from node.proposer import Proposer
+from node.rejoin import Rejoin
+from node.runner import Runner
+from node.standing import Voter
+from node.sync import Sync
+from node.vitals import Vitals
+from salus.epoch import EpochRecord
+from salus.genesis import Genesis
+from salus.keys import SigningKey, verify
+from storage.state import StateStore
+
+log = logging.getLogger("salus.node")
+
+
+class Epochs:
+    """The replica at work, and the way to the next one."""
+
+    replica: Replica
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        key: SigningKey,
+        member: str | None,
+        state: StateStore,
+        voter: Voter,
+        executor: Executor,
+        pipeline: Pipeline,
+        bodies: Bodies,
+        mempool: Mempool,
+        gossip: GossipTask,
+        proposer: Proposer,
+        runner: Runner,
+        outlet: Outlet,
+        sync: Sync,
+        rejoin: Rejoin,
+        vitals: Vitals,
+        on_pending: Callable[[], None],
+    ) -> None:
+        """`on_pending`: a new replica does not know yet what waits."""
+        self.genesis, self.domain = genesis, genesis.vote_domain()
+        self.key, self.member, self.state, self.voter = key, member, state, voter
+        self.executor, self.pipeline, self.bodies = executor, pipeline, bodies
+        self.mempool, self.gossip, self.proposer = mempool, gossip, proposer
+        self.runner, self.outlet, self.sync = runner, outlet, sync
+        self.rejoin, self.vitals, self.on_pending = rejoin, vitals, on_pending
+
+    def begin(self, epoch: EpochRecord) -> None:
+        """A new replica with the set of this epoch."""
+        me = epoch.validators.index_of(self.key.public_key)
+        height = self.state.height()
+        journal = self.voter.journal
+        self.vitals.me = me
+        halted = self.vitals.halted is not None
+        voting = me is not None and self.voter.may_vote(epoch.epoch) and not halted
+        self.replica = Replica(
+            ReplicaConfig(
+                vote_domain=self.domain,
+                parameters=epoch.parameters,
+                epoch=epoch.epoch,
+                base=epoch.base,
+                validators=epoch.validators,
+                me=me,
+                signer=self.key if me is not None else None,
+                verifier=verify,
+                journal=() if journal is None else journal.entries(),
+                certified=height,
+                certificate=None if height == epoch.base else self.state.certificate(height),
+                epoch_end=epoch.end,
+                voting=voting,
+            )
+        )
+        self.sync.following = not voting
+        self.bodies.begin_epoch(epoch.parameters)
+        self.mempool.begin_epoch(epoch.parameters)
+        self.proposer.begin_epoch(epoch.parameters, me, height)
+        self.outlet.begin_epoch([v.member for v in epoch.validators.validators], me)
+        self.runner.install(None if halted else self.replica)
+        self._new_primary(epoch.validators.validators[self.replica.state.primary].member)
+        self.on_pending()
+        log_event(
+            log,
+            logging.INFO,
+            "epoch",
+            epoch=epoch.epoch,
+            base=epoch.base,
+            validators=epoch.validators.n,
+            signing=self.vitals.signing(),
+        )
+
+    def over(self, following: EpochRecord) -> None:
+        """The last block of an epoch is on disk."""
+        if self.voter.journal is None and self._rejoined():
+            self.voter.rejoined(following.epoch, following.base)
+            self.vitals.quarantined = None
+        self.rejoin.begin_epoch()
+        self.begin(following)
+
+    def view_entered(self, entered: ViewEntered) -> None:
+        """What only the old view had ordered waits again, and goes to the new primary."""
+        member = self.pipeline.epoch.validators.validators[entered.primary].member
+        log_event(log, logging.INFO, "view", view=entered.view, primary=member)
+        self.mempool.release_above(self.proposer.last_committed)
+        self._new_primary(member)
+        gossip = self.gossip.gossip
+        primary = None if member == self.member else member
+        self.gossip.perform(gossip.primary_changed(primary, self.gossip.now_ms()))
+
+    def may_vote(self) -> bool:
+        epoch = self.pipeline.epoch.epoch
+        return self.voter.may_vote(epoch) and self.vitals.quarantined is None
+
+    def _new_primary(self, primary: str) -> None:
+        others = [m.id for m in self.genesis.members if m.id != self.member]
+        self.gossip.gossip.set_members(others, None if primary == self.member else primary)
+        self.mempool.begin_view()
+
+    def _rejoined(self) -> bool:
+        """Has a `members.rejoin` of this very process been executed in the epoch that is over?
+
+        One of an earlier life, met again while catching up, is no reason: votes of the life in
+        between are lost, and they may lie in the epoch that it began (S4)."""
+        entry = None if self.member is None else rejoin_of(self.executor.read, self.member)
+        if entry is None or entry.epoch != self.pipeline.epoch.epoch - 1:
+            return False
+        return any(self.state.find_transaction(tx_id) for tx_id in self.rejoin.sent)

@@ -1,0 +1,79 @@
+"""What is looked after once a second: the disk, the loop, a censoring primary, the way back.
+
+Law of the file: nothing here may end the node; what fails is said and tried again.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from consensus.events import Complain
+from node.admission import Admission
+from node.logs import log_event
+from node.mempool import Mempool
+from node.metrics import Metrics
+from node.rejoin import Rejoin
+from node.runner import Runner
+from node.sync import Sync
+from node.vitals import Vitals
+from salus.errors import SalusError
+from storage.state import StateStore
+
+log = logging.getLogger("salus.node")
+
+UPKEEP_S = 1
+
+
+class Upkeep:
+    def __init__(
+        self,
+        free_min_bytes: int,
+        vitals: Vitals,
+        metrics: Metrics,
+        mempool: Mempool,
+        runner: Runner,
+        admission: Admission,
+        sync: Sync,
+        state: StateStore,
+        rejoin: Rejoin,
+        may_vote: Callable[[], bool],
+    ) -> None:
+        self.free_min_bytes = free_min_bytes
+        self.vitals, self.metrics, self.mempool = vitals, metrics, mempool
+        self.runner, self.admission, self.sync = runner, admission, sync
+        self.state, self.rejoin, self.may_vote = state, rejoin, may_vote
+
+    async def run(self) -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(UPKEEP_S)
+            late_s = time.monotonic() - began - UPKEEP_S
+            self.metrics.event_loop_lag_seconds.set(max(0, late_s))
+            self._disk()
+            if self.mempool.fairness():
+                self.runner.step(Complain())
+            await self._rejoin()
+
+    def _disk(self) -> None:
+        free = self.vitals.free_bytes()
+        self.metrics.storage_free_bytes.set(free)
+        full = free < self.free_min_bytes
+        if full == self.vitals.disk_full:
+            return
+        self.vitals.disk_full = full
+        log_event(log, logging.ERROR if full else logging.INFO, "disk", full=full)
+        if self.vitals.halted is not None:
+            pass  # Clients are turned away for good.
+        elif full:
+            self.admission.turn_away("DISK_FULL", "the disk is nearly full")
+        else:
+            self.admission.welcome()
+
+    async def _rejoin(self) -> None:
+        if self.vitals.me is None or self.may_vote() or self.sync.behind:
+            return
+        try:
+            await self.rejoin.ask(self.state.height(), time.monotonic())
+        except SalusError as error:  # The disk is full, or the node busy: it asks again.
+            log_event(log, logging.WARNING, "rejoin_refused", code=error.code)
