@@ -10,7 +10,6 @@ connection holds the id, and `wait` finds the outcome at any node.
 """
 
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ssl import SSLContext
@@ -22,6 +21,7 @@ import msgspec
 from salus.client_errors import (
     ClientError,
     NotFoundError,
+    NotReadyError,
     PendingError,
     RejectedError,
     UnreachableError,
@@ -157,39 +157,46 @@ class Client(Reads):
         """Submit and wait until it is certified, whichever node answers.
 
         Raises `RejectedError` (it never commits) or `PendingError` (outcome unknown yet)."""
-        deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
+        deadline = self._http.clock() + (self.timeout_s if timeout_s is None else timeout_s)
         tx_id = transaction.id.hex() if isinstance(transaction, ParsedTransaction) else None
+        taken = False
         while True:
-            left = deadline - time.monotonic()
-            params = {"wait": "commit", "timeout": f"{max(0.1, min(left, 30)):.3f}s"}
+            left = deadline - self._http.clock()
             try:
-                answer = await self._post(transaction, params, max(left, 0.5))
-            except UnreachableError as error:
-                if tx_id is None:
+                answer = await self._post(
+                    transaction, {"wait": "commit"}, max(left, 0.5), wait_s=min(left, 30)
+                )
+            except (UnreachableError, NotReadyError) as error:
+                if tx_id is None or (isinstance(error, NotReadyError) and not taken):
                     raise
                 # It may have reached a node before the line broke.
                 raise PendingError(f"{error.message}; outcome unknown", tx_id=tx_id) from None
-            tx_id = answer.tx_id
+            tx_id, taken = answer.tx_id, True
             if answer.state.final:
                 return self._outcome(answer)
-            if time.monotonic() >= deadline:
+            if self._http.clock() >= deadline:
                 raise PendingError("not committed in time; it may commit later", tx_id=tx_id)
 
     async def wait(self, tx_id: str | bytes, timeout_s: float | None = None) -> Committed:
         """The outcome of a transaction that was sent before; any node can tell."""
         tx = tx_id.hex() if isinstance(tx_id, bytes) else tx_id
-        deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
+        deadline = self._http.clock() + (self.timeout_s if timeout_s is None else timeout_s)
         while True:
-            left = max(0.1, deadline - time.monotonic())
-            params = {"wait": "commit", "timeout": f"{min(left, 30):.3f}s"}
+            left = max(0.1, deadline - self._http.clock())
             try:
-                answer = await self._get(f"/v1/txs/{tx}", params, left + 1)
+                answer = await self._http.request(
+                    "GET",
+                    f"/v1/txs/{tx}",
+                    params={"wait": "commit"},
+                    timeout_s=left + 1,
+                    wait_s=min(left, 30),
+                )
             except UnreachableError as error:
                 raise PendingError(f"{error.message}; outcome unknown", tx_id=tx) from None
             form = answer.decode(TransactionForm)
             if form.state.final:
                 return self._outcome(form)
-            if time.monotonic() >= deadline:
+            if self._http.clock() >= deadline:
                 if form.state is TransactionState.UNKNOWN:
                     raise NotFoundError(
                         "no node asked has seen it", code="UNKNOWN_TRANSACTION", tx_id=tx
@@ -205,7 +212,11 @@ class Client(Reads):
         raise RejectedError(f"{answer.state.value}{where}", code=code, tx_id=answer.tx_id)
 
     async def _post(
-        self, transaction: ParsedTransaction | bytes, params: Mapping[str, str], timeout_s: float
+        self,
+        transaction: ParsedTransaction | bytes,
+        params: Mapping[str, str],
+        timeout_s: float,
+        wait_s: float | None = None,
     ) -> TransactionForm:
         answer = await self._http.request(
             "POST",
@@ -214,6 +225,7 @@ class Client(Reads):
             body=_raw(transaction),
             timeout_s=timeout_s + 1,  # the node's own time-out should come first: it knows why
             transaction=True,
+            wait_s=wait_s,
         )
         return answer.decode(TransactionForm)
 

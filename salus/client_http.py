@@ -2,13 +2,14 @@
 
 Law of the file: a request is repeated only if it is safe to (reads, and transactions, whose id
 names their bytes). A node that fails is left alone for a capped, growing time; while another
-one answers, the caller notices nothing. All waiting ends at the caller's deadline.
+one answers, the caller notices nothing. All waiting ends at the caller's deadline, and then the
+caller hears why: what a node said is worth more than that the time was up.
 """
 
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ssl import SSLContext
@@ -24,26 +25,48 @@ T = TypeVar("T")
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0  # a restarted node is noticed within this time
-ATTEMPT_MIN_S = 1.0
+ATTEMPT_MIN_S = 1.0  # a node that is silent for so long is at fault, not the caller's haste
+REPEAT_MIN_S = 0.1  # less is no time for an answer: the refusal that is known is worth more
+WAIT_MIN_S = 0.1
+ANSWER_S = 1.0  # a node that waits for us ends its wait so much before the attempt ends
 CONNECT_S = 3.0
 ANSWER_BYTES_MAX = 64 * 2**20  # a document of the vault is the largest answer
 
 
 @dataclass(slots=True)
 class Endpoint:
-    """One node's URL, and since when it is being left alone."""
+    """One node's URL, until when it is being left alone, and why."""
 
     url: str
     failures: int = 0
     rest_until: float = 0.0
+    refusal: ClientError | None = None  # what a call hears that finds no other node in its time
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, refusal: ClientError, pause_s: float = 0.0) -> None:
+        """`pause_s`: what the node itself asks for."""
         self.failures += 1
-        pause = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self.failures - 1, 10))
-        self.rest_until = now + pause
+        backoff_s = BACKOFF_FIRST_S * 2 ** min(self.failures - 1, 10)
+        self.rest_until = now + min(BACKOFF_MAX_S, max(pause_s, backoff_s))
+        self.refusal = refusal
 
     def answered(self) -> None:
-        self.failures, self.rest_until = 0, 0.0
+        self.failures, self.rest_until, self.refusal = 0, 0.0, None
+
+
+@dataclass(slots=True)
+class Reasons:
+    """Why one call has found no answer so far; at its end the caller hears the weightiest."""
+
+    transaction: bool
+    unheard: ClientError | None = None  # it was sent, and no answer came
+    said: ClientError | None = None  # a node that is not ready
+    unreached: ClientError | None = None  # nothing was sent
+
+    @property
+    def weightiest(self) -> ClientError | None:
+        if self.transaction and self.unheard:  # it may have been taken: nobody may think it was not
+            return self.unheard
+        return self.said or self.unheard or self.unreached
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +93,7 @@ class Transport:
         token: str | None,
         ssl: SSLContext | None,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         assert urls, "a client needs at least one URL"
         self.endpoints = [Endpoint(url.rstrip("/")) for url in urls]
@@ -77,7 +101,7 @@ class Transport:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._ssl = ssl
-        self._clock = clock
+        self.clock, self._sleep = clock, sleep
         self._session: aiohttp.ClientSession | None = None
         self.height = 0  # the newest certified height that any answer has named
 
@@ -107,38 +131,45 @@ class Transport:
         repeatable: bool = True,
         home: bool = False,
         transaction: bool = False,
+        wait_s: float | None = None,
     ) -> Answer:
         """The first proper answer of any node; raises a `ClientError`.
 
-        `home`: the first URL only (documents lie in that node's vault)."""
-        deadline = self._clock() + timeout_s
+        `home`: the first URL only (documents lie in that node's vault). `wait_s`: how long the
+        node may wait for the outcome; it is asked to answer before its attempt ends, for it
+        knows why there is none."""
+        deadline = self.clock() + timeout_s
         headers = {"Content-Type": content_type} if body is not None else {}
-        last: ClientError | None = None
+        met = Reasons(transaction)
         while True:
             endpoint = self._choose(home)
-            now = self._clock()
-            wait_s = endpoint.rest_until - now
-            if wait_s > 0:
-                if now + wait_s >= deadline:
-                    raise last or UnreachableError(f"{endpoint.url}: no answer in {timeout_s:g} s")
-                await asyncio.sleep(wait_s)
+            now = self.clock()
+            starts = max(now, endpoint.rest_until)
+            if deadline - starts <= (REPEAT_MIN_S if met.weightiest else 0):
+                reason = met.weightiest or (endpoint.refusal if starts > now else None)
+                if reason is None:
+                    reason = UnreachableError(f"{endpoint.url}: no answer in {timeout_s:g} s")
+                raise reason.with_traceback(None)
+            if starts > now:
+                await self._sleep(starts - now)
                 continue
-            remaining = deadline - now
-            if remaining <= 0:
-                raise last or UnreachableError(f"{endpoint.url}: no answer in {timeout_s:g} s")
+            attempt_s = self._attempt_s(deadline - now, home)
+            if wait_s is not None:
+                patience_s = max(WAIT_MIN_S, min(wait_s, attempt_s - ANSWER_S))
+                params = {**(params or {}), "timeout": f"{patience_s:.3f}s"}
             try:
-                answer = await self._once(
-                    endpoint, method, path, params, body, headers, self._attempt_s(remaining, home)
-                )
+                answer = await self._once(endpoint, method, path, params, body, headers, attempt_s)
             except aiohttp.ClientConnectorError as error:  # nothing was sent: always repeatable
-                endpoint.failed(self._clock())
-                last = UnreachableError(f"{endpoint.url}: {_os_reason(error)}")
+                met.unreached = UnreachableError(f"{endpoint.url}: {_os_reason(error)}")
+                endpoint.failed(self.clock(), met.unreached)
                 continue
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                endpoint.failed(self._clock())
-                last = UnreachableError(f"{endpoint.url}: {_reason(error)}")
+                met.unheard = UnreachableError(f"{endpoint.url}: {_reason(error)}")
+                hasty = isinstance(error, TimeoutError) and attempt_s < ATTEMPT_MIN_S
+                if not hasty:  # else the caller's time was up, and the node is not to blame
+                    endpoint.failed(self.clock(), met.unheard)
                 if not repeatable:
-                    raise last from None
+                    raise met.unheard from None
                 continue
             if answer.status < 400:
                 endpoint.answered()
@@ -147,9 +178,8 @@ class Transport:
             if not (repeatable and isinstance(failure, NotReadyError)):
                 endpoint.answered()
                 raise failure
-            endpoint.failed(self._clock())
-            endpoint.rest_until = max(endpoint.rest_until, self._clock() + _retry_after(answer))
-            last = failure
+            met.said = failure
+            endpoint.failed(self.clock(), failure, _retry_after(answer))
 
     @asynccontextmanager
     async def stream(
@@ -157,9 +187,9 @@ class Transport:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A long answer (the events feed) of the node whose turn it is; raises a `ClientError`."""
         endpoint = self._choose(home=False)
-        wait_s = endpoint.rest_until - self._clock()
+        wait_s = endpoint.rest_until - self.clock()
         if wait_s > 0:
-            await asyncio.sleep(wait_s)
+            await self._sleep(wait_s)
         # The feed sends a comment every 15 s; three missed ones mean the node is gone.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=45)
         try:
@@ -172,18 +202,19 @@ class Transport:
                     raise problem_of(answer, False)
                 endpoint.answered()
                 yield response
-        except NotReadyError:
-            endpoint.failed(self._clock())
+        except NotReadyError as refusal:
+            endpoint.failed(self.clock(), refusal)
             raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            endpoint.failed(self._clock())
-            raise UnreachableError(f"{endpoint.url}: {_reason(error)}") from None
+            unheard = UnreachableError(f"{endpoint.url}: {_reason(error)}")
+            endpoint.failed(self.clock(), unheard)
+            raise unheard from None
 
     def _choose(self, home: bool) -> Endpoint:
         """The first that may be asked now in the order given, else the one soonest rested."""
         if home:
             return self.endpoints[0]
-        now = self._clock()
+        now = self.clock()
         for endpoint in self.endpoints:
             if endpoint.rest_until <= now:
                 return endpoint
@@ -235,7 +266,7 @@ def problem_of(answer: Answer, transaction: bool) -> ClientError:
 
 def _retry_after(answer: Answer) -> float:
     value = answer.headers.get("Retry-After", "")
-    return min(float(value), BACKOFF_MAX_S) if value.isascii() and value.isdigit() else 0.0
+    return float(value) if value.isascii() and value.isdigit() else 0.0
 
 
 def _os_reason(error: aiohttp.ClientConnectorError) -> str:

@@ -3,15 +3,19 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import aiohttp.web
 import msgspec
 import pytest
 
 from node.api.app import ApiServer
 from node.api.settings import ApiSettings
+from node.api.view import TransactionView
 from salus import client_errors, client_http
 from salus.client import Client, Trust, operation
 from salus.client_errors import (
@@ -25,7 +29,7 @@ from salus.client_errors import (
     UnreachableError,
 )
 from salus.client_events import ChainEvent, FileCheckpoint
-from salus.client_http import Endpoint
+from salus.client_http import Answer, Endpoint, Transport
 from salus.client_sync import SyncClient
 from salus.codes import CODES, Code
 from salus.errors import VerificationError
@@ -85,7 +89,38 @@ async def url(node: FakeNode, servers: Servers) -> str:
 
 @pytest.fixture
 async def client(url: str) -> AsyncIterator[Client]:
-    async with Client(url, signer=factories.key("operator hosp-a"), timeout_s=5) as client:
+    async with Client(url, signer=factories.key("operator hosp-a"), timeout_s=60) as client:
+        yield client
+
+
+class Clock:
+    """Time that passes only while a client rests or a node waits; `on_rest` is called then."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.rests: list[float] = []
+        self.on_rest: Callable[[], None] = lambda: None
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.rests.append(seconds)
+        self.on_rest()
+
+
+@pytest.fixture
+async def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def stepped(url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+    """A client of one node whose deadlines and back-off go by `clock`."""
+    monkeypatch.setattr(client_http, "BACKOFF_FIRST_S", 0.1)
+    monkeypatch.setattr(client_http, "BACKOFF_MAX_S", 5.0)
+    async with Client(url, signer=factories.key("operator hosp-a"), timeout_s=60) as client:
+        client._http = Transport(
+            [url], token=None, ssl=None, clock=lambda: clock.now, sleep=clock.sleep
+        )
         yield client
 
 
@@ -149,19 +184,31 @@ async def test_a_refusal_at_admission_raises_rejected_too(node: FakeNode, client
     assert caught.value.tx_id is None
 
 
+def wait_in_no_time(node: FakeNode, clock: Clock) -> None:
+    """Nothing is certified while this node waits."""
+
+    async def wait(tx_id: bytes, timeout_s: float) -> TransactionView:
+        clock.now += timeout_s
+        return node.transaction(tx_id)
+
+    node.wait = wait  # type: ignore[method-assign]
+
+
 async def test_time_that_runs_out_raises_pending_with_the_id(
-    node: FakeNode, client: Client
+    node: FakeNode, stepped: Client, clock: Clock
 ) -> None:
+    wait_in_no_time(node, clock)
     tx = new(node)
     with pytest.raises(PendingError) as caught:
-        await client.commit(tx, timeout_s=0.01)
-    assert caught.value.tx_id == tx.id.hex()
+        await stepped.commit(tx, timeout_s=40)
+    assert (caught.value.tx_id, clock.now, node.submissions) == (tx.id.hex(), 40, 2)
     assert caught.value.retryable is True
     assert "Do NOT" in caught.value.hint
     with pytest.raises(PendingError):
-        await client.wait(tx.id, timeout_s=0.01)
+        await stepped.wait(tx.id)
     with pytest.raises(NotFoundError):
-        await client.wait(bytes(32), timeout_s=0.01)
+        await stepped.wait(bytes(32))
+    assert clock.now == 160
 
 
 async def test_arrays_are_cut_at_500_and_keep_their_order(node: FakeNode, client: Client) -> None:
@@ -175,7 +222,7 @@ async def test_arrays_are_cut_at_500_and_keep_their_order(node: FakeNode, client
 async def test_a_dead_node_is_passed_over(node: FakeNode, url: str, servers: Servers) -> None:
     dead = await servers.start(FakeNode())
     await servers.stop(dead)
-    async with Client([dead, url], timeout_s=5) as client:
+    async with Client([dead, url], timeout_s=60) as client:
         assert (await client.status()).height == 0
         assert (await client.submit(new(node))).state is TransactionState.PENDING
 
@@ -202,26 +249,119 @@ async def test_a_transaction_survives_the_death_of_the_node_that_took_it(
         await servers.stop(urls[0])
         await certify_next(node)
 
-    async with Client(urls, timeout_s=20) as client:
+    async with Client(urls, timeout_s=60) as client:
         done, _ = await asyncio.gather(client.commit(tx), crash())
     assert (done.tx_id, done.height) == (tx.id.hex(), 1)
 
 
-async def test_a_busy_node_is_asked_again_later(node: FakeNode, client: Client) -> None:
+async def test_a_busy_node_is_asked_again_later(
+    node: FakeNode, stepped: Client, clock: Clock
+) -> None:
+    """After what its `Retry-After` says, and then less and less often."""
     node.refuse = "POOL_FULL"
-    tx = new(node)
 
-    async def relax() -> None:
-        while node.submissions < 3:  # noqa: ASYNC110 - the client paces itself by its back-off
-            await asyncio.sleep(0.001)
-        node.refuse = None
+    def relax() -> None:
+        if node.submissions == 6:
+            node.refuse = None
 
-    answer, _ = await asyncio.gather(client.submit(tx), relax())
-    assert answer.state is TransactionState.PENDING
+    clock.on_rest = relax
+    assert (await stepped.submit(new(node))).state is TransactionState.PENDING
+    assert clock.rests == pytest.approx([1, 1, 1, 1, 1.6, 3.2])
+    assert stepped._http.endpoints[0].refusal is None
+
+
+async def test_when_the_time_is_up_the_refusal_is_raised_and_not_that_the_time_is_up(
+    node: FakeNode, stepped: Client, clock: Clock
+) -> None:
     node.refuse = "NOT_READY"
     with pytest.raises(NotReadyError) as caught:
-        await client.submit(new(node), timeout_s=0)
+        await stepped.submit(new(node), timeout_s=2.05)
     assert caught.value.code == "NOT_READY"
+    assert (node.submissions, clock.rests) == (3, [1, 1]), "0.05 s are no time for another one"
+
+
+async def test_a_node_that_rests_is_not_asked_and_its_refusal_is_known(
+    node: FakeNode, stepped: Client, clock: Clock
+) -> None:
+    node.refuse = "NOT_READY"
+    for _ in range(2):
+        with pytest.raises(NotReadyError) as caught:
+            await stepped.submit(new(node), timeout_s=0)
+        assert caught.value.code == "NOT_READY"
+    assert (node.submissions, clock.rests) == (1, [])
+    node.refuse = None
+    clock.now += 1
+    assert (await stepped.submit(new(node), timeout_s=0)).state is TransactionState.PENDING
+
+
+class Script(Transport):
+    """A transport that meets what a test says instead of a node; notes how it was asked."""
+
+    def __init__(self, nodes: int, clock: Clock, *outcomes: Answer | Exception) -> None:
+        urls = [f"http://node-{number}" for number in range(nodes)]
+        super().__init__(urls, token=None, ssl=None, clock=lambda: clock.now, sleep=clock.sleep)
+        self.hours, self.outcomes = clock, list(outcomes)
+        self.asked: list[tuple[float, Mapping[str, str]]] = []  # seconds it had, parameters
+
+    async def _once(self, *args: Any) -> Answer:
+        _, _, _, params, _, _, attempt_s = args
+        self.asked.append((attempt_s, params or {}))
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, TimeoutError):
+            self.hours.now += attempt_s
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+BUSY, GOOD = Answer(503, {}, b"", "http://node"), Answer(200, {}, b"{}", "http://node")
+
+
+@pytest.mark.parametrize(
+    ("transaction", "error"), [(False, NotReadyError), (True, UnreachableError)]
+)
+async def test_what_was_sent_and_not_answered_may_have_been_taken(
+    stepped: Client, clock: Clock, transaction: bool, error: type[ClientError]
+) -> None:
+    """A read tells what the node had said; a transaction is never called refused then."""
+    http = Script(1, clock, BUSY, TimeoutError())
+    with pytest.raises(error):
+        await http.request("POST", "/", timeout_s=0.3, body=b"", transaction=transaction)
+    assert [seconds for seconds, _ in http.asked] == pytest.approx([0.3, 0.2])
+    assert http.endpoints[0].failures == 1, "the caller's haste is no failure of the node"
+
+
+async def test_a_node_that_is_silent_for_long_is_left_alone(stepped: Client, clock: Clock) -> None:
+    http = Script(2, clock, TimeoutError(), GOOD, GOOD)
+    for _ in range(2):
+        await http.request("GET", "/", timeout_s=4)
+    assert [seconds for seconds, _ in http.asked] == [2, 2, 4]
+    assert [endpoint.failures for endpoint in http.endpoints] == [1, 0]
+
+
+async def test_a_node_is_asked_to_wait_no_longer_than_its_turn_lasts(clock: Clock) -> None:
+    """Of several nodes each gets its share of the time; a healthy one ends its wait within it."""
+    for nodes, timeout_s, expected in ((1, 21, "20.000s"), (4, 21, "4.250s"), (4, 1, "0.100s")):
+        http = Script(nodes, clock, GOOD)
+        await http.request("GET", "/", timeout_s=timeout_s, params={"a": "b"}, wait_s=20)
+        assert http.asked[0][1] == {"a": "b", "timeout": expected}
+
+
+async def test_what_one_node_took_is_pending_whatever_a_later_one_says(
+    node: FakeNode, stepped: Client, clock: Clock
+) -> None:
+    """The wait ends without an outcome, the bytes are sent again, and the node is not ready."""
+
+    async def wait(tx_id: bytes, timeout_s: float) -> TransactionView:
+        node.refuse = "NOT_READY"
+        clock.now += timeout_s
+        return node.transaction(tx_id)
+
+    node.wait = wait  # type: ignore[method-assign]
+    tx = new(node)
+    with pytest.raises(PendingError) as caught:
+        await stepped.commit(tx)
+    assert caught.value.tx_id == tx.id.hex()
 
 
 async def test_the_wrong_chain_is_noticed_before_anything_is_signed(
@@ -360,26 +500,36 @@ async def test_events_that_are_gone_end_the_subscription_with_an_error(
     assert caught.value.code == "EVENTS_PRUNED"
 
 
+Answering = Callable[[aiohttp.web.BaseRequest], Awaitable[aiohttp.web.StreamResponse]]
+
+
+@asynccontextmanager
+async def served(answer: Answering) -> AsyncIterator[str]:
+    """The URL of something that is not our API."""
+    runner = aiohttp.web.ServerRunner(aiohttp.web.Server(answer), shutdown_timeout=0.01)
+    await runner.setup()
+    await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
 async def test_an_answer_that_is_not_ours_is_a_client_error() -> None:
     async def html(request: aiohttp.web.BaseRequest) -> aiohttp.web.Response:
         return aiohttp.web.Response(text="<html>", status=200)
 
-    runner = aiohttp.web.ServerRunner(aiohttp.web.Server(html))
-    await runner.setup()
-    site = aiohttp.web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    async with Client(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+    async with served(html) as url, Client(url) as client:
         with pytest.raises(ClientError) as caught:
             await client.status()
     assert caught.value.code == "BAD_ANSWER"
-    await runner.cleanup()
 
 
 def test_back_off_grows_to_its_cap_and_ends_with_an_answer() -> None:
     endpoint = Endpoint("http://a")
     pauses = []
     for _ in range(12):
-        endpoint.failed(0.0)
+        endpoint.failed(0.0, NotReadyError("busy"))
         pauses.append(endpoint.rest_until)
     assert pauses == sorted(pauses)
     assert pauses[-1] == client_http.BACKOFF_MAX_S
