@@ -7,6 +7,7 @@ halted node says not another word.
 import logging
 
 from consensus.effects import Evidence, Halt, Quarantine, ViewLeft
+from contracts.runtime import Fault
 from node.admission import Admission
 from node.evidence import EvidenceDesk
 from node.gossip import GossipTask
@@ -66,6 +67,21 @@ class Alarms:
     def diverged(self, diverged: Diverged) -> None:
         """A fetched block has another header than the one computed here (L24)."""
         self.halt(str(diverged))
+
+    def contract_fault(self, fault: Fault) -> None:
+        """The receipt says it to everybody; this says it to whoever looks after the node (S16)."""
+        self.vitals.contract_faults += 1
+        self.metrics.contract_faults_total.labels(fault.contract).inc()
+        log_event(
+            log,
+            logging.ERROR,
+            "contract_fault",
+            height=fault.height,
+            tx_id=fault.tx_id.hex(),
+            contract=fault.contract,
+            method=fault.method,
+            kind=fault.kind,
+        )
 
     def halt(self, reason: str) -> None:
         self.vitals.halted = reason

@@ -140,6 +140,8 @@ class Facade:
             mempool_transactions=self._pool.pending,
             mempool_bytes=self._pool.bytes,
             storage_bytes=self._vitals.storage_bytes(),
+            contract_faults=self._vitals.contract_faults,
+            equivocations=self._vitals.equivocations,
         )
 
     def validators(self) -> Validators:

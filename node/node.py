@@ -26,6 +26,7 @@ from consensus.effects import (
 )
 from consensus.events import BlockWritten, BodyDropped, CaughtUp, PendingWork, ProposalChecked
 from contracts.catalogue import registry
+from contracts.framework import Registry
 from node.admission import Admission
 from node.alarms import Alarms
 from node.api.app import Api, ApiServer
@@ -91,8 +92,15 @@ class Node:
     """All parts of one node. Building it opens the stores; `run` starts everything else."""
 
     def __init__(
-        self, home: Path, config: Config, genesis: Genesis, key: SigningKey, box_seed: bytes
+        self,
+        home: Path,
+        config: Config,
+        genesis: Genesis,
+        key: SigningKey,
+        box_seed: bytes,
+        contracts: Registry | None = None,
     ) -> None:
+        """`contracts`: other ones than the catalogue's, for tests; all nodes must have the same."""
         self.config, self.genesis, self.key = config, genesis, key
         self.genesis_hash, self.domain = genesis.hash(), genesis.vote_domain()
         member = next((m for m in genesis.members if m.node_key == key.public_key), None)
@@ -106,7 +114,7 @@ class Node:
         # -- disk: stores, the state tree, the journal
         data = home / "data"
         data.mkdir(parents=True, exist_ok=True)
-        self.contracts = registry()
+        self.contracts = contracts or registry()
         cache = config.storage.cache_bytes
         self.blocks = BlockStore(LevelKV(data / "blocks", cache_bytes=cache), self.genesis_hash)
         self.state = StateStore(LevelKV(data / "state", cache_bytes=cache), self.genesis_hash)
@@ -156,6 +164,7 @@ class Node:
             epoch,
             self._block_written,
             self.voter.vouch,
+            lambda fault: self.alarms.contract_fault(fault),
             self.metrics,
             self.writer,
         )

@@ -6,7 +6,6 @@ core's own blocks and the ones fetched from peers, so there is one way into the 
 """
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,10 +13,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from contracts.runtime import Fault
 from node.bodies import Bodies
 from node.disk_thread import DiskThread
 from node.executor import Executed, Executor
-from node.logs import log_event
 from node.metrics import Metrics
 from salus.block import Header, ParsedProposal, Proposal, proposal_digest
 from salus.certificate import Certificate, CertifiedBlock, check_certificate
@@ -28,8 +27,6 @@ from salus.keys import Verifier
 from salus.transaction import parse
 from salus.vote import VoteDomain
 from storage.state import BlockBatch, StateStore
-
-log = logging.getLogger("salus.pipeline")
 
 
 class Diverged(Exception):
@@ -62,14 +59,16 @@ class Pipeline:
         epoch: EpochRecord,
         on_written: Callable[[Written], None],
         vouch: Callable[[], dict[str, bytes]],
+        on_fault: Callable[[Fault], None],
         metrics: Metrics,
         disk: DiskThread,
     ) -> None:
-        """`vouch`: what the state store shall remember of the vote journal, with each block."""
+        """`vouch`: what the state store shall remember of the vote journal, with each block;
+        `on_fault`: a contract failed, and whoever looks after this node must hear of it (S16)."""
         self.executor, self.state, self.bodies = executor, state, bodies
         self.domain, self.verifier, self.epoch = domain, verifier, epoch
-        self.on_written, self.vouch, self.metrics = on_written, vouch, metrics
-        self.disk = disk
+        self.on_written, self.vouch, self.on_fault = on_written, vouch, on_fault
+        self.metrics, self.disk = metrics, disk
         self.headers: dict[int, Header] = {}  # executed, not yet on disk: at most execute_ahead_max
         self._queue: deque[tuple[int, Certificate, bool]] = deque()
         self._queued_height = state.height()
@@ -98,18 +97,7 @@ class Pipeline:
         header = executed.header
         self.headers[header.height] = header
         for fault in executed.faults:
-            # S16: the chain goes on; whoever looks after the node must hear of it.
-            self.metrics.contract_faults_total.labels(fault.contract).inc()
-            log_event(
-                log,
-                logging.ERROR,
-                "contract_fault",
-                height=fault.height,
-                tx_id=fault.tx_id.hex(),
-                contract=fault.contract,
-                method=fault.method,
-                kind=fault.kind,
-            )
+            self.on_fault(fault)
 
     def _written_header(self, sequence: int) -> Header | None:
         return self.state.header(sequence) if sequence <= self.state.height() else None

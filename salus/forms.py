@@ -73,6 +73,8 @@ class Status(Form, frozen=True, kw_only=True, omit_defaults=False):
     mempool_transactions: Uint
     mempool_bytes: Uint
     storage_bytes: dict[str, Uint]  # per store: journal, blocks, state, vault
+    contract_faults: Uint = 0  # since the start: contracts that failed instead of refusing
+    equivocations: Uint = 0  # since the start: proved contradictions of validators
 
 
 class Readiness(Form, frozen=True):

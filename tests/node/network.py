@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from contracts.catalogue import registry
+from contracts.framework import Registry
 from node.config import Config
 from node.config_tables import P2P, Api, Dev
 from node.net.peer import PeerAddress
@@ -35,8 +37,15 @@ async def eventually(condition: Callable[[], bool], within_s: float = 30) -> Non
 class Hospitals:
     """N nodes that can be started, stopped and wiped one by one."""
 
-    def __init__(self, root: Path, n: int = 4, parameters: Parameters | None = None) -> None:
-        self.root, self.n = root, n
+    def __init__(
+        self,
+        root: Path,
+        n: int = 4,
+        parameters: Parameters | None = None,
+        contracts: Callable[[], Registry] = registry,
+    ) -> None:
+        """`contracts`: what each node is given as its registry."""
+        self.root, self.n, self.contracts = root, n, contracts
         self.genesis: Genesis = factories.genesis(n, parameters=parameters)
         self.keys = factories.keys(n)
         self.operators = factories.keys(n, "operator")
@@ -69,6 +78,7 @@ class Hospitals:
             self.genesis,
             self.keys[index],
             factories.seed(f"box {index}"),
+            self.contracts(),
         )
         self.nodes[index] = node
         self._tasks[index] = asyncio.create_task(node.run(), name=f"node {index}")
@@ -78,6 +88,10 @@ class Hospitals:
         node, task = self.nodes.pop(index), self._tasks.pop(index)
         node.stop_asked.set()
         await task
+
+    def api(self, index: int) -> str:
+        """Where the node's API listens."""
+        return f"http://127.0.0.1:{self.nodes[index].api.port}"
 
     async def height(self, height: int, *indexes: int, timeout_s: float = 20) -> None:
         for index in indexes or tuple(self.nodes):
@@ -95,9 +109,12 @@ class Hospitals:
 
 @asynccontextmanager
 async def hospitals(
-    root: Path, n: int = 4, parameters: Parameters | None = None
+    root: Path,
+    n: int = 4,
+    parameters: Parameters | None = None,
+    contracts: Callable[[], Registry] = registry,
 ) -> AsyncIterator[Hospitals]:
-    group = Hospitals(root, n, parameters)
+    group = Hospitals(root, n, parameters, contracts)
     for index in range(n):
         group.start(index)
     try:
