@@ -44,6 +44,7 @@ from salus.statemap import (
     salt_of,
 )
 from salus.transaction import ParsedTransaction
+from salus.writeset import write_sets_kept
 from storage.errors import StoreDamaged
 from storage.state import BlockBatch
 
@@ -76,6 +77,7 @@ class Executed:
     expiries: tuple[int, ...]
     writes: dict[bytes, bytes | None]  # key → salt ‖ value
     buckets: dict[int, bytes]
+    write_set: bytes  # the changes of all keys (L24)
     epoch: EpochRecord | None  # of the next epoch, in the last block of one
     faults: tuple[Fault, ...]  # for this node's alarm (rule S16)
 
@@ -143,7 +145,7 @@ class Executor:
         end = self._epoch_end(height, runtime.ends_epoch)
         next_epoch = self._next_epoch(height, runtime.overlay) if height == end else None
         self._write_epoch(runtime.overlay, end, next_epoch, proposal.digest)
-        writes, buckets = self._stored(runtime.overlay)
+        writes, buckets, write_set = self._stored(runtime.overlay)
 
         state_root = self.tree.update(height, buckets)  # From here on nothing may fail.
         validators_hash = parent.next_validators_hash
@@ -173,6 +175,7 @@ class Executor:
             tuple(tx.body.expiry_height for tx in proposal.transactions),
             writes,
             buckets,
+            write_set,
             next_epoch,
             tuple(runtime.faults),
         )
@@ -192,6 +195,8 @@ class Executor:
             expiries=executed.expiries,
             writes=executed.writes,
             buckets=executed.buckets,
+            write_set=executed.write_set,
+            write_sets_kept=write_sets_kept(self.epoch.parameters),
             epoch=executed.epoch,
         )
 
@@ -212,6 +217,10 @@ class Executor:
                 del self._ids[tx_id]
 
     # ── asking ───────────────────────────────────────────────────────────────
+
+    def executed(self, height: int) -> Executed | None:
+        """A block that is executed and not certified on disk yet."""
+        return self._stack.get(height)
 
     def read(self, key: bytes) -> bytes | None:
         """The value of a state key at the head, without salt."""
@@ -288,8 +297,11 @@ class Executor:
         record = next_epoch or msgspec.structs.replace(self.epoch, end=end)
         _put_system(overlay, digest, record)
 
-    def _stored(self, overlay: Overlay) -> tuple[dict[bytes, bytes | None], dict[int, bytes]]:
-        """The overlay's writes as they are stored, and the contents of the buckets they change."""
+    def _stored(
+        self, overlay: Overlay
+    ) -> tuple[dict[bytes, bytes | None], dict[int, bytes], bytes]:
+        """The overlay's writes as they are stored, the contents of the buckets they change, and
+        the changes themselves, by hashes."""
         bits = self.tree.bits
         writes: dict[bytes, bytes | None] = {}
         leaves: dict[int, dict[bytes, bytes | None]] = {}
@@ -301,10 +313,12 @@ class Executor:
                 leaf = leaf_of(hashed, stored)
             writes[key] = stored
             leaves.setdefault(bucket_of(hashed, bits), {})[hashed] = leaf
+        changes: list[bytes] = []
         buckets = {
-            index: change_bucket(self._bucket(index), changed) for index, changed in leaves.items()
+            index: change_bucket(self._bucket(index), changed, changes)
+            for index, changed in leaves.items()
         }
-        return writes, buckets
+        return writes, buckets, b"".join(changes)
 
     def _push(self, executed: Executed, new: list[ParsedTransaction], end: int) -> None:
         height = executed.header.height
@@ -386,7 +400,8 @@ def genesis_block(genesis: Genesis, registry: Registry) -> BlockBatch:
         writes[key] = stored
         bucket = bucket_of(hashed, parameters.state_bucket_bits)
         leaves.setdefault(bucket, {})[hashed] = leaf_of(hashed, stored)
-    buckets = {index: change_bucket(b"", changed) for index, changed in leaves.items()}
+    changes: list[bytes] = []
+    buckets = {index: change_bucket(b"", changed, changes) for index, changed in leaves.items()}
     validators_hash = epoch.validators.hash()
     header = Header(
         version=BLOCK_VERSION,
@@ -415,6 +430,8 @@ def genesis_block(genesis: Genesis, registry: Registry) -> BlockBatch:
         expiries=(),
         writes=writes,
         buckets=buckets,
+        write_set=b"".join(changes),
+        write_sets_kept=write_sets_kept(parameters),
         epoch=epoch,
     )
 

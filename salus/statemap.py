@@ -6,6 +6,7 @@
   bucket hash = H("state-bucket", bucket), of an empty bucket 32 zero bytes
   node        = H("state-node", children), of all-zero children 32 zero bytes; sixteen children
                 each, and the root what is left: 2^(b mod 4) of them, or sixteen
+  change      = key hash ‖ old leaf ‖ new leaf, 32 zero bytes for none (salus/writeset.py)
 
 Zero for every empty subtree makes the work follow what exists, not 2^b. Arity 16 costs a third
 of a binary tree per changed key and 1.4 kB more in a proof; keys change far more often than
@@ -23,6 +24,7 @@ from salus.hashing import HASH_BYTES, ZERO_HASH, domain, hasher
 
 SALT_BYTES = 16
 ENTRY_BYTES = 2 * HASH_BYTES
+CHANGE_BYTES = 3 * HASH_BYTES
 BUCKET_BITS_MAX = 24  # parameters.py: 2^24 buckets are 1 GiB of nodes, and enough for 10^9 keys.
 
 _NODE = domain("state-node")
@@ -71,10 +73,14 @@ def find_entry(content: bytes, hashed_key: bytes) -> tuple[int, bytes | None]:
     return at, None
 
 
-def change_bucket(content: bytes, leaves: Mapping[bytes, bytes | None]) -> bytes:
-    """The bucket after `leaves` (key hash → new leaf, None = gone)."""
+def change_bucket(
+    content: bytes, leaves: Mapping[bytes, bytes | None], changes: list[bytes] | None = None
+) -> bytes:
+    """The bucket after `leaves` (key hash → new leaf, None = gone); `changes` takes each change."""
     for hashed_key, leaf in leaves.items():
         at, old = find_entry(content, hashed_key)
+        if changes is not None:
+            changes.append(hashed_key + (old or ZERO_HASH) + (leaf or ZERO_HASH))
         rest = at if old is None else at + ENTRY_BYTES
         entry = b"" if leaf is None else hashed_key + leaf
         content = content[:at] + entry + content[rest:]

@@ -1,8 +1,8 @@
 """Does the disk still hold what was certified? Everything is derived again from the blocks.
 
 From genesis upwards: parent hashes, certificates under the set of each epoch, bodies, roots,
-indexes; then the state: values ↔ leaves ↔ buckets ↔ the state root of the head. Findings come
-in that order, so the first one names the first fault. Law of the file: every byte that either
+indexes; then the state: values ↔ leaves ↔ buckets ↔ the state root of the head, and the write
+sets of the last blocks against it. Findings come in that order, so the first one names the first fault. Law of the file: every byte that either
 store holds takes part in some comparison, except what only the node itself can judge (`m…node/`).
 """
 
@@ -38,6 +38,7 @@ from salus.statemap import (
     leaf_of,
 )
 from salus.transaction import parse
+from salus.writeset import changes, write_sets_kept
 from storage import keys
 from storage.blocks import BlockStore
 from storage.errors import StorageError
@@ -75,7 +76,7 @@ def check_stores(
     `replay` (the node's executor) also runs every block through the contracts again.
     """
     check = _Check(blocks, state, genesis, verifier, replay)
-    for part in (check.chain, check.bodies, check.state, check.rows):
+    for part in (check.chain, check.bodies, check.state, check.write_sets, check.rows):
         try:
             yield from part()
         except (StorageError, SalusError) as error:
@@ -284,6 +285,31 @@ class _Check:
             message = f"{entries} leaves, but {values} values: some are missing"
             yield Finding("state", message, head.height)
 
+    # --- the last write sets: each starts where the one before ended, the last at the state
+
+    def write_sets(self) -> Iterator[Finding]:
+        bits, head = self._genesis.parameters.state_bucket_bits, self._state.height()
+        newest: dict[bytes, tuple[bytes, int]] = {}  # key hash → its leaf, and the height
+        for height in self._kept_heights():
+            write_set = self._state.write_set(height)
+            if write_set is None:
+                yield Finding("state", "the write set is missing", height)
+                continue
+            for key, old, new in changes(write_set):
+                if newest.get(key, (old, 0))[0] != old:
+                    yield Finding("state", "a write set starts from another value", height, key)
+                newest[key] = new, height
+        for key, (leaf, height) in newest.items():
+            _, found = find_entry(self._state.bucket(bucket_of(key, bits)), key)
+            if leaf != (found or ZERO_HASH):
+                message = f"the write set of {height} does not lead to the state"
+                yield Finding("state", message, head, key)
+
+    def _kept_heights(self) -> range:
+        """The heights whose write sets must be there."""
+        parameters, head = self._state.current_epoch().parameters, self._state.height()
+        return range(max(0, head + 1 - write_sets_kept(parameters)), head + 1)
+
     # --- no rows too many or too few
 
     def rows(self) -> Iterator[Finding]:
@@ -296,6 +322,7 @@ class _Check:
             keys.REPLAY: head + 1,
             keys.TRANSACTION: self._indexed,
             keys.EPOCH: self._epochs,
+            keys.WRITE_SET: len(self._kept_heights()),
         }
         known = {*expected, keys.META, keys.VALUE, keys.BUCKET}
         found = Counter(key[:1] for key, _ in self._state.kv.scan(b""))

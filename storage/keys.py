@@ -22,6 +22,7 @@ REPLAY = b"x"  # ‖ height → per transaction: first 8 bytes of its id ‖ exp
 TRANSACTION = b"t"  # ‖ transaction id → height ‖ index (4 bytes) where it was first executed
 EPOCH = b"e"  # ‖ epoch (8 bytes) → epoch record
 VALUE = b"s"  # ‖ raw state key → salt ‖ value
+WRITE_SET = b"w"  # ‖ height → seal ‖ changes of the block; of the last 2L heights (L24)
 BUCKET = b"k"  # ‖ bucket number (4 bytes) → entries; absent = empty
 
 

@@ -18,6 +18,9 @@ from salus.certificate import Certificate
 from salus.codec import decode, encode
 from salus.epoch import EpochRecord
 from salus.errors import BadMessage
+from salus.hashing import HASH_BYTES
+from salus.statemap import CHANGE_BYTES
+from salus.writeset import seal
 from storage import keys
 from storage.cache import ByteBoundCache
 from storage.errors import StoreDamaged, StoreUnavailable
@@ -48,6 +51,8 @@ class BlockBatch:
     expiries: tuple[int, ...]  # expiry height of each transaction
     writes: Mapping[bytes, bytes | None]  # raw state key → salt ‖ value, None = deleted
     buckets: Mapping[int, bytes]  # bucket number → its new content
+    write_set: bytes  # the changes behind them, by hashes (salus/writeset.py)
+    write_sets_kept: int  # of so many blocks, this one included, write sets stay on disk
     epoch: EpochRecord | None  # the next epoch's record, iff the block ends its epoch
 
 
@@ -66,6 +71,9 @@ class StateStore:
         if stored is None and next(kv.scan(keys.HEADER), None) is not None:
             raise StoreDamaged("the state store has blocks but no height")
         self._height = int.from_bytes(stored) if stored is not None else None
+        oldest = next(kv.scan(keys.WRITE_SET), None)
+        # The oldest height with a write set: known, so that no scan meets the deleted ones.
+        self._oldest_write_set = 0 if oldest is None else int.from_bytes(oldest[0][1:])
         self._head = self.header(self._height) if self._height is not None else None
 
     # --- writing
@@ -115,6 +123,7 @@ class StateStore:
             for index, content in batch.buckets.items():
                 self._buckets.put(index, content)
             self._height, self._head = batch.header.height, batch.header
+        self._oldest_write_set = max(self._oldest_write_set, _first_kept(batch))
 
     def _puts(self, batch: BlockBatch, meta: Mapping[str, bytes]) -> Iterator[Put]:
         header = batch.header
@@ -135,6 +144,9 @@ class StateStore:
             yield keys.VALUE + key, value
         for bucket, content in batch.buckets.items():
             yield keys.bucket_key(bucket), content or None
+        yield keys.WRITE_SET + at, seal(header.height, batch.write_set) + batch.write_set
+        for height in range(self._oldest_write_set, _first_kept(batch)):
+            yield keys.WRITE_SET + keys.number(height), None
         yield from self._epoch_puts(batch)
         for name, value in meta.items():
             yield _meta_key(name), value
@@ -177,6 +189,17 @@ class StateStore:
 
     def receipts(self, height: int) -> tuple[Receipt, ...]:
         return self._block(keys.RECEIPTS, height, tuple[Receipt, ...])
+
+    def write_set(self, height: int) -> bytes | None:
+        """What the block changed, by hashes; None for a height that is too old or not there yet.
+        Raises `StoreDamaged`."""
+        row = self.kv.get(keys.WRITE_SET + keys.number(height))
+        if row is None or self._known(height) is None:
+            return None
+        write_set = row[HASH_BYTES:]
+        if row[:HASH_BYTES] != seal(height, write_set) or len(write_set) % CHANGE_BYTES:
+            raise StoreDamaged(f"the write set of block {height} is not what was written")
+        return write_set
 
     def find_transaction(self, tx_id: bytes) -> tuple[int, int] | None:
         """(height, index in the block) where the transaction was first executed."""
@@ -308,6 +331,11 @@ def replay_rows(tx_ids: Sequence[bytes], expiries: Sequence[int]) -> bytes:
     """◆ The replay record of a block: per transaction 8 bytes of its id and its expiry height."""
     rows = zip(tx_ids, expiries, strict=True)
     return b"".join(tx_id[:REPLAY_PREFIX_BYTES] + keys.number(expiry) for tx_id, expiry in rows)
+
+
+def _first_kept(batch: BlockBatch) -> int:
+    """The oldest height whose write set stays when the block is written."""
+    return max(0, batch.header.height + 1 - batch.write_sets_kept)
 
 
 def _meta_key(name: str) -> bytes:

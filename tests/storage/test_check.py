@@ -110,7 +110,7 @@ def test_one_flipped_byte_in_any_row_of_any_kind_is_found(ledger: Ledger) -> Non
             seen.add(key[:1])
     assert seen == {
         keys.META, keys.BODY, keys.HEADER, keys.CERTIFICATE, keys.RECEIPTS, keys.REPLAY,
-        keys.TRANSACTION, keys.EPOCH, keys.VALUE, keys.BUCKET, keys.HASH,
+        keys.TRANSACTION, keys.EPOCH, keys.VALUE, keys.BUCKET, keys.HASH, keys.WRITE_SET,
     }  # fmt: skip
 
 
@@ -147,6 +147,7 @@ def test_an_extra_row_of_any_kind_is_found(ledger: Ledger) -> None:
         (keys.EPOCH + keys.number(99), state.get(keys.EPOCH + keys.number(1))),
         (keys.VALUE + b"records/anchor/none", bytes(17)),
         (keys.bucket_key(1 << 5), bytes(64)),
+        (keys.WRITE_SET + ahead, state.get(keys.WRITE_SET + keys.number(height))),
         (b"z", b"what is this"),
     ]
     for key, value in extra:

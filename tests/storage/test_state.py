@@ -8,11 +8,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from salus.block import DUPLICATE, null_proposal, proposal_digest
+from salus.block import DUPLICATE, Header, null_proposal, proposal_digest
 from salus.certificate import Certificate
 from salus.epoch import EpochRecord
 from salus.hashing import ZERO_HASH
-from salus.statemap import StateTree, bucket_of, change_bucket, key_hash, leaf_of, verify_state
+from salus.statemap import (
+    CHANGE_BYTES,
+    StateTree,
+    bucket_of,
+    change_bucket,
+    key_hash,
+    leaf_of,
+    verify_state,
+)
+from storage import keys
 from storage import state as state_module
 from storage.blocks import BlockStore
 from storage.cache import ENTRY_OVERHEAD_BYTES, ByteBoundCache
@@ -23,6 +32,11 @@ from tests import factories
 from tests.factories import Chain
 
 STATE_KEY = b"records/anchor/x"
+KEPT = 4  # write sets
+
+
+def _founding(header: Header, epoch: EpochRecord) -> BlockBatch:
+    return BlockBatch(header, None, (), (), (), {}, {}, b"", KEPT, epoch)
 
 
 class Stored:
@@ -34,7 +48,7 @@ class Stored:
         self.state = StateStore(self.kv, self.chain.genesis.hash())
         genesis = self.chain.genesis
         epoch = EpochRecord(0, 0, genesis.validators(), genesis.parameters)
-        self.state.initialise(BlockBatch(self.chain.headers[0], None, (), (), (), {}, {}, epoch))
+        self.state.initialise(_founding(self.chain.headers[0], epoch))
 
     def batch(self, *numbers: int, **changes: object) -> BlockBatch:
         """The next block, of transactions with these nonces."""
@@ -56,6 +70,8 @@ class Stored:
             tuple(tx.body.expiry_height for tx in txs),
             {},
             {},
+            b"",
+            KEPT,
             epoch,
         )
         return BlockBatch(
@@ -144,7 +160,9 @@ def test_a_block_on_another_parent_is_never_written(stored: Stored) -> None:
     batch = stored.batch()
     header = msgspec.structs.replace(batch.header, parent_hash=bytes(32))
     with pytest.raises(AssertionError):
-        stored.state.commit(BlockBatch(header, batch.certificate, (), (), (), {}, {}, None))
+        stored.state.commit(
+            BlockBatch(header, batch.certificate, (), (), (), {}, {}, b"", KEPT, None)
+        )
 
 
 class FailingKV(MemoryKV):
@@ -326,7 +344,7 @@ def test_the_end_of_an_epoch_is_in_its_record_as_soon_as_it_is_fixed(stored: Sto
     header = msgspec.structs.replace(batch.header, epoch_end=65)
     certificate = batch.certificate
     assert isinstance(certificate, Certificate)
-    stored.state.commit(BlockBatch(header, certificate, (), (), (), {}, {}, None))
+    stored.state.commit(BlockBatch(header, certificate, (), (), (), {}, {}, b"", KEPT, None))
     assert stored.state.current_epoch().end == 65
 
 
@@ -386,3 +404,35 @@ def test_the_cache_stays_within_its_bytes_and_keeps_what_is_used() -> None:
     cache.put(0, bytes(20_000))
     assert cache.bytes == 0
     assert state_module.VALUE_CACHE_BYTES + state_module.BUCKET_CACHE_BYTES <= 64 * 2**20
+
+
+# --- write sets (L24)
+
+
+def test_the_write_sets_of_the_last_blocks_are_kept_and_no_older_one(stored: Stored) -> None:
+    for number in range(1, 10):
+        stored.commit(write_set=bytes([number]) * CHANGE_BYTES)
+        kept = range(max(0, number + 1 - KEPT), number + 1)
+        for state in (stored.state, stored.reopened()):
+            found = [height for height in range(number + 2) if state.write_set(height) is not None]
+            assert found == list(kept)
+        assert len(list(stored.kv.scan(keys.WRITE_SET))) == len(kept)
+    assert stored.state.write_set(9) == bytes([9]) * CHANGE_BYTES
+
+
+def test_after_a_restart_with_a_smaller_window_old_write_sets_still_go(stored: Stored) -> None:
+    for _ in range(6):
+        stored.commit()
+    stored.state = stored.reopened()
+    stored.commit(write_sets_kept=2)
+    assert len(list(stored.kv.scan(keys.WRITE_SET))) == 2
+
+
+def test_a_damaged_write_set_is_not_shown(stored: Stored) -> None:
+    stored.commit(write_set=bytes(CHANGE_BYTES))
+    row = keys.WRITE_SET + keys.number(1)
+    sound = stored.kv.get(row) or b""
+    for bad in (b"\1" + sound[1:], sound[:-1] + b"\1", sound[:-1], sound[:40], b""):
+        stored.kv.write([(row, bad)], sync=True)
+        with pytest.raises(StoreDamaged):
+            stored.state.write_set(1)
