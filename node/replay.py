@@ -3,8 +3,9 @@
 A duplicate has the same bytes, hence the same expiry, and after its expiry no proposal may hold
 it (rule S15). So ids are kept by expiry, in buckets of 64 heights that are dropped when passed.
 Of an id 8 bytes are kept; `maybe` can err towards yes, and whoever asks confirms by the full id.
-A bucket is a few sorted arrays and a small set, 8 bytes an id: 4 million ids, the window at
-10,000 transactions a second, stay below 50 MB; and no crafted id makes a lookup slow.
+A bucket is a few sorted arrays and a small set, 8 bytes an id, behind a filter of bits: nearly
+all ids that are asked for are new, and one bit says so. 4 million ids, the window at 10,000
+transactions a second, stay below 50 MB; and no crafted id makes a lookup slow.
 """
 
 from array import array
@@ -14,21 +15,26 @@ from collections.abc import Iterable
 HEIGHTS_PER_BUCKET = 64
 FRESH_MAX = 2_048  # ids of a bucket that wait in a set; sorting them costs about 0.3 ms
 RUN_MAX = 65_536  # merging longer runs would stop the loop for more than 5 ms
+FILTER_BITS = 2**19  # 64 KiB a bucket: one id in sixteen is looked up in vain at 31,000 ids
 
 
 class _Bucket:
-    __slots__ = ("fresh", "runs")
+    __slots__ = ("_filter", "fresh", "runs")
 
     def __init__(self) -> None:
+        self._filter = bytearray(FILTER_BITS // 8)
         self.fresh: set[int] = set()
         self.runs: list[array[int]] = []  # each ascending
 
     def add(self, prefix: int) -> None:
+        self._filter[prefix % FILTER_BITS >> 3] |= 1 << (prefix & 7)
         self.fresh.add(prefix)
         if len(self.fresh) >= FRESH_MAX:
             self._pack()
 
     def holds(self, prefix: int) -> bool:
+        if not self._filter[prefix % FILTER_BITS >> 3] & 1 << (prefix & 7):
+            return False
         if prefix in self.fresh:
             return True
         for run in self.runs:

@@ -5,7 +5,7 @@ from hashlib import sha256
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.replay import FRESH_MAX, HEIGHTS_PER_BUCKET, RUN_MAX, ReplayIndex
+from node.replay import FILTER_BITS, FRESH_MAX, HEIGHTS_PER_BUCKET, RUN_MAX, ReplayIndex
 
 
 def tx_id(n: int) -> bytes:
@@ -32,6 +32,13 @@ def test_many_ids_of_one_bucket_are_all_found() -> None:
     (bucket,) = index._buckets.values()
     assert len(bucket.fresh) < FRESH_MAX
     assert len(bucket.runs) <= 4
+
+
+def test_an_id_that_only_shares_the_filter_s_bit_is_not_held() -> None:
+    index = ReplayIndex()
+    index.add((5).to_bytes(8), 100)
+    assert index.maybe((5).to_bytes(8), 100)
+    assert not index.maybe((5 + FILTER_BITS).to_bytes(8), 100)
 
 
 def test_runs_stay_short_enough_to_merge() -> None:
