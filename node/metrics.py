@@ -8,7 +8,9 @@ code words), never a patient, a document or a key.
 from collections.abc import Callable, Iterable
 from enum import Enum
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from node.tally import Series, Tally
 
 PREFIX = "salus"
 
@@ -24,7 +26,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._refresh: list[Callable[[], None]] = []
-        self._requests: dict[tuple[str, int], Histogram] = {}  # bounded: templates × statuses
+        self._requests: dict[tuple[str, int], Series] = {}  # bounded: templates × statuses
         gauge, counter, histogram = self._gauge, self._counter, self._histogram
 
         # consensus
@@ -166,12 +168,10 @@ class Metrics:
         self.tx_rejected_total.labels(code).inc()
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        histogram = self._requests.get((route, status))
-        if histogram is None:
-            histogram = self._requests[route, status] = self.api_request_seconds.labels(
-                route, status
-            )
-        histogram.observe(seconds)
+        series = self._requests.get((route, status))
+        if series is None:
+            series = self._requests[route, status] = self.api_request_seconds.labels(route, status)
+        series.observe(seconds)
 
     def on_scrape(self, refresh: Callable[[], None]) -> None:
         """Gauges that are read off at the scrape instead of being pushed (sizes, depths)."""
@@ -198,10 +198,10 @@ class Metrics:
 
     def _histogram(
         self, name: str, doc: str, buckets: tuple[float, ...], labels: Iterable[str] = ()
-    ) -> Histogram:
-        return Histogram(
-            name, doc, labels, namespace=PREFIX, registry=self.registry, buckets=buckets
-        )
+    ) -> Tally:
+        tally = Tally(f"{PREFIX}_{name}", doc, buckets, labels)
+        self.registry.register(tally)
+        return tally
 
 
 class NetMeter:

@@ -121,7 +121,10 @@ def test_no_label_could_name_a_patient_or_a_key() -> None:
     }  # fmt: skip
     metrics = Metrics()
     labels = {
-        label for value in vars(metrics).values() for label in getattr(value, "_labelnames", ())
+        label
+        for value in vars(metrics).values()
+        for names in ("_labelnames", "label_names")
+        for label in getattr(value, names, ())
     }
     assert labels == allowed
 
