@@ -9,6 +9,7 @@ import logging
 from consensus.effects import Evidence, Halt, Quarantine, ViewLeft
 from contracts.runtime import Fault
 from node.admission import Admission
+from node.divergence import Difference, Divergence
 from node.evidence import EvidenceDesk
 from node.gossip import GossipTask
 from node.logs import log_event
@@ -35,10 +36,11 @@ class Alarms:
         admission: Admission,
         evidence: EvidenceDesk,
         gossip: GossipTask,
+        divergence: Divergence,
     ) -> None:
         self.vitals, self.metrics, self.seats, self.voter = vitals, metrics, seats, voter
         self.runner, self.sync, self.admission = runner, sync, admission
-        self.evidence, self.gossip = evidence, gossip
+        self.evidence, self.gossip, self.divergence = evidence, gossip, divergence
 
     def sound(self, action: Evidence | Quarantine | Halt | ViewLeft) -> None:
         """What the core has found."""
@@ -90,6 +92,21 @@ class Alarms:
         self.metrics.consensus_halted.set(1)
         self.admission.turn_away("HALTED", "this node has diverged; run salus doctor")
         log_event(log, logging.CRITICAL, "halted", reason=reason)
+        self.divergence.begin()
+
+    def explained(self, difference: Difference) -> None:
+        """Others have shown what they wrote: where the search begins (L24)."""
+        self.vitals.halted = f"{self.vitals.halted}; {difference}"
+        log_event(
+            log,
+            logging.CRITICAL,
+            "diverged",
+            height=difference.height,
+            key_hash=difference.key_hash,
+            namespace=difference.namespace,
+            how=difference.how,
+            fields=", ".join(difference.fields),
+        )
 
     def pass_on(self, source: str | None, evidence: bytes) -> None:
         """Let everybody but its source see the evidence, each once (L23)."""

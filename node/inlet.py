@@ -13,6 +13,7 @@ from consensus.events import BodyArrived, Received
 from consensus.messages import Fetch, Message, PrePrepare, Status, decode_message
 from node.admission import Admission
 from node.bodies import Bodies
+from node.divergence import Divergence
 from node.errors import BadFrame
 from node.evidence import EvidenceDesk
 from node.net.frames import BodyFrame, EvidenceFrame, Kind, PrePrepareFrame
@@ -36,10 +37,12 @@ class Inlet:
         sync: Sync,
         seats: Seats,
         evidence: EvidenceDesk,
+        divergence: Divergence,
         pass_on: Callable[[str, bytes], None],
     ) -> None:
         self.runner, self.bodies, self.admission, self.sync = runner, bodies, admission, sync
         self.seats, self.evidence, self.pass_on = seats, evidence, pass_on
+        self.divergence = divergence
         self._fetches: dict[str, TokenBucket] = {}  # by member
 
     async def deliver(self, member: str, kind: Kind, payload: bytes) -> None:
@@ -59,6 +62,10 @@ class Inlet:
                 self.sync.receive(member, payload)
             case Kind.TRANSACTIONS | Kind.ANNOUNCE | Kind.REQUEST:
                 self.admission.receive(member, kind, payload)
+            case Kind.GET_WRITES:
+                self.divergence.serve(member, payload)
+            case Kind.WRITES:
+                self.divergence.receive(member, payload)
             case Kind.EVIDENCE:
                 self._evidence(member, payload)
             case _:

@@ -26,7 +26,16 @@ _ROOT = "salus"
 
 # Ids that the ledger itself publishes: whoever greps a log needs them whole.
 _PUBLIC_IDS = frozenset(
-    {"tx_id", "digest", "header_hash", "genesis_hash", "state_root", "body_hash", "parent_hash"}
+    {
+        "tx_id",
+        "digest",
+        "header_hash",
+        "genesis_hash",
+        "state_root",
+        "body_hash",
+        "parent_hash",
+        "key_hash",
+    }
 )
 # Keys of nodes (organisations), as opposed to addresses of people.
 _NODE_KEYS = frozenset({"key", "node_key", "expected_key", "found_key", "own_key"})

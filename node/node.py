@@ -34,6 +34,7 @@ from node.api_options import api_settings, api_tls
 from node.bodies import Bodies
 from node.config import Config, load
 from node.disk_thread import DiskThread
+from node.divergence import Divergence
 from node.epochs import Epochs
 from node.evidence import EvidenceDesk
 from node.executor import Executor, genesis_block
@@ -238,6 +239,14 @@ class Node:
         )
         self.rejoin = Rejoin(key, genesis.chain_id, self.genesis_hash, self.admission.submit)
         evidence = EvidenceDesk(self.domain, verify, lambda: self.pipeline.epoch)
+        self.divergence = Divergence(
+            self.executor,
+            self.state,
+            self.network.send,
+            lambda: self.pipeline.epoch,
+            lambda: self.vitals.me,
+            lambda difference: self.alarms.explained(difference),
+        )
         self.alarms = Alarms(
             self.vitals,
             self.metrics,
@@ -248,6 +257,7 @@ class Node:
             self.admission,
             evidence,
             self.gossip,
+            self.divergence,
         )
         self.inlet = Inlet(
             self.runner,
@@ -256,6 +266,7 @@ class Node:
             self.sync,
             self.seats,
             evidence,
+            self.divergence,
             self.alarms.pass_on,
         )
         self.epochs = Epochs(
@@ -354,6 +365,8 @@ class Node:
                         ("offer", self.sync.offer_blocks()),
                         ("gossip", self.gossip.run(self.admission.intake, self.network.penalise)),
                         ("upkeep", self.upkeep.run()),
+                        ("divergence", self.divergence.run()),
+                        ("answer", self.divergence.answer()),
                     )
                 ]
                 await self.stop_asked.wait()

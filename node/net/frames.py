@@ -12,6 +12,7 @@ import msgspec
 
 from node.errors import BadFrame
 from salus.codec import Bytes32, Uint, Wire
+from salus.statemap import CHANGE_BYTES
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -22,6 +23,7 @@ COALESCE_BYTES = 64 * KIB  # What waits together travels together, up to a socke
 TRANSACTIONS_PER_FRAME_MAX = 1_000
 IDS_PER_FRAME_MAX = 1_000
 BLOCKS_PER_FRAME_MAX = 256
+CHANGES_PER_FRAME_MAX = 8_192
 
 
 class Kind(IntEnum):
@@ -38,6 +40,8 @@ class Kind(IntEnum):
     EVIDENCE = 9  # EvidenceFrame
     PING = 10  # 8 bytes, chosen by the sender
     PONG = 11  # the same 8 bytes
+    GET_WRITES = 12  # GetWrites
+    WRITES = 13  # Writes
     HELLO = 16  # the four of the handshake (node/net/handshake.py)
     PROOF = 17
     WELCOME = 18
@@ -70,6 +74,8 @@ PAYLOAD_BYTES_MAX: dict[Kind, int] = {
     Kind.EVIDENCE: 4 * MIB,  # two contradicting messages, VIEW-CHANGEs at the largest
     Kind.PING: 8,
     Kind.PONG: 8,
+    Kind.GET_WRITES: 64,
+    Kind.WRITES: MIB,  # 8,192 changes of 96 bytes and a header
     Kind.HELLO: 256,
     Kind.PROOF: 512,
     Kind.WELCOME: 256,
@@ -89,6 +95,8 @@ QUEUE_CLASS: dict[Kind, QueueClass] = {
     Kind.GET_BLOCKS: QueueClass.BLOCKS,
     Kind.BLOCKS: QueueClass.BLOCKS,
     Kind.EVIDENCE: QueueClass.BLOCKS,
+    Kind.GET_WRITES: QueueClass.BLOCKS,
+    Kind.WRITES: QueueClass.BLOCKS,
     Kind.TRANSACTIONS: QueueClass.GOSSIP,
     Kind.ANNOUNCE: QueueClass.GOSSIP,
     Kind.REQUEST: QueueClass.GOSSIP,
@@ -132,6 +140,24 @@ class Blocks(Wire, frozen=True):
 
     blocks: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=BLOCKS_PER_FRAME_MAX)]
     tip: Uint
+
+
+class GetWrites(Wire, frozen=True):
+    """What did your block of this height change? After the first `skip` changes (L24)."""
+
+    height: Uint
+    skip: Uint
+
+
+class Writes(Wire, frozen=True):
+    """A piece of a write set (salus/writeset.py) and the header (`encode(Header)`) of its block;
+    an empty header: I do not hold it."""
+
+    height: Uint
+    skip: Uint
+    header: bytes
+    changes: Annotated[bytes, msgspec.Meta(max_length=CHANGES_PER_FRAME_MAX * CHANGE_BYTES)]
+    more: bool
 
 
 class EvidenceFrame(Wire, frozen=True):

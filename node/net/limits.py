@@ -74,6 +74,9 @@ RECEIVE_RATES: dict[Kind, Rate] = {
     Kind.GET_BLOCKS: Rate(200, MIB),
     Kind.BLOCKS: Rate(500, 128 * MIB),
     Kind.EVIDENCE: Rate(20, 4 * MIB),
+    # Only a halted node asks, one page after the other; each may read a large row.
+    Kind.GET_WRITES: Rate(20, MIB),
+    Kind.WRITES: Rate(20, 20 * MIB),
     Kind.PING: Rate(20, MIB),
     Kind.PONG: Rate(20, MIB),
 }

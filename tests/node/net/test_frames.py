@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from node.errors import BadFrame
 from node.net.frames import (
+    CHANGES_PER_FRAME_MAX,
     FRAME_HEADER_BYTES,
     FRAMES_PER_MESSAGE_MAX,
     MESSAGE_BYTES_MAX,
@@ -15,17 +16,20 @@ from node.net.frames import (
     BodyFrame,
     EvidenceFrame,
     GetBlocks,
+    GetWrites,
     IdsFrame,
     Kind,
     PrePrepareFrame,
     QueueClass,
     TransactionsFrame,
+    Writes,
     frame,
     split,
 )
 from node.net.limits import RECEIVE_RATES
 from salus.codec import decode, encode
 from salus.parameters import Parameters
+from salus.statemap import CHANGE_BYTES
 
 KINDS = st.sampled_from([kind for kind in Kind if PAYLOAD_BYTES_MAX[kind] >= 64])
 FRAMES = st.lists(st.tuples(KINDS, st.binary(max_size=64)), min_size=1, max_size=20)
@@ -79,6 +83,8 @@ def test_the_numbers_on_the_wire_do_not_change() -> None:
         ("EVIDENCE", 9),
         ("PING", 10),
         ("PONG", 11),
+        ("GET_WRITES", 12),
+        ("WRITES", 13),
         ("HELLO", 16),
         ("PROOF", 17),
         ("WELCOME", 18),
@@ -118,6 +124,9 @@ def test_the_largest_proposal_and_a_full_frame_of_ids_fit() -> None:
     frame(Kind.ANNOUNCE, ids)
     frame(Kind.REQUEST, ids)
     frame(Kind.GET_BLOCKS, encode(GetBlocks(2**53 - 1, 256)))
+    frame(Kind.GET_WRITES, encode(GetWrites(2**53 - 1, 2**53 - 1)))
+    changes = bytes(CHANGES_PER_FRAME_MAX * CHANGE_BYTES)
+    frame(Kind.WRITES, encode(Writes(2**53 - 1, 2**53 - 1, bytes(1_000), changes, True)))
 
 
 def test_a_payload_above_its_limit_is_our_own_bug() -> None:
@@ -132,5 +141,7 @@ def test_payloads_are_canonical() -> None:
         GetBlocks(3, 10),
         Blocks((b"x",), 4),
         EvidenceFrame(b"a", b"b"),
+        GetWrites(3, 0),
+        Writes(3, 0, b"h", b"", False),
     ):
         assert decode(encode(value), type(value)) == value

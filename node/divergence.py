@@ -1,0 +1,234 @@
+"""Which key is it? A halted node fetches the others' write sets and names the first difference.
+
+Rule L24. Its header differs from theirs, so its execution or its disk differs; height and key
+hash are where a search begins. Law of the file: nothing here is needed to go on, so everything
+is small and slow on purpose; one member is asked at a time, and what it says counts once f+1 say
+the same. Names of keys do not leave: a hash, and the words before it.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from node.executor import Executed, Executor
+from node.logs import log_event
+from node.net.frames import CHANGES_PER_FRAME_MAX, GetWrites, Kind, Writes
+from salus.block import Header
+from salus.codec import decode, encode
+from salus.epoch import EpochRecord
+from salus.errors import BadMessage, SalusError
+from salus.statemap import CHANGE_BYTES, key_hash
+from salus.writeset import Change, first_difference
+from storage.errors import StoreDamaged
+from storage.state import StateStore
+
+log = logging.getLogger("salus.divergence")
+
+ANSWER_TIMEOUT_S = 5.0  # for one page; the member may be executing
+ROUND_S = 2.0  # until who had nothing to say is asked again
+WRITE_SET_BYTES_MAX = 64 * 2**20  # of one block; one of the default size has about 0.1 MiB
+
+_NAMESPACE = re.compile(rb"[a-z_]{1,32}/[a-z_]{1,32}(?=/|$)")
+
+Send = Callable[[str, Kind, bytes], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first block and, in it, the first key in which another node differs from this one."""
+
+    height: int
+    theirs: bytes  # the hash of their header
+    fields: tuple[str, ...]  # of the header, that differ
+    key_hash: bytes | None  # None: the same was written, so state is not to blame
+    namespace: str  # contract and kind of the key, if I wrote it
+    how: str
+
+    def __str__(self) -> str:
+        if self.key_hash is None:
+            return f"{self.how}; the headers of {self.height} differ in {', '.join(self.fields)}"
+        kind = f" ({self.namespace})" if self.namespace else ""
+        return f"first differing key of {self.height}: {self.key_hash.hex()}{kind}, {self.how}"
+
+
+class Divergence:
+    def __init__(
+        self,
+        executor: Executor,
+        state: StateStore,
+        send: Send,
+        epoch: Callable[[], EpochRecord],
+        me: Callable[[], int | None],
+        on_found: Callable[[Difference], None],
+    ) -> None:
+        self.executor, self.state, self.send = executor, state, send
+        self.epoch, self.me, self.on_found = epoch, me, on_found
+        self._requests: dict[str, GetWrites] = {}  # the newest of each member
+        self._serving = asyncio.Event()
+        self._halted = asyncio.Event()
+        self._asked: tuple[str, GetWrites] | None = None
+        self._answer: asyncio.Future[Writes] | None = None
+
+    # -- for others ---------------------------------------------------------------------------
+
+    def serve(self, member: str, payload: bytes) -> None:
+        """A halted peer asks; it asks again for what gets no answer."""
+        self._requests[member] = decode(payload, GetWrites)
+        self._serving.set()
+
+    async def answer(self) -> None:
+        """Works off what was asked. Reading blocks on disk, so it happens in a thread."""
+        while True:
+            await self._serving.wait()
+            self._serving.clear()
+            while self._requests:
+                member = next(iter(self._requests))
+                request = self._requests.pop(member)
+                executed = self.executor.executed(request.height)
+                if executed is not None:
+                    answer = _page(request, executed.header, executed.write_set)
+                else:
+                    answer = await asyncio.to_thread(self._stored, request)
+                self.send(member, Kind.WRITES, encode(answer))
+
+    def _stored(self, request: GetWrites) -> Writes:
+        try:
+            write_set = self.state.write_set(request.height)
+        except StoreDamaged as error:
+            log_event(log, logging.ERROR, "write_set_damaged", reason=error.message)
+            write_set = None
+        if write_set is None:
+            return Writes(request.height, request.skip, b"", b"", False)
+        return _page(request, self.state.header(request.height), write_set)
+
+    # -- for me -------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """This node has halted."""
+        self._halted.set()
+
+    def receive(self, member: str, payload: bytes) -> None:
+        answer = decode(payload, Writes)
+        waiting = self._answer
+        if waiting is None or waiting.done() or self._asked is None:
+            return  # Too late.
+        asked, request = self._asked
+        if (asked, request.height, request.skip) == (member, answer.height, answer.skip):
+            waiting.set_result(answer)
+
+    async def run(self) -> None:
+        """Once halted: ask until f+1 members name the same difference."""
+        await self._halted.wait()
+        # Blocks that are certified meanwhile leave the executor: they are not the culprits.
+        first = self.executor.certified_head.height + 1
+        mine: list[Executed] = []
+        while (executed := self.executor.executed(first + len(mine))) is not None:
+            mine.append(executed)
+        epoch, me = self.epoch(), self.me()
+        members = [v.member for i, v in enumerate(epoch.validators.validators) if i != me]
+        accounts: dict[str, Difference] = {}
+        while mine:
+            for member in members:
+                found = accounts.get(member) or await self._account(member, mine)
+                if found is None:
+                    continue
+                accounts[member] = found
+                if list(accounts.values()).count(found) >= epoch.validators.weak:
+                    self.on_found(found)
+                    return
+            await asyncio.sleep(ROUND_S)
+
+    async def _account(self, member: str, mine: Sequence[Executed]) -> Difference | None:
+        """Where this member differs from me; None if it does not, or does not say."""
+        try:
+            for executed in mine:
+                pages = [page async for page in self._pages(member, executed)]
+                if not pages:
+                    return None
+                theirs = decode(pages[0].header, Header)
+                if theirs == executed.header:
+                    continue
+                if theirs.height != executed.header.height:
+                    raise BadMessage("the header of another height")
+                found = _compare(executed, theirs, b"".join(page.changes for page in pages))
+                log_event(
+                    log, logging.WARNING, "divergence_account", member=member, height=found.height
+                )
+                return found
+        except SalusError as error:
+            log_event(log, logging.WARNING, "bad_write_set", member=member, code=error.code)
+        return None
+
+    async def _pages(self, member: str, executed: Executed) -> AsyncIterator[Writes]:
+        """Its write set of the height of mine; only the first page if the headers are equal."""
+        skip = 0
+        own = encode(executed.header)
+        while True:
+            page = await self._ask(member, GetWrites(executed.header.height, skip))
+            if page is None or not page.header:
+                if skip:
+                    raise BadMessage("a write set that ends before its end")
+                return
+            yield page
+            skip += len(page.changes) // CHANGE_BYTES
+            if not page.more or page.header == own:
+                return
+            if not page.changes or skip * CHANGE_BYTES > WRITE_SET_BYTES_MAX:
+                raise BadMessage("a write set without end")
+
+    async def _ask(self, member: str, request: GetWrites) -> Writes | None:
+        self._asked = member, request
+        self._answer = asyncio.get_running_loop().create_future()
+        self.send(member, Kind.GET_WRITES, encode(request))
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await self._answer
+        except TimeoutError:
+            return None
+        finally:
+            self._asked = self._answer = None
+
+
+def _page(request: GetWrites, header: Header, write_set: bytes) -> Writes:
+    start = request.skip * CHANGE_BYTES
+    end = start + CHANGES_PER_FRAME_MAX * CHANGE_BYTES
+    more = end < len(write_set)
+    return Writes(request.height, request.skip, encode(header), write_set[start:end], more)
+
+
+def _compare(executed: Executed, theirs: Header, write_set: bytes) -> Difference:
+    mine = executed.header
+    fields = tuple(
+        name for name in mine.__struct_fields__ if getattr(mine, name) != getattr(theirs, name)
+    )
+    names = {key_hash(key): key for key in executed.writes}  # in the order of execution
+    found = first_difference(executed.write_set, write_set, tuple(names))
+    if found is None:
+        how = "the same keys were written"
+        if "state_root" in fields:
+            how += ", over a state that differs already: run salus db check"
+        return Difference(mine.height, theirs.hash(), fields, None, "", how)
+    own, other = found
+    change = own or other
+    assert change is not None
+    namespace = _NAMESPACE.match(names.get(change.key_hash, b""))
+    return Difference(
+        mine.height,
+        theirs.hash(),
+        fields,
+        change.key_hash,
+        namespace[0].decode() if namespace else "",
+        _how(own, other),
+    )
+
+
+def _how(own: Change | None, other: Change | None) -> str:
+    if own is None:
+        return "written by them and not by me"
+    if other is None:
+        return "written by me and not by them"
+    if own.old != other.old:
+        return "which had another value before this block: run salus db check"
+    return "to which I wrote another value"
