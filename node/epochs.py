@@ -27,7 +27,7 @@ from node.sync import Sync
 from node.vitals import Vitals
 from salus.epoch import EpochRecord
 from salus.genesis import Genesis
-from salus.keys import SigningKey, verify
+from salus.keys import Signer, verify
 from storage.state import StateStore
 
 log = logging.getLogger("salus.node")
@@ -41,7 +41,7 @@ class Epochs:
     def __init__(
         self,
         genesis: Genesis,
-        key: SigningKey,
+        signer: Signer,
         member: str | None,
         state: StateStore,
         voter: Voter,
@@ -60,7 +60,7 @@ class Epochs:
     ) -> None:
         """`on_pending`: a new replica does not know yet what waits."""
         self.genesis, self.domain = genesis, genesis.vote_domain()
-        self.key, self.member, self.state, self.voter = key, member, state, voter
+        self.signer, self.member, self.state, self.voter = signer, member, state, voter
         self.executor, self.pipeline, self.bodies = executor, pipeline, bodies
         self.mempool, self.gossip, self.proposer = mempool, gossip, proposer
         self.runner, self.outlet, self.sync = runner, outlet, sync
@@ -68,7 +68,7 @@ class Epochs:
 
     def begin(self, epoch: EpochRecord) -> None:
         """A new replica with the set of this epoch."""
-        me = epoch.validators.index_of(self.key.public_key)
+        me = epoch.validators.index_of(self.signer.public_key)
         height = self.state.height()
         journal = self.voter.journal
         self.vitals.me = me
@@ -82,7 +82,7 @@ class Epochs:
                 base=epoch.base,
                 validators=epoch.validators,
                 me=me,
-                signer=self.key if me is not None else None,
+                signer=self.signer if me is not None else None,
                 verifier=verify,
                 journal=() if journal is None else journal.entries(),
                 certified=height,

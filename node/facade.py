@@ -25,6 +25,7 @@ from node.api.view import (
 from node.executor import Executor
 from node.feed import Feed
 from node.mempool import Mempool as Pool
+from node.meters import CommitMeter
 from node.metrics import Metrics
 from node.net.network import Network
 from node.pipeline import Pipeline
@@ -79,6 +80,7 @@ class Facade:
         feed: Feed,
         metrics: Metrics,
         waiters: Waiters,
+        commits: CommitMeter,
         vitals: Vitals,
         records: RecordsView | None,
         faults: FaultsView | None,
@@ -89,6 +91,7 @@ class Facade:
         self._executor, self._pipeline, self._pool = executor, pipeline, mempool
         self._network, self._sync, self._admission = network, sync, admission
         self._proofs, self._waiters, self._vitals = proofs, waiters, vitals
+        self._commits = commits
         self.feed, self.metrics, self.records, self.faults = feed, metrics, records, faults
         self.contracts = _Contracts(registry, executor, state)
 
@@ -288,7 +291,11 @@ class Facade:
     # -- transactions ---------------------------------------------------------------------------
 
     async def submit(self, transactions: Sequence[bytes]) -> list[Submitted]:
-        return await self._admission.submit(transactions)
+        began = time.perf_counter()
+        answers = await self._admission.submit(transactions)
+        waiting = [a.tx_id for a in answers if a.tx_id and a.code is None and a.height is None]
+        self._commits.submitted(waiting, began)
+        return answers
 
     def transaction(self, tx_id: bytes) -> TransactionView:
         found = self._state.find_transaction(tx_id)

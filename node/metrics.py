@@ -49,7 +49,9 @@ class Metrics:
             "consensus_phase_seconds", "Time that a sequence spends in a phase", SECONDS, ["phase"]
         )
         self.consensus_block_interval_seconds = histogram(
-            "consensus_block_interval_seconds", "Time between certified blocks", SECONDS
+            "consensus_block_interval_seconds",
+            "Time between certified blocks, idle time included",
+            SECONDS,
         )
         self.consensus_last_block_timestamp_seconds = gauge(
             "consensus_last_block_timestamp_seconds", "Unix time when the last block was certified"
@@ -121,8 +123,8 @@ class Metrics:
         )
 
         # signer and cryptography
-        self.signer_seconds = histogram("signer_seconds", "One signature", FSYNC_SECONDS)
-        self.signer_errors_total = counter("signer_errors", "Signatures refused or failed")
+        self.signer_seconds = histogram("signer_seconds", "Signing one vote", FSYNC_SECONDS)
+        self.signer_errors_total = counter("signer_errors", "Votes whose signing failed")
         self.crypto_verify_seconds = histogram(
             "crypto_verify_seconds", "Verifying a slice of client signatures", FSYNC_SECONDS
         )
@@ -173,9 +175,29 @@ class Metrics:
             series = self._requests[route, status] = self.api_request_seconds.labels(route, status)
         series.observe(seconds)
 
+    def expect(self, validators: Iterable[str], contracts: Iterable[str]) -> None:
+        """The first event of its kind must be an increase: what alerts watch begins at 0."""
+        for validator in validators:
+            self.consensus_equivocations_total.labels(validator)
+            self.consensus_validator_missed_blocks_total.labels(validator)
+        for contract in contracts:
+            self.contract_faults_total.labels(contract)
+
     def on_scrape(self, refresh: Callable[[], None]) -> None:
         """Gauges that are read off at the scrape instead of being pushed (sizes, depths)."""
         self._refresh.append(refresh)
+
+    def count_at_scrape(self, counter: Counter, total: Callable[[], int]) -> None:
+        """A counter that is kept elsewhere as a plain number, which never falls."""
+        carried = 0
+
+        def refresh() -> None:
+            nonlocal carried
+            now = total()
+            counter.inc(now - carried)
+            carried = now
+
+        self.on_scrape(refresh)
 
     def text(self) -> bytes:
         """The exposition, in the text format that every scraper reads."""

@@ -46,6 +46,7 @@ from node.inlet import Inlet
 from node.judge import Judge
 from node.logs import describe_error, log_event, set_level, setup
 from node.mempool import Mempool
+from node.meters import BlockMeter, CommitMeter, MeteredSigner
 from node.metrics import Metrics, NetMeter
 from node.net.frames import Kind
 from node.net.handshake import Chain
@@ -116,6 +117,10 @@ class Node:
         data = home / "data"
         data.mkdir(parents=True, exist_ok=True)
         self.contracts = contracts or registry()
+        self.metrics.expect(
+            [member.id for member in genesis.members if member.validator],
+            {name for name, _ in self.contracts.contracts},
+        )
         cache = config.storage.cache_bytes
         self.blocks = BlockStore(LevelKV(data / "blocks", cache_bytes=cache), self.genesis_hash)
         self.state = StateStore(LevelKV(data / "state", cache_bytes=cache), self.genesis_hash)
@@ -154,7 +159,10 @@ class Node:
         )
         self.bodies = Bodies(self.blocks, self.state.height(), self._counted_on, self._body_dropped)
         threads = config.mempool.verify_threads or default_threads()
-        self.verify_pool = VerifyPool(threads, observe=self._signatures_verified)
+        self.verify_pool = VerifyPool(threads, observe=self.metrics.crypto_verify_seconds.observe)
+        self.metrics.count_at_scrape(
+            self.metrics.crypto_verified_total, lambda: self.verify_pool.verified_total
+        )
         self.writer, self.journalist = DiskThread("writer"), DiskThread("journal")
         self.pipeline = Pipeline(
             self.executor,
@@ -220,11 +228,13 @@ class Node:
             self.seats,
             self._alarm,
         )
-        self.send, self.act = self.outlet.send, self.outlet.act
+        self.meter = BlockMeter(self.outlet, self.metrics)
+        self.send, self.act = self.meter.send, self.meter.act
 
         # -- what others see
         self.vitals = Vitals(data, lambda: self.epochs.replica, lambda: self.epochs.may_vote())
         self.waiters = Waiters(self.state.height())
+        self.commits = CommitMeter(self.metrics)
         self.feed = Feed(
             lambda height: (self.state.header(height), self.state.receipts(height)),
             height=self.state.height(),
@@ -271,7 +281,7 @@ class Node:
         )
         self.epochs = Epochs(
             genesis,
-            key,
+            MeteredSigner(key, self.metrics),
             self.member,
             self.state,
             self.voter,
@@ -325,6 +335,7 @@ class Node:
             feed=self.feed,
             metrics=self.metrics,
             waiters=self.waiters,
+            commits=self.commits,
             vitals=self.vitals,
             records=records,
             faults=FaultSwitch(self.network) if config.dev.fault_injection else None,
@@ -404,6 +415,9 @@ class Node:
         self.vitals.certified(height, signers)
         self.metrics.certificate_signed(height, signers, members)
         self.metrics.block_certified(height, batch.header.transactions_count, time.time())
+        self.meter.written(height, fetched=written.fetched)
+        self.commits.committed(batch.tx_ids)
+        self.commits.expired(gone)
         self.metrics.mempool_evicted_total.labels("expired").inc(len(gone))
         self.feed.publish(batch.header, batch.receipts)
         self.waiters.block(height, batch.tx_ids)
@@ -427,16 +441,24 @@ class Node:
 
     async def _persist(self, bodies: list[PersistBody], entries: list[JournalEntry]) -> None:
         raws = self.bodies.persist([(body.sequence, body.digest) for body in bodies])
-        await self.journalist.run(self._write_votes, raws, entries)
+        took = await self.journalist.run(self._write_votes, raws, entries)
         self.bodies.persisted(raws)
+        for part, seconds in took.items():
+            self.metrics.storage_write_seconds.labels(part).observe(seconds)
 
     def _write_votes(
         self, bodies: list[tuple[int, bytes, bytes]], entries: list[JournalEntry]
-    ) -> None:
+    ) -> dict[str, float]:
+        """In the journal's thread; how many seconds each store took."""
+        took, began = {}, time.perf_counter()
         if bodies:
             self.blocks.put_bodies(bodies, sync=True)
+            took["blocks"] = time.perf_counter() - began
         if entries:
+            began = time.perf_counter()
             self.voter.append(entries)
+            took["journal"] = time.perf_counter() - began
+        return took
 
     def _counted_on(self, sequence: int, digest: bytes) -> bool:
         """Bodies of executed blocks are needed until those are on disk, all others by the core."""
@@ -473,9 +495,6 @@ class Node:
             self.epochs.view_entered(action)
         else:
             self.alarms.sound(action)
-
-    def _signatures_verified(self, count: int) -> None:
-        self.metrics.crypto_verified_total.inc(count)
 
 
 def _cause(failures: BaseException) -> BaseException:
