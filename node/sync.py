@@ -163,13 +163,14 @@ class Sync:
                 if self._asked is not None and loop.time() >= self._deadline:
                     self._asked = None
                 continue
-            if member == self._asked:
+            answered = member == self._asked
+            if answered:
                 self._asked = None
             applied = await self._apply(member, blocks) if blocks.blocks else False
             if applied:
                 # What this peer has, it can prove: go on asking until it is exhausted.
                 self.want(blocks.tip)
-            elif not blocks.blocks:
+            elif answered and not blocks.blocks:  # unasked it must not put us to rest
                 # It could not show more; whoever speaks of more sets us going again.
                 self._hint = self.pipeline.queued_height
                 self._rest_until = loop.time() + POLL_S
