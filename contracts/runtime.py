@@ -6,9 +6,11 @@ contracts the same room for recursion on every node, however deep the caller sta
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from contracts.context import BlockFacts, Context, Identity
 from contracts.errors import (
@@ -46,6 +48,9 @@ class Fault:
     kind: str
 
 
+_code = attrgetter("code")
+
+
 @dataclass(slots=True)
 class Runtime:
     """Executes the transactions of one block, in order, over one overlay."""
@@ -55,6 +60,8 @@ class Runtime:
     overlay: Overlay
     ends_epoch: bool = False  # some operation that stood asked for the epoch's end
     faults: list[Fault] = field(default_factory=list)
+    # Contract and method of each operation, in the order of the receipts; None: there is no such.
+    called: list[tuple[str, str] | None] = field(default_factory=list)
     _identities: dict[bytes, Identity | None] = field(default_factory=dict)
 
     def run(self, tx: ParsedTransaction) -> list[Receipt]:
@@ -75,9 +82,16 @@ class Runtime:
             if not tx.body.independent:
                 overlay.rollback(0)
                 self._identities.clear()
+                self.called += [None] * (len(tx.body.operations) - index - 1)
                 return _rolled_back(tx, index, receipt)
         self.ends_epoch |= ends_epoch
         return receipts
+
+    def calls(self, receipts: list[Receipt]) -> dict[tuple[str, str], int]:
+        """How often the block's operations ended how: (contract.method, code); for metrics, and
+        «other» where no method ran. Counted at once: one by one it would cost each operation."""
+        counted = Counter(zip(self.called, map(_code, receipts), strict=True))
+        return {(".".join(called or ("other",)), code): n for (called, code), n in counted.items()}
 
     def identity(self, sender: bytes) -> Identity | None:
         """Who this key is at this point of the block."""
@@ -93,11 +107,14 @@ class Runtime:
         try:
             operation = decode(raw, Operation)
         except BadMessage:
+            self.called.append(None)
             return Receipt(tx.id, index, BAD_OPERATION, {}, ()), False
         try:
             method = self.active.find(operation)
         except BadMessage as error:
+            self.called.append(None)
             return Receipt(tx.id, index, error.code, dict(error.facts), ()), False
+        self.called.append((method.contract, method.name))
         try:
             args = method.decode(operation.args)
         except BadMessage:

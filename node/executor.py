@@ -80,6 +80,7 @@ class Executed:
     write_set: bytes  # the changes of all keys (L24)
     epoch: EpochRecord | None  # of the next epoch, in the last block of one
     faults: tuple[Fault, ...]  # for this node's alarm (rule S16)
+    calls: dict[tuple[str, str], int]  # of methods, by code; for this node's metrics
 
 
 class Executor:
@@ -139,6 +140,7 @@ class Executor:
             for tx in proposal.transactions:
                 if self.is_executed(tx):
                     receipts += _duplicate(tx)
+                    runtime.called += [None] * len(tx.body.operations)
                 else:
                     receipts += runtime.run(tx)
                     new.append(tx)
@@ -178,6 +180,7 @@ class Executor:
             write_set,
             next_epoch,
             tuple(runtime.faults),
+            runtime.calls(receipts),
         )
         self._push(executed, new, end)
         return executed

@@ -5,7 +5,7 @@ board name them); a call site is one line; labels are bounded sets (members, pha
 code words), never a patient, a document or a key.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -82,11 +82,9 @@ class Metrics:
             "tx_commit_seconds", "From submission at this node to the certified block", SECONDS
         )
         self.txs_total = counter(
-            "txs", "Operations in certified blocks", ["kind", "result"]
-        )  # kind: contract.method; result: OK or refused
-        self.tx_rejected_total = counter(
-            "tx_rejected", "Refusals, at admission and in receipts", ["code"]
+            "txs", "Operations executed, by method and code of their receipt", ["kind", "result"]
         )
+        self.tx_rejected_total = counter("tx_rejected", "Refusals at admission", ["code"])
         self.contract_faults_total = counter(
             "contract_faults", "Operations whose contract raised something else", ["contract"]
         )
@@ -165,6 +163,11 @@ class Metrics:
                 self.consensus_validator_last_signed_height.labels(member).set(height)
             else:
                 self.consensus_validator_missed_blocks_total.labels(member).inc()
+
+    def operations(self, calls: Mapping[tuple[str, str], int]) -> None:
+        """(contract.method, code of the receipt) → how many of them a block held."""
+        for call, count in calls.items():
+            self.txs_total.labels(*call).inc(count)
 
     def rejected(self, code: str) -> None:
         self.tx_rejected_total.labels(code).inc()

@@ -98,6 +98,7 @@ class Pipeline:
         self.headers[header.height] = header
         for fault in executed.faults:
             self.on_fault(fault)
+        self.metrics.operations(executed.calls)
 
     def _written_header(self, sequence: int) -> Header | None:
         return self.state.header(sequence) if sequence <= self.state.height() else None

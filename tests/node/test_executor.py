@@ -27,7 +27,7 @@ from salus.statemap import (
     salt_of,
     verify_state,
 )
-from salus.transaction import ParsedTransaction
+from salus.transaction import Operation, ParsedTransaction
 from storage.errors import StoreDamaged
 from tests import factories
 from tests.contracts import planted
@@ -530,3 +530,30 @@ def test_keys_change_at_their_own_place_in_the_block() -> None:
         "OK",
         "NOT_AUTHORISED",
     ]
+
+
+# ── for the metrics ──────────────────────────────────────────────────────────
+
+
+def test_a_block_says_how_often_which_method_ended_how() -> None:
+    chain = planted_lab()
+    put = chain.op("planted", "put", n=1)
+    again = chain.tx(put)
+    chain.block(again)
+    unknown = Operation("planted", "no_such", 1, b"")
+    executed = chain.block(
+        chain.tx(put, put),
+        again,
+        chain.tx(put, chain.op("planted", "refuse", n=1), put),
+        chain.tx(unknown, put, chain.op("planted", "key_error"), independent=True),
+    )
+    assert executed.calls == {
+        ("planted.put", "OK"): 3,
+        ("other", "DUPLICATE"): 1,
+        ("planted.put", "ROLLED_BACK"): 1,
+        ("planted.refuse", "NO"): 1,
+        ("other", "ROLLED_BACK"): 1,  # it was not come to
+        ("other", "UNKNOWN_METHOD"): 1,
+        ("planted.key_error", "CONTRACT_FAULT"): 1,
+    }
+    assert sum(executed.calls.values()) == len(executed.receipts)
