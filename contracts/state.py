@@ -6,10 +6,11 @@ that was done stays counted, so that failing on purpose is no way round a cap.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple, TypeVar
 
 from contracts.errors import LimitState, StoreFailed
-from salus.codec import Wire, decode, encode
+from salus.codec import Wire, check, decode, encode
 from salus.parameters import Parameters
 
 T = TypeVar("T", bound=Wire)
@@ -107,6 +108,12 @@ class Overlay:
             raise StoreFailed from error
 
 
+@cache
+def _prefix(contract: str) -> bytes:
+    """Of the few contracts that there are."""
+    return contract.encode("ascii") + b"/"
+
+
 class ReadState:
     """Typed reading under one contract's prefix."""
 
@@ -114,7 +121,7 @@ class ReadState:
 
     def __init__(self, get: Read, contract: str) -> None:
         self._get = get
-        self._prefix = contract.encode("ascii") + b"/"
+        self._prefix = _prefix(contract)
 
     def get(self, kind: type[T], key: bytes) -> T | None:
         """The value under `key`, or None."""
@@ -138,7 +145,7 @@ class State(ReadState):
 
     def put(self, key: bytes, value: Wire) -> None:
         raw = encode(value)
-        decode(raw, type(value))  # What could not be read back must fail here, not at a reader.
+        check(raw, type(value))  # What could not be read back must fail here, not at a reader.
         self._overlay.put(self._key(key), raw)
 
     def delete(self, key: bytes) -> None:

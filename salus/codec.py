@@ -40,6 +40,13 @@ def encode(value: object) -> bytes:
 
 def decode(data: bytes, kind: type[T]) -> T:
     """The value whose canonical encoding `data` is; raises `BadMessage`."""
+    value = _decoded(data, kind)
+    if _encoder.encode(value) != data:
+        raise BadMessage("not the canonical encoding: the value encodes to other bytes")
+    return value
+
+
+def _decoded(data: bytes, kind: type[T]) -> T:
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
@@ -48,9 +55,15 @@ def decode(data: bytes, kind: type[T]) -> T:
     except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError) as error:
         # The library's words name types and positions, never the content.
         raise BadMessage(f"not a valid encoding: {_reason(error)}") from None
-    if _encoder.encode(value) != data:
-        raise BadMessage("not the canonical encoding: the value encodes to other bytes")
     return value
+
+
+def check(encoded: bytes, kind: type) -> None:
+    """Raises `BadMessage` unless `encoded`, made by `encode`, is a value of `kind`.
+
+    Canonical it is; what it lacks is the check of lengths, ranges and patterns, which the library
+    makes on decoding only."""
+    _decoded(encoded, kind)
 
 
 def _reason(error: Exception) -> str:

@@ -165,7 +165,10 @@ def check_bucket(content: bytes, index: int, bits: int) -> None:
 
 def _hash_group(children: bytes | bytearray) -> bytes:
     """An inner node over the hashes of its children, one after the other."""
-    return sha256(_NODE + children).digest() if any(children) else ZERO_HASH
+    # Compared, not any(): that would step through the zeroes one by one.
+    if children == bytes(len(children)):
+        return ZERO_HASH
+    return sha256(_NODE + children).digest()
 
 
 _Undo = list[dict[int, bytearray]]  # per level: node → its hash before a block
@@ -273,7 +276,7 @@ class StateTree:
         undo = [before]
         for level in self._levels[1:]:
             before, above = {}, set()
-            for node in sorted(changed):
+            for node in changed:
                 at, group = node * HASH_BYTES, node * _GROUP_BYTES
                 before[node] = level[at : at + HASH_BYTES]
                 level[at : at + HASH_BYTES] = _hash_group(below[group : group + _GROUP_BYTES])

@@ -2,14 +2,16 @@
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contracts.context import Capacity, Context
 from contracts.errors import BadDeclaration
-from contracts.framework import ANYONE, Contract, Registry
+from contracts.framework import ANYONE, Contract, Registry, publishable
 from contracts.members import MEMBERSHIP
 from contracts.state import State
 from salus.block import Event
-from salus.codec import Wire, encode
+from salus.codec import Wire, decode, encode
 from salus.errors import BadMessage
 from salus.parameters import ContractVersion
 from salus.transaction import Operation
@@ -243,3 +245,51 @@ def test_checking_an_operation_without_state_gives_method_and_arguments() -> Non
     with pytest.raises(BadMessage) as caught:
         chain.executor.active.check(b"")
     assert caught.value.code == "BAD_OPERATION"
+
+
+# ── dispatch without patterns (the fast path) gives what the strict one gives ────────────────
+
+_words = st.sampled_from(["planted", "put", "nothing", "Planted", "put\n", "", "p" * 40, "é"])
+
+
+@given(_words, _words, st.sampled_from([0, 1, 2]), st.binary(max_size=4), st.binary(max_size=2))
+def test_dispatch_judges_as_the_strict_form_does(
+    contract: str, method: str, version: int, args: bytes, tail: bytes
+) -> None:
+    raw = encode((contract, method, version, args)) + tail
+    active = planted.registry().activate(planted.ACTIVE)
+    try:
+        expected: object = active.find(decode(raw, Operation)), args
+    except BadMessage as error:
+        # Whatever has no code of its own does not decode.
+        known = error.code in ("UNKNOWN_CONTRACT", "UNKNOWN_METHOD", "WRONG_VERSION")
+        expected = (error.code if known else "BAD_OPERATION", error.facts)
+    try:
+        assert active.dispatch(raw) == expected
+    except BadMessage as error:
+        assert (error.code, error.facts) == expected
+
+
+@pytest.mark.parametrize(
+    ("fact", "may"),
+    [
+        ("0a" * 32, True),
+        ("0A" * 32, False),
+        ("a" * 64, True),
+        ("g" * 64, False),
+        ("é" * 64, False),
+        ("a" * 63, False),
+        ("word-1", True),
+        ("1word", False),
+        ("two words", False),
+        ("", False),
+        (True, True),
+        (2**53, False),
+        (-1, False),
+        (1.5, False),
+        (b"x" * 32, False),
+        (None, False),
+    ],
+)
+def test_only_words_hashes_flags_and_integers_are_published(fact: object, may: bool) -> None:
+    assert publishable({"fact": fact}) is may

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salus.codec import UINT_MAX, Bytes32, Uint, Wire, decode, encode
+from salus.codec import UINT_MAX, Bytes32, Uint, Wire, check, decode, encode
 from salus.errors import BadMessage
 from tests.salus import data
 
@@ -174,3 +174,12 @@ def test_errors_never_show_the_content() -> None:
         with pytest.raises(BadMessage) as caught:
             decode(msgpack.packb(value), Named)
         assert "Maria" not in str(caught.value)
+
+
+def test_what_could_not_be_read_back_is_noticed_when_it_is_written() -> None:
+    """The library checks ranges and lengths on decoding only."""
+    check(encode(Inner(1, True)), Inner)
+    with pytest.raises(BadMessage):
+        check(encode(Inner(-1, True)), Inner)
+    with pytest.raises(BadMessage):
+        check(encode(Inner(2**53, True)), Inner)
