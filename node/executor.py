@@ -8,6 +8,7 @@ by exactly one whole block.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -52,6 +53,9 @@ from storage.state import BlockBatch
 # members is seen at once, the end of a staff key's period after so many blocks.
 ORGANISATIONS_MAX = 10_000
 ORGANISATIONS_BLOCKS = 16
+
+# A key is mostly read before it is written, in the same block.
+_key_hash = lru_cache(maxsize=8_192)(key_hash)
 
 SYSTEM_OPERATION = 2**32 - 1  # ◆ stands for the operation in the salt of what the block writes
 
@@ -233,7 +237,7 @@ class Executor:
         else:
             # The bucket, which a write needs anyway, knows what is absent; the disk is asked
             # only for what is there.
-            hashed = key_hash(key)
+            hashed = _key_hash(key)
             content = self._bucket(bucket_of(hashed, self.tree.bits))
             if not content or find_entry(content, hashed)[1] is None:
                 return None
@@ -308,14 +312,18 @@ class Executor:
         bits = self.tree.bits
         writes: dict[bytes, bytes | None] = {}
         leaves: dict[int, dict[bytes, bytes | None]] = {}
-        for key, write in overlay.writes.items():
-            hashed = key_hash(key)
+        for key, (value, tx_id, operation) in overlay.writes.items():
+            hashed = _key_hash(key)
             stored = leaf = None
-            if write.value is not None:
-                stored = salt_of(write.tx_id, write.operation, hashed) + write.value
+            if value is not None:
+                stored = salt_of(tx_id, operation, hashed) + value
                 leaf = leaf_of(hashed, stored)
             writes[key] = stored
-            leaves.setdefault(bucket_of(hashed, bits), {})[hashed] = leaf
+            index = bucket_of(hashed, bits)
+            if index in leaves:
+                leaves[index][hashed] = leaf
+            else:
+                leaves[index] = {hashed: leaf}
         changes: list[bytes] = []
         buckets = {
             index: change_bucket(self._bucket(index), changed, changes)
