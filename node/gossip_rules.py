@@ -12,7 +12,7 @@ must know it, or nobody could complain about a primary that ignores it).
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -100,7 +100,11 @@ class Gossip:
         self._members: tuple[str, ...] = tuple(sorted(members))
         self._primary = primary  # None: this node itself
         self._tracked: OrderedDict[bytes, _Tracked] = OrderedDict()  # oldest first
-        self._due: list[tuple[int, bytes]] = []  # heap; an entry may outlive its transaction
+        # Ids by the time when they are due. An entry may outlive its transaction, and most do:
+        # it is executed before its announcement is due, so an entry must cost next to nothing.
+        self._due: dict[int, list[bytes]] = {}
+        self._due_times: list[int] = []  # heap of the keys of `_due`
+        self._due_count = 0
         self._wanted: OrderedDict[bytes, _Wanted] = OrderedDict()
         self._wanted_of: dict[str, int] = {}
         self._refused: OrderedDict[bytes, None] = OrderedDict()
@@ -222,8 +226,7 @@ class Gossip:
 
     def _announce(self, now_ms: int) -> list[GossipSend]:
         due: dict[str, list[bytes]] = {member: [] for member in self._members}
-        while self._due and self._due[0][0] <= now_ms:
-            due_ms, tx_id = heapq.heappop(self._due)
+        for tx_id, due_ms in self._fallen_due(now_ms):
             tracked = self._tracked.get(tx_id)
             if tracked is None or tracked.due_ms != due_ms:
                 continue  # gone, or due at another time
@@ -267,10 +270,10 @@ class Gossip:
     def _track(self, tx_id: bytes, tracked: _Tracked, now_ms: int) -> _Tracked:
         self._tracked[tx_id] = tracked
         queue_ms = max(0, len(self._tracked) - QUEUE_MIN) // QUEUE_PER_MS
+        queue_ms += -queue_ms % FLUSH_INTERVAL_MS  # a flush's worth of them is due together
         self._schedule(tx_id, tracked, now_ms + ANNOUNCE_DELAY_MS + queue_ms)
-        if len(self._due) > 2 * TRACKED_MAX:  # mostly entries of what is executed long since
-            self._due = [entry for entry in self._due if entry[1] in self._tracked]
-            heapq.heapify(self._due)
+        if self._due_count > 2 * TRACKED_MAX:  # mostly entries of what is executed long since
+            self._forget_gone()
         if len(self._tracked) > TRACKED_MAX:
             self._tracked.popitem(last=False)
             self.dropped_total += 1
@@ -278,7 +281,36 @@ class Gossip:
 
     def _schedule(self, tx_id: bytes, tracked: _Tracked, due_ms: int) -> None:
         tracked.due_ms = due_ms
-        heapq.heappush(self._due, (due_ms, tx_id))
+        entries = self._due.get(due_ms)
+        if entries is None:
+            self._due[due_ms] = [tx_id]
+            heapq.heappush(self._due_times, due_ms)
+        else:
+            entries.append(tx_id)
+        self._due_count += 1
+
+    def _fallen_due(self, now_ms: int) -> Iterator[tuple[bytes, int]]:
+        """(id, when it was due) of all entries up to now; they are taken out."""
+        while self._due_times and self._due_times[0] <= now_ms:
+            due_ms = heapq.heappop(self._due_times)
+            entries = self._due.pop(due_ms)
+            self._due_count -= len(entries)
+            for tx_id in entries:
+                yield tx_id, due_ms
+
+    def _forget_gone(self) -> None:
+        """Keep the entries of what is still tracked, once each."""
+        kept = {
+            due_ms: [
+                tx_id
+                for tx_id in dict.fromkeys(entries)
+                if (tracked := self._tracked.get(tx_id)) is not None and tracked.due_ms == due_ms
+            ]
+            for due_ms, entries in self._due.items()
+        }
+        self._due = {due_ms: entries for due_ms, entries in kept.items() if entries}
+        self._due_times = sorted(self._due)
+        self._due_count = sum(len(entries) for entries in self._due.values())
 
     def _want(self, tx_id: bytes, wanted: _Wanted) -> None:
         self._wanted[tx_id] = wanted
@@ -297,7 +329,7 @@ class Gossip:
         """For metrics and for the test of the caps."""
         return {
             "tracked": len(self._tracked),
-            "due": len(self._due),
+            "due": self._due_count,
             "wanted": len(self._wanted),
             "refused": len(self._refused),
             "evidence": len(self._evidence),
