@@ -3,22 +3,23 @@
 N validator processes and this load generator on loopback, production settings: TLS between
 nodes, votes synced before they leave, one synced batch per block, every node verifying every
 client signature, the records contract, receipts, state root and certificate for every block.
-Committed means certified. Law of the file: nothing is counted that the nodes did not report.
+Committed means certified. After the measurement the primary lies once (cli/bench_lies.py). Law of
+the file: nothing is counted that the nodes did not report.
 """
 
 import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import aiohttp
 import msgspec
 
-from cli import load, testnet
+from cli import bench_lies, load, lying_validator, testnet
 from cli.errors import CliError
-from cli.home import NodeHome, TestnetDescription, TestnetNode, read_testnet
+from cli.home import NodeHome, TestnetNode, read_testnet
 from cli.keyfiles import read_password
 from cli.usage import Usage, usage
 from salus.client import Client
@@ -31,8 +32,13 @@ TRANSACTIONS_PER_REQUEST = 500
 REQUESTS_AT_ONCE = 2  # per node: ≈ 4,000 transactions outstanding with four nodes
 # More than any machine so far commits: what is signed and not sent costs only time before.
 SIGNED_PER_S = 8_000
-WARM_UP_S = 2.0
+PUBLISHED_S = 60  # shorter runs are for the developer, and begin sooner
+WARM_UP_S, PUBLISHED_WARM_UP_S = 2, 10
 COMMIT_TIMEOUT_S = 60
+
+# What a node writes, with LevelDB's compaction on the way: a record of the prefill, a transaction.
+PREFILL_BYTES, TRANSACTION_BYTES = 1_000, 2_000
+FREE_BYTES_MIN = 2**30  # the journal, the logs, and room for everybody else
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,25 @@ class Options:
     rate: int | None = None  # transactions a second, one per request; None: saturation
     prefill: int = 100_000  # state keys before the clock runs, all organisations together
     operations: int = 1  # per transaction
+    lies: bool = True  # play the lying primary afterwards
+
+    @property
+    def warm_up_s(self) -> int:
+        """Dropped at the start; not part of `seconds`."""
+        return PUBLISHED_WARM_UP_S if self.seconds >= PUBLISHED_S else WARM_UP_S
+
+    @property
+    def transactions(self) -> int:
+        """To be signed before the clock runs: more than can be sent."""
+        per_s = self.rate or SIGNED_PER_S // max(1, self.operations // 8)
+        return per_s * (self.seconds + self.warm_up_s)
+
+    @property
+    def disk_bytes(self) -> int:
+        """That should be free for all nodes."""
+        size = TRANSACTION_BYTES + (self.operations - 1) * PREFILL_BYTES
+        one = self.prefill * PREFILL_BYTES + self.transactions * size
+        return FREE_BYTES_MIN + self.validators * one
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +93,10 @@ class Summary:
     operations_per_tx: int
     limit_share: float  # of cores × verify rate ÷ validators, measured here and now
     nodes_agree: bool
+    # The act after the measurement; zeroes with fewer than four validators, who tolerate no liar.
+    lies_told: int  # proposals of a lying primary that held a badly signed transaction
+    lies_refused: int  # of these: refused by every other validator (or the benchmark fails)
+    lie_gap_ms: float  # the longest that a client waited then: what the lie cost
 
 
 class _Measured:
@@ -79,6 +108,7 @@ class _Measured:
         self.committed = 0
         self.refused = 0
         self.sent = 0
+        self.ran_dry = False  # everything that was signed is sent, and the time is not over
 
     def record(self, sent_s: float, done_s: float, count: int) -> None:
         if self.starts_s <= done_s <= self.ends_s:
@@ -101,46 +131,63 @@ Say = Callable[[str], None]  # progress, for people
 
 async def run(root: Path, options: Options, say: Say) -> Summary:
     """Make a network in `root`, fill it, load it, stop it; raises `CliError`."""
-    testnet.create(root, options.validators, "salus-bench", Parameters())
+    testnet.create(root, options.validators, lying_validator.CHAIN_ID, Parameters())
     try:
         say(f"starting {options.validators} validators")
         testnet.start(root)
         await testnet.wait_ready(root, read_testnet(root))
-        return await _measure(root, read_testnet(root), options, say)
+        chain = _chain(root)
+        summary = await _measure(read_testnet(root).nodes, chain, options, say)
+        if options.lies and options.validators >= bench_lies.VALIDATORS_MIN:
+            say("and once more, with a primary that lies")
+            lies = await bench_lies.play(root, await _later(chain, read_testnet(root).nodes[0]))
+            summary = replace(
+                summary, lies_told=lies.told, lies_refused=lies.refused, lie_gap_ms=lies.gap_ms
+            )
+        return summary
     finally:
         testnet.stop(root)
 
 
-async def _measure(
-    root: Path, description: TestnetDescription, options: Options, say: Say
-) -> Summary:
-    nodes = description.nodes
+def _chain(root: Path) -> load.Chain:
+    """For what is signed at genesis."""
     genesis = from_json((root / "genesis.json").read_text())
-    chain = load.Chain(
+    return load.Chain(
         genesis.chain_id,
         genesis.hash(),
         genesis.parameters.expiry_window_blocks - genesis.parameters.watermark_window,
-        tuple(_operator_seed(node.node_home) for node in nodes),
+        tuple(_operator_seed(node.node_home) for node in read_testnet(root).nodes),
     )
+
+
+async def _later(chain: load.Chain, node: TestnetNode) -> load.Chain:
+    """The same, for what is signed now: expiry counts from the present height."""
+    return replace(chain, expiry_height=chain.expiry_height + await _height(node))
+
+
+async def _measure(
+    nodes: Sequence[TestnetNode], founding: load.Chain, options: Options, say: Say
+) -> Summary:
     per_org = options.prefill // len(nodes)
     say(f"prefilling {per_org * len(nodes)} records")
-    await _prefill(chain, nodes, per_org)
-    wanted = (options.rate or SIGNED_PER_S // max(1, options.operations // 8)) * (
-        options.seconds + int(WARM_UP_S)
-    )
+    await _prefill(founding, nodes, per_org)
+    chain, wanted = await _later(founding, nodes[0]), options.transactions
     say(f"signing {wanted} transactions of {options.operations} operations")
     signed = await asyncio.to_thread(
         load.sign_all, chain, -(-wanted // len(nodes)), per_org, options.operations
     )
-    say(f"measuring for {options.seconds} s")
+    say(f"measuring for {options.seconds} s, after {options.warm_up_s} s that do not count")
     before = [usage(node) for node in nodes]
     height = await _height(nodes[0])
     started = time.perf_counter()
-    measured = _Measured(started + WARM_UP_S, started + WARM_UP_S + options.seconds)
+    begins = started + options.warm_up_s
+    measured = _Measured(begins, begins + options.seconds)
     if options.rate is None:
         await _saturate(nodes, signed, measured)
     else:
         await _at_rate(nodes, signed, measured, options.rate)
+    if measured.ran_dry:
+        raise CliError("BENCH_FAILED", f"all {wanted} transactions were sent before the end")
     after = [usage(node) for node in nodes]
     return await _summary(nodes, options, measured, before, after, height, load.sizes(signed)[1])
 
@@ -183,6 +230,7 @@ async def _saturate(
             last = next(tx for tx in reversed(part) if tx.good)
             await _committed(session, api, last.tx_id)
             measured.record(sent_s, time.perf_counter(), len(part) - refused)
+        measured.ran_dry = measured.ran_dry or time.perf_counter() < measured.ends_s
 
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
@@ -296,6 +344,9 @@ async def _summary(
         operations_per_tx=options.operations,
         limit_share=round(per_s / _signature_limit(len(nodes)), 3),
         nodes_agree=len(hashes) == 1,
+        lies_told=0,
+        lies_refused=0,
+        lie_gap_ms=0.0,
     )
 
 

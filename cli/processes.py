@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from cli.errors import CliError
 
 STOP_S = 15.0  # a node drains within 10 s of SIGTERM; then it is killed
 POLL_S = 0.02
+NODE = ("cli.main", "start")
 
 
-def start(home: Path, log: Path) -> int:
-    """Start the node of `home` in a session of its own; its pid."""
+def start(home: Path, log: Path, command: Sequence[str] = NODE) -> int:
+    """Start the node of `home` in a session of its own; its pid. `command`: a module and its
+    arguments, `--home` excepted."""
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {
         # The caller's overrides are not meant for the nodes of a testnet.
@@ -29,7 +32,7 @@ def start(home: Path, log: Path) -> int:
     with log.open("ab") as output:
         process = subprocess.Popen(
             # -P: the folder we are called from is not searched for modules.
-            [sys.executable, "-P", "-m", "cli.main", "start", "--home", str(home)],
+            [sys.executable, "-P", "-m", *command, "--home", str(home)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -7,6 +7,7 @@ import random
 import secrets
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -135,14 +136,20 @@ def log_of(root: Path, name: str) -> Path:
     return root / "logs" / f"{name}.log"
 
 
-def start(root: Path, names: list[str] | None = None) -> TestnetDescription:
-    """Start the nodes that do not run; testnet.json then names their pids."""
+def start(
+    root: Path,
+    names: list[str] | None = None,
+    commands: Mapping[str, Sequence[str]] | None = None,
+) -> TestnetDescription:
+    """Start the nodes that do not run; testnet.json then names their pids. `commands`: what to
+    run in place of the node, by name."""
     description = read_testnet(root)
     nodes = []
     for node in description.nodes:
         pid = processes.running(Path(node.home))
         if pid is None and (names is None or node.name in names):
-            pid = processes.start(Path(node.home), log_of(root, node.name))
+            command = (commands or {}).get(node.name, processes.NODE)
+            pid = processes.start(Path(node.home), log_of(root, node.name), command)
         nodes.append(replace(node, pid=pid or 0))
     description = replace(description, nodes=tuple(nodes))
     save(root, description)

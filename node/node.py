@@ -93,6 +93,8 @@ def _now_ms() -> int:
 class Node:
     """All parts of one node. Building it opens the stores; `run` starts everything else."""
 
+    proposer_type: type[Proposer] = Proposer  # a liar of the benchmark has another
+
     def __init__(
         self,
         home: Path,
@@ -204,7 +206,7 @@ class Node:
             lambda: self.epochs.replica.state.proved,
             lambda diverged: self.alarms.diverged(diverged),
         )
-        self.proposer = Proposer(self.mempool, self.bodies, _now_ms)
+        self.proposer = self.proposer_type(self.mempool, self.bodies, _now_ms)
         self.judge = Judge(
             self.bodies,
             self.mempool,
@@ -503,7 +505,13 @@ def _cause(failures: BaseException) -> BaseException:
     return failures
 
 
-async def run(home: Path, overrides: Mapping[str, str] | None = None, *, password: str) -> None:
+async def run(
+    home: Path,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    password: str,
+    build: type[Node] = Node,
+) -> None:
     """Run the node of this home until SIGTERM or SIGINT; raises what keeps it from starting."""
     path = home / "node.toml"
     config = load(path, environ=os.environ, overrides=overrides or {}).config
@@ -516,7 +524,7 @@ async def run(home: Path, overrides: Mapping[str, str] | None = None, *, passwor
     genesis = from_json((home / "genesis.json").read_text())
     key = Keystore.unlock(home / "keys" / "node.json", password)
     box_seed = unlock_seed(home / "keys" / "box.json", password)
-    node = Node(home, config, genesis, key, box_seed)
+    node = build(home, config, genesis, key, box_seed)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,8 +10,6 @@ from cli.errors import CliError
 from cli.group import command
 from cli.session import Session, pass_session
 
-FREE_BYTES_MIN = 4 * 2**30  # four nodes for a minute at full speed, compaction included
-
 
 @command()
 @click.option("--validators", type=click.IntRange(1, 26), default=4, show_default=True)
@@ -19,6 +17,7 @@ FREE_BYTES_MIN = 4 * 2**30  # four nodes for a minute at full speed, compaction 
 @click.option("--rate", type=click.IntRange(1, 100_000), help="Open loop, one transaction each.")
 @click.option("--prefill", type=click.IntRange(0, 10_000_000), default=100_000, show_default=True)
 @click.option("--operations", type=click.IntRange(1, 400), default=1, help="Per transaction.")
+@click.option("--lies/--no-lies", default=True, help="A lying primary after the measurement.")
 @pass_session
 def bench(
     session: Session,
@@ -27,6 +26,7 @@ def bench(
     rate: int | None,
     prefill: int,
     operations: int,
+    lies: bool,
 ) -> None:
     """Throughput and latency of N validators on this machine.
 
@@ -34,12 +34,17 @@ def bench(
     """
     from cli.bench import Options, document, run
 
-    options = Options(validators, seconds, rate, prefill, operations)
+    options = Options(validators, seconds, rate, prefill, operations, lies)
     with tempfile.TemporaryDirectory(prefix="salus-bench-") as place:
         import shutil
 
-        if shutil.disk_usage(place).free < FREE_BYTES_MIN:
-            raise CliError("DISK_FULL", f"less than {FREE_BYTES_MIN >> 30} GiB free in {place}")
+        free, needed = shutil.disk_usage(place).free, options.disk_bytes
+        if free < needed:
+            raise CliError(
+                "DISK_FULL",
+                f"{free >> 20} MiB free in {place}, {needed >> 20} MiB needed",
+                next_step="shorter: --seconds; or another disk: TMPDIR=…",
+            )
         summary = document(asyncio.run(run(Path(place) / "net", options, session.out.note)))
     lines = ["SUMMARY"] + [f"  {name:<24} {value}" for name, value in summary.items()]
     session.out.result(summary, "\n".join(lines))
