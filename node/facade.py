@@ -179,6 +179,7 @@ class Facade:
                 connected_in=peer.connected_in,
                 connected_out=peer.connected_out,
                 rtt_ms=peer.rtt_ms,
+                clock_ahead_ms=peer.clock_ahead_ms,
                 last_seen=None
                 if peer.last_seen_ms is None
                 else _time_text(int(now * 1000) - peer.last_seen_ms),

@@ -103,7 +103,7 @@ class Metrics:
         )
         self.p2p_queue_depth = gauge("p2p_queue_depth", "Frames that wait for a peer", ["peer"])
         self.clock_skew_seconds = gauge(
-            "clock_skew_seconds", "This clock minus the median of the peers' block times"
+            "clock_skew_seconds", "This clock minus the median of the connected peers'"
         )
 
         # blocks and disk

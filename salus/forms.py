@@ -110,6 +110,7 @@ class PeerForm(Form, frozen=True, kw_only=True, omit_defaults=False):
     connected_in: bool
     connected_out: bool
     rtt_ms: float | None
+    clock_ahead_ms: float | None = None  # this node's clock minus the peer's, to some 10 ms
     last_seen: TimeText | None
     queued: Uint
     refused: str | None  # why the last connection was refused, by them or by us

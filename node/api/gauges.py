@@ -4,6 +4,7 @@ import platform
 from asyncio import get_running_loop
 
 from node.api.view import NodeView
+from node.net.clock import skew_ms
 from salus.forms import Consensus, Status
 
 PHASES = ("normal", "view change")
@@ -27,6 +28,9 @@ def refresh(view: NodeView) -> None:
         metrics.p2p_queue_depth.labels(peer.member).set(peer.queued)
         if peer.rtt_ms is not None:
             metrics.p2p_rtt_seconds.labels(peer.member).set(peer.rtt_ms / 1000)
+    skew = skew_ms([peer.clock_ahead_ms for peer in peers])
+    if skew is not None:
+        metrics.clock_skew_seconds.set(skew / 1000)
     loop = type(get_running_loop()).__module__.partition(".")[0]
     metrics.build_info.labels(status.version, platform.python_version(), loop).set(1)
 

@@ -15,7 +15,7 @@ import aiohttp
 from node.errors import BadFrame, NetworkError, PeerRefused, WrongKey
 from node.logs import describe_error, log_event
 from node.net.backoff import Backoff
-from node.net.frames import MESSAGE_BYTES_MAX, Kind, frame, split
+from node.net.frames import MESSAGE_BYTES_MAX, PING_BYTES, Kind, frame, split
 from node.net.handshake import Chain, prove, read_verdict, single
 from node.net.limits import NetLimits
 from node.net.listener import PEER_PATH
@@ -23,6 +23,8 @@ from node.net.peer import Peer
 from node.net.tls import peer_key
 from salus.errors import BadMessage
 from salus.keys import SigningKey, address
+
+PINGS_MAX = 16  # without an answer; more than the idle time-out leaves room for, by default
 
 _log = logging.getLogger("salus.net")
 
@@ -56,7 +58,8 @@ class DialContext:
     session: aiohttp.ClientSession
     receive: Callable[[Peer, Kind, bytes], Awaitable[None]]
     garbage: Callable[[Peer, str], None]
-    now_ms: Callable[[], int]
+    now_ms: Callable[[], int]  # monotonic
+    unix_ms: Callable[[], int]
     changed: Callable[[], None]  # a connection came or went
 
 
@@ -74,6 +77,7 @@ class Dialler:
         self._peer, self._context, self._backoff = peer, context, backoff
         self._address = peer.address
         self._delivering = False  # we are slow, not the peer
+        self._pings: dict[bytes, int] = {}  # those without an answer, and when they left
 
     async def run(self) -> None:
         """Dial, read until it ends, wait, dial again; until cancelled."""
@@ -217,15 +221,17 @@ class Dialler:
             if silent_ms > context.limits.idle_timeout_ms and not self._delivering:
                 return _Ending("IDLE")
             if not peer.blocked:
-                await ws.send_bytes(frame(Kind.PING, now_ms.to_bytes(8)))
+                ping = context.unix_ms().to_bytes(PING_BYTES)
+                self._pings[ping] = now_ms
+                while len(self._pings) > PINGS_MAX:
+                    del self._pings[next(iter(self._pings))]
+                await ws.send_bytes(frame(Kind.PING, ping))
             await asyncio.sleep(context.limits.ping_interval_ms / 1000)
 
     def _pong(self, payload: bytes) -> None:
-        """The ping carried our own time; a lie about it makes the liar's figures wrong only."""
-        if not self._peer.blocked and len(payload) == 8:
-            rtt_ms = self._context.now_ms() - int.from_bytes(payload)
-            if 0 <= rtt_ms <= self._context.limits.idle_timeout_ms:
-                self._peer.rtt_ms = rtt_ms
+        left_ms = self._pings.pop(payload, None)
+        if not self._peer.blocked and left_ms is not None:
+            self._peer.rtt_ms = self._context.now_ms() - left_ms
 
     def _failed(self, code: str, detail: str, *, by_peer: bool = False) -> None:
         peer = self._peer

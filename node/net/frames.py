@@ -20,6 +20,8 @@ FRAME_HEADER_BYTES = 5  # Do not change: kind (1), length of the payload (4, big
 FRAMES_PER_MESSAGE_MAX = 1024  # A WebSocket message of more frames is an attack on the parser.
 COALESCE_BYTES = 64 * KIB  # What waits together travels together, up to a socket buffer's size.
 
+PING_BYTES = 8
+
 TRANSACTIONS_PER_FRAME_MAX = 1_000
 IDS_PER_FRAME_MAX = 1_000
 BLOCKS_PER_FRAME_MAX = 256
@@ -38,7 +40,7 @@ class Kind(IntEnum):
     GET_BLOCKS = 7  # GetBlocks
     BLOCKS = 8  # Blocks
     EVIDENCE = 9  # EvidenceFrame
-    PING = 10  # 8 bytes, chosen by the sender
+    PING = 10  # 8 bytes: the sender's Unix time in ms
     PONG = 11  # the same 8 bytes
     GET_WRITES = 12  # GetWrites
     WRITES = 13  # Writes
@@ -72,8 +74,8 @@ PAYLOAD_BYTES_MAX: dict[Kind, int] = {
     # At least one block of the largest size with its header and 100 signatures.
     Kind.BLOCKS: 18 * MIB,
     Kind.EVIDENCE: 4 * MIB,  # two contradicting messages, VIEW-CHANGEs at the largest
-    Kind.PING: 8,
-    Kind.PONG: 8,
+    Kind.PING: PING_BYTES,
+    Kind.PONG: PING_BYTES,
     Kind.GET_WRITES: 64,
     Kind.WRITES: MIB,  # 8,192 changes of 96 bytes and a header
     Kind.HELLO: 256,

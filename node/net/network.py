@@ -9,6 +9,7 @@ Law of the file: nothing that one peer does raises, blocks or slows anything for
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
 from typing import Protocol
@@ -53,6 +54,10 @@ RATE_POINTS = 1  # a flood runs up the score within milliseconds, a burst does n
 _log = logging.getLogger("salus.net")
 
 
+def unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 class NetMetrics(Protocol):
     """What the transport counts; node/metrics.py implements it."""
 
@@ -76,7 +81,7 @@ class Network:
     """All connections of one node.
 
     `membership`: node key → member id, or None. `listen`: host and port (0: any). `random`:
-    jitter for re-dialling. `fault_injection`: allows `block` and `delay_ms` (dev profile).
+    jitter for re-dialling. `unix_ms`: the clock that pings tell. `fault_injection`: allows `block` and `delay_ms` (dev profile).
     """
 
     def __init__(
@@ -91,13 +96,14 @@ class Network:
         random: Random,
         limits: NetLimits | None = None,
         metrics: NetMetrics | None = None,
+        unix_ms: Callable[[], int] = unix_ms,
         fault_injection: bool = False,
     ) -> None:
         self._identity, self._chain, self._listen = identity, chain, listen
         self._membership, self._deliver = membership, deliver
         self._random, self._limits = random, limits or NetLimits()
         self._metrics: NetMetrics = metrics or NoMetrics()
-        self._fault_injection = fault_injection
+        self._unix_ms, self._fault_injection = unix_ms, fault_injection
         self._peers: dict[bytes, Peer] = {}  # by node key; bounded by peers_max
         self._by_member: dict[str, Peer] = {}
         self._addresses = tuple(peers)
@@ -142,6 +148,7 @@ class Network:
             self._receive,
             self._garbage,
             self._now_ms,
+            self._unix_ms,
             self._notify,
         )
         backoff = Backoff(
@@ -377,7 +384,7 @@ class Network:
         if self._membership(key) is None or self._stopping:
             return  # it changed while we said welcome
         peer = self._peers.get(key) or self._new_peer(key)
-        feed = Feed(peer, ws, transport, self._limits)
+        feed = Feed(peer, ws, transport, self._limits, self._unix_ms)
         if peer.feed is not None:
             peer.feed.close("REPLACED")  # one live connection per direction: the newer one
         peer.feed = feed

@@ -14,7 +14,8 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from node.errors import BadFrame
 from node.logs import describe_error, log_event
-from node.net.frames import QUEUE_CLASS, Kind, QueueClass, frame, split
+from node.net.clock import ClockReadings
+from node.net.frames import PING_BYTES, QUEUE_CLASS, Kind, QueueClass, frame, split
 from node.net.limits import Conduct, NetLimits, ReceiveLimits, TokenBucket
 from node.net.queues import Pushed, SendQueue
 
@@ -44,6 +45,7 @@ class PeerInfo:
     connected_in: bool  # its frames reach us (we dialled)
     connected_out: bool  # our frames reach it (it dialled)
     rtt_ms: int | None
+    clock_ahead_ms: int | None  # this node's clock minus the peer's
     last_seen_ms: int | None  # so long ago
     queues: dict[str, int]  # frames waiting, by class
     dropped_total: int
@@ -73,6 +75,7 @@ class Peer:
         self.dial_now = asyncio.Event()
         self.hang_up: Callable[[str], None] | None = None  # closes our dialled connection
         self.rtt_ms: int | None = None
+        self.clock = ClockReadings()
         self.seen_ms: int | None = None
         self.refused: str | None = None
         self.problem: str | None = None
@@ -90,6 +93,7 @@ class Peer:
             connected_in=self.connected_in and not self.blocked,
             connected_out=feed is not None and not self.blocked,
             rtt_ms=self.rtt_ms,
+            clock_ahead_ms=self.clock.ahead_ms if feed is not None else None,
             last_seen_ms=None if self.seen_ms is None else now_ms - self.seen_ms,
             queues=feed.queue.depths() if feed else {},
             dropped_total=self.dropped_total + (feed.queue.dropped_total if feed else 0),
@@ -116,9 +120,12 @@ class Feed:
         ws: web.WebSocketResponse,
         transport: asyncio.WriteTransport,
         limits: NetLimits,
+        unix_ms: Callable[[], int],
     ) -> None:
         self.peer, self.queue = peer, SendQueue()
         self._ws, self._transport, self._limits = ws, transport, limits
+        self._unix_ms = unix_ms
+        peer.clock.forget()
         self._wake = asyncio.Event()
         self._closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._idle = asyncio.Event()  # everything queued has been written
@@ -208,6 +215,9 @@ class Feed:
                 if kind is not Kind.PING or not pings.take(1, now_ms):
                     return "GARBAGE"
                 self.peer.seen_ms = now_ms
+                if len(payload) == PING_BYTES:
+                    theirs_ms = int.from_bytes(payload)
+                    self.peer.clock.heard(theirs_ms, self._unix_ms(), self.peer.rtt_ms)
                 if not self.peer.blocked:
                     self.push(QUEUE_CLASS[Kind.PONG], frame(Kind.PONG, payload))
 

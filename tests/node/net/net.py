@@ -8,7 +8,7 @@ from random import Random
 from node.net.frames import Kind
 from node.net.handshake import Chain
 from node.net.limits import NetLimits
-from node.net.network import Network
+from node.net.network import Network, unix_ms
 from node.net.peer import PeerAddress, PeerInfo
 from salus.keys import SigningKey
 
@@ -46,6 +46,7 @@ class Node:
         self.key, self.name = key(number), f"n{number}"
         self.inbox: asyncio.Queue[tuple[str, Kind, bytes]] = asyncio.Queue()
         self.metrics = Counted()
+        self.ahead_ms = 0  # of its clock
         self.network = Network(
             self.key,
             chain,
@@ -56,6 +57,7 @@ class Node:
             random=Random(number),
             limits=limits,
             metrics=self.metrics,
+            unix_ms=lambda: unix_ms() + self.ahead_ms,
             fault_injection=True,
         )
 

@@ -7,8 +7,9 @@ import pytest
 import uvloop
 
 from node.errors import PeerRefused
+from node.net.clock import AHEAD_MS_MAX, READINGS, ClockReadings, skew_ms
 from node.net.frames import Kind
-from tests.node.net.net import QUICK, make, mesh, running
+from tests.node.net.net import QUICK, Node, make, mesh, running
 
 
 async def test_four_nodes_connect_in_both_directions_and_talk() -> None:
@@ -165,3 +166,40 @@ def test_it_runs_on_uvloop_as_well() -> None:
             await a.connected(1)
 
     uvloop.run(talk())
+
+
+async def test_a_ping_tells_how_far_the_clocks_stand_apart() -> None:
+    async with mesh(3, replace(QUICK, ping_interval_ms=10)) as nodes:
+        nodes[0].ahead_ms = 60_000
+
+        def told(node: Node, peer: str, ahead_ms: int) -> bool:
+            heard_ms = node.peer(peer).clock_ahead_ms
+            return heard_ms is not None and abs(heard_ms - ahead_ms) < 5_000
+
+        while not (
+            told(nodes[0], "n1", 60_000)
+            and told(nodes[0], "n2", 60_000)
+            and told(nodes[1], "n0", -60_000)
+            and told(nodes[1], "n2", 0)
+        ):
+            nodes[1].network.send("n0", Kind.CONSENSUS, b"x")
+            await nodes[0].received()
+
+
+def test_late_pings_and_liars_do_not_set_the_clock() -> None:
+    """The least delayed reading counts, and of the peers the median."""
+    clock = ClockReadings()
+    assert clock.ahead_ms is None
+    for late_ms in (900, 40, 350):
+        clock.heard(1_000_000, 1_000_000 + late_ms, 20)
+    assert clock.ahead_ms == 30
+    for _ in range(READINGS):
+        clock.heard(0, 2_500, None)
+    assert clock.ahead_ms == 2_500
+    clock.heard(2**64 - 1, 1_000, None)
+    assert clock.ahead_ms == -AHEAD_MS_MAX
+    clock.forget()
+    assert clock.ahead_ms is None
+    assert skew_ms([None, None]) is None
+    assert skew_ms([None, 3, -AHEAD_MS_MAX, 5]) == 3
+    assert skew_ms([2, 9]) == 2
