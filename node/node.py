@@ -370,7 +370,7 @@ class Node:
                     group.create_task(work, name=name)
                     for name, work in (
                         ("failure", self.runner.failure()),
-                        ("tick", self.runner.tick()),
+                        ("tick", self.runner.tick(self.verify_pool.note_wait_ms)),
                         ("journal", self.runner.sync()),
                         ("propose", self.outlet.propose()),
                         ("write", self.pipeline.write()),

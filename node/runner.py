@@ -122,13 +122,17 @@ class Runner:
         """Waits while too many steps wait for the disk; the network reads no faster than this."""
         await self._room.wait()
 
-    async def tick(self) -> None:
+    async def tick(self, waited_ms: Callable[[float], None]) -> None:
         """Time for the core. A stalled process gets one tick for a long silence, not hundreds:
-        timers measure time in which we could have acted."""
+        timers measure time in which we could have acted.
+
+        `waited_ms`: takes how late each tick was; so long would a vote have waited that came at
+        its time, for the loop takes timers and sockets in turn (B26)."""
         loop = asyncio.get_running_loop()
         due = loop.time() + self.tick_s
         while True:
             await asyncio.sleep(max(0, due - loop.time()))
+            waited_ms((loop.time() - due) * 1000)
             due = max(due + self.tick_s, loop.time())
             self.step(Tick())
 

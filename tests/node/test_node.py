@@ -12,6 +12,7 @@ import pytest
 
 from node.node import FLOOR_EVERY_BLOCKS
 from node.pipeline import Diverged
+from node.verify import SLICE_MIN
 from salus.block import OK, proposal_digest
 from salus.codec import encode
 from salus.forms import TransactionState
@@ -182,3 +183,15 @@ async def test_a_slow_read_for_a_peer_holds_up_no_vote(tmp_path: Path) -> None:
         await commit(group, 0, anchor(group, 1))
         gate.set()
         await busy
+
+
+async def test_votes_that_wait_for_the_loop_make_the_slices_smaller(tmp_path: Path) -> None:
+    """B26: whatever keeps the loop, client signatures get a smaller share of its turns."""
+    async with hospitals(tmp_path, 1) as group:
+        pool = group.nodes[0].verify_pool
+
+        def late() -> bool:
+            time.sleep(0.025)  # as long as a tick: so a vote would have waited for this
+            return pool.slice_size == SLICE_MIN
+
+        await eventually(late)
