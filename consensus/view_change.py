@@ -6,6 +6,7 @@ what it had prepared, and a later vote would belie it.
 
 from consensus import checkpoint, normal_case
 from consensus.effects import ViewEntered, ViewLeft
+from consensus.log import Slot
 from consensus.messages import (
     NO_SIGNATURE,
     Commit,
@@ -333,8 +334,8 @@ def _accept_chosen(s: State, message: NewView, vote: PrePrepare) -> None:
     """Rules S6, S11, L21: voted on again, never executed again, never refused for its time."""
     known = s.log.slots.get(vote.sequence)
     if known is not None and known.committed not in (None, vote.digest):
-        commits = known.commits[known.committed_view]
-        s.expose(commits.votes[commits.senders(known.committed or b"")[0]], message)
+        for view_change in message.view_changes:
+            _expose_perjury(s, known, view_change)
         s.halt(f"view {s.view} re-proposes another digest than was committed", vote.sequence)
         return
     if not s.log.votable(vote.sequence):
@@ -343,6 +344,23 @@ def _accept_chosen(s: State, message: NewView, vote: PrePrepare) -> None:
     normal_case.accept(s, vote, first=False)
     if slot.wanted not in slot.bodies:
         normal_case.fetch_missing(s, slot)
+
+
+def _expose_perjury(s: State, slot: Slot, view_change: ViewChange) -> None:
+    """Whose COMMIT says that he had prepared what his VIEW-CHANGE keeps silent about (S3, S7). The
+    primary of the NEW-VIEW is not to blame: what he chose follows from what they said (S9)."""
+    view, sequence = slot.committed_view, slot.sequence
+    commit = slot.commits[view].votes.get(view_change.sender)
+    if commit is None or commit.digest != slot.committed:
+        return
+    # Nobody's low watermark covers the sequence: then nothing would have been chosen there.
+    for prepared in view_change.prepared:
+        vote = prepared.pre_prepare
+        if vote.sequence == sequence and (
+            vote.view > view or (vote.view == view and vote.digest == commit.digest)
+        ):
+            return
+    s.expose(commit, view_change)
 
 
 def _replay(s: State, vote: Vote) -> None:

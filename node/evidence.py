@@ -43,8 +43,9 @@ class EvidenceDesk:
     def frame(self, first: SignedMessage, second: SignedMessage | None) -> bytes | None:
         """What to show the others; None if they have it, or cannot take it.
 
-        The core names a NEW-VIEW twice; one that contradicts a commit here proves nothing there,
-        and one too large for the frame was too large for anybody to believe."""
+        The core names a NEW-VIEW twice. A VIEW-CHANGE that belies its sender's COMMIT halts whoever
+        sees it (S6), and is for the operators. What is too large for the frame was too large for
+        anybody to believe."""
         if isinstance(first, NewView) and second in (None, first):
             raw = b""
         elif second is not None and _contradict(first, second):

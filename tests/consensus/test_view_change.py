@@ -314,16 +314,29 @@ def test_an_executed_sequence_is_voted_again_and_not_executed_again() -> None:
 
 
 def test_another_digest_for_an_executed_sequence_halts_with_evidence() -> None:
-    """S6: then more than f lied, and going on would fork."""
+    """S6: then more than f lied, and going on would fork. Accused is who committed and kept silent
+    about it, or shows another certificate of that very view; not the primary, whose choice follows."""
     lab = Lab(me=2)
+    lab.votes(Commit, [0, 3], 0, 1, A)
     lab.commit(1, A)
     changes = view_change(0, 1), view_change(1, 1), view_change(3, 1, prepared(0, 1, B, without=2))
-    message = new_view(1, *changes)
-    lab.hear(message)
+    lab.hear(new_view(1, *changes))
     assert [h.height for h in lab.did(Halt)] == [1]
-    (evidence,) = lab.did(Evidence)
-    assert evidence.second == message
-    assert isinstance(evidence.first, Commit)
+    assert lab.did(Evidence) == [
+        Evidence(0, vote(Commit, 0, 0, 1, A), changes[0]),
+        Evidence(3, vote(Commit, 3, 0, 1, A), changes[2]),
+    ]
+
+
+def test_who_committed_and_says_so_is_not_accused_of_another_digest() -> None:
+    """S6: he shows a certificate of a later view, which those made possible who lied before."""
+    lab = Lab(me=2)
+    lab.votes(Commit, [0, 3], 0, 1, A)
+    lab.commit(1, A)
+    truthful = view_change(0, 3, prepared(1, 1, B, without=2))
+    lab.hear(new_view(3, truthful, view_change(1, 3), view_change(3, 3, prepared(0, 1, A))))
+    assert [h.height for h in lab.did(Halt)] == [1]
+    assert lab.did(Evidence) == []
 
 
 def test_votes_that_overtake_their_new_view_are_kept() -> None:
