@@ -9,7 +9,6 @@ import logging
 import os
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,6 +42,7 @@ from node.faults import FaultSwitch
 from node.feed import Feed
 from node.gossip import Gossip, GossipTask
 from node.inlet import Inlet
+from node.interpreter import tune
 from node.judge import Judge
 from node.logs import describe_error, log_event, set_level, setup
 from node.mempool import Mempool
@@ -80,9 +80,6 @@ from storage.votes import floor_entry
 
 log = logging.getLogger("salus.node")
 
-# A thread that has verified a signature waits so long for a busy loop to let go of the
-# interpreter; at the default of 5 ms three threads together verified 600 a second.
-SWITCH_INTERVAL_S = 0.0005
 FLOOR_EVERY_BLOCKS = 64  # how often the journal may forget what is certified
 
 
@@ -318,7 +315,13 @@ class Node:
             None
             if self.member is None
             else RecordService(
-                self.vault, self.state, proofs, self.member, random=os.urandom, now_ms=_now_ms
+                self.vault,
+                self.state,
+                proofs,
+                self.member,
+                random=os.urandom,
+                now_ms=_now_ms,
+                damaged=self.metrics.damaged,
             )
         )
         self.facade = Facade(
@@ -525,7 +528,7 @@ async def run(
     key = Keystore.unlock(home / "keys" / "node.json", password)
     box_seed = unlock_seed(home / "keys" / "box.json", password)
     node = build(home, config, genesis, key, box_seed)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    tune()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, node.stop_asked.set)
