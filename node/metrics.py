@@ -11,6 +11,7 @@ from enum import Enum
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from node.tally import Series, Tally
+from storage.errors import DocumentMissing, StorageError
 
 PREFIX = "salus"
 
@@ -116,6 +117,9 @@ class Metrics:
         self.sync_active = gauge("sync_active", "1 while catching up")
         self.storage_bytes = gauge("storage_bytes", "Disk used by a store", ["part"])
         self.storage_free_bytes = gauge("storage_free_bytes", "Free on the disk of the stores")
+        self.storage_damaged_total = counter(
+            "storage_damaged", "Reads that met what was not written, or failed", ["code"]
+        )
         self.storage_write_seconds = histogram(
             "storage_write_seconds", "One synced batch or append", FSYNC_SECONDS, ["part"]
         )
@@ -171,6 +175,11 @@ class Metrics:
 
     def rejected(self, code: str) -> None:
         self.tx_rejected_total.labels(code).inc()
+
+    def damaged(self, error: StorageError) -> None:
+        """A store or the vault could not give what it holds; the same file counts at each read."""
+        if not isinstance(error, DocumentMissing):  # Erased, or never here.
+            self.storage_damaged_total.labels(error.code).inc()
 
     def request(self, route: str, status: int, seconds: float) -> None:
         series = self._requests.get((route, status))

@@ -5,7 +5,7 @@ node except as parts of a proof. One file per record, replaced as a whole.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import msgspec
@@ -15,7 +15,7 @@ from salus.codec import Bytes32, Uint, Wire, decode, encode
 from salus.document import Context
 from salus.errors import BadMessage
 from salus.record import LeafPath
-from storage.errors import StoreVersion, VaultDamaged
+from storage.errors import StorageError, StoreVersion, VaultDamaged
 from storage.vault import Vault
 
 log = logging.getLogger("salus.records")
@@ -69,8 +69,9 @@ class RecordFiles:
     records must keep neither the node from starting nor the others from being read.
     """
 
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
+    def __init__(self, vault: Vault, damaged: Callable[[StorageError], None]) -> None:
+        """`damaged`: takes what made a file unreadable."""
+        self._vault, self._damaged = vault, damaged
         # (creation, id), newest first, for pages; all else stays in the vault. Replaced and never
         # changed, for it is read while a thread writes.
         self.order: tuple[tuple[int, bytes], ...] = ()
@@ -111,6 +112,7 @@ class RecordFiles:
         except (VaultDamaged, StoreVersion) as error:
             # «salus db check» names the file.
             log_event(log, logging.ERROR, "record_damaged", error=error.code)
+            self._damaged(error)
             return None
         return file
 

@@ -43,7 +43,7 @@ from salus.forms import RecordForm, Staged, VersionForm
 from salus.proof import RecordProof
 from salus.record import Anchor, Spent, anchor_key, spent_key, tag_hash
 from salus.statemap import SALT_BYTES as STATE_SALT_BYTES
-from storage.errors import DocumentMissing
+from storage.errors import DocumentMissing, StorageError
 from storage.state import StateStore
 from storage.vault import Vault
 
@@ -84,13 +84,15 @@ class RecordService:
         *,
         random: Random,
         now_ms: Callable[[], int],
+        damaged: Callable[[StorageError], None] = lambda error: None,
     ) -> None:
-        """`org`: the member whose records these are; `random`: the system's, fit for keys."""
+        """`org`: the member whose records these are; `random`: the system's, fit for keys;
+        `damaged`: takes what made a record file unreadable."""
         self.vault, self.state, self.proofs, self.org = vault, state, proofs, org
         self._random, self._now_ms = random, now_ms
         self._writing = asyncio.Lock()  # record files are read, changed and replaced
         self._documents = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
-        self.files = RecordFiles(vault)
+        self.files = RecordFiles(vault, damaged)
         # root → what anchored it. Certified, so it never changes; else a page of records would
         # decode the receipts of as many blocks.
         self._anchors: dict[bytes, tuple[bytes, int]] = {}

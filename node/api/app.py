@@ -90,6 +90,7 @@ class Api:
             return response
         except StorageError as error:
             log.error("%s in %s: %s", error.code, route.name, error.message)
+            self.view.metrics.damaged(error)
             return problem_response(ApiError(error.code), route.path)  # its text names files
         except (web.HTTPException, ConnectionError, asyncio.CancelledError):
             raise
