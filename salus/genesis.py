@@ -102,7 +102,7 @@ def check_genesis(genesis: Genesis) -> None:
         )
         seen[member.box_key] = member.id
         require(member.name.isprintable(), f"{member.id}: the name has control characters")
-    check_parameters(genesis.parameters)
+    check_parameters(genesis.parameters, validators=genesis.validators())
     check_validators(genesis.validators())
 
 

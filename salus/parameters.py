@@ -11,6 +11,7 @@ import msgspec
 from salus.codec import Wire, encode
 from salus.errors import BadMessage
 from salus.hashing import hasher
+from salus.validators import ValidatorSet
 
 _hash_parameters = hasher("parameters")
 
@@ -61,13 +62,32 @@ class Parameters(Wire, frozen=True):
         return _hash_parameters(encode(self))
 
 
+# The largest message of agreement is a NEW-VIEW: q VIEW-CHANGEs, each with a certificate of q votes
+# for each sequence of the window. So n and L together decide whether it can be sent at all.
+CONSENSUS_BYTES_MAX = 32 * 2**20  # 100 validators over the default window need 20 MB
+
+# Encoded, at the most (formats.md §9, §10): an index and a signature; a PRE-PREPARE; and what
+# stands beside the repeated parts of a certificate, a VIEW-CHANGE, a NEW-VIEW.
+_SIGNATURE_BYTES, _PRE_PREPARE_BYTES, _ENVELOPE_BYTES = 68, 130, 128
+
 # Envelope of a proposal that holds a single transaction of the largest size.
 _PROPOSAL_ENVELOPE_BYTES = 128
 
 
-def check_parameters(new: Parameters, old: Parameters | None = None) -> None:
-    """Raises `BadMessage` (BAD_PARAMETERS) unless the limits fit each other; with `old`, unless
-    the change is one that an epoch may bring."""
+def new_view_bytes_max(validators: ValidatorSet, window: int) -> int:
+    """No true NEW-VIEW of these validators over such a watermark window is larger."""
+    q = validators.quorum
+    prepared = _PRE_PREPARE_BYTES + (q - 1) * _SIGNATURE_BYTES + 4
+    low = _ENVELOPE_BYTES + validators.n * _SIGNATURE_BYTES
+    view_change = _ENVELOPE_BYTES + low + window * prepared
+    return _ENVELOPE_BYTES + q * view_change + window * _PRE_PREPARE_BYTES
+
+
+def check_parameters(
+    new: Parameters, old: Parameters | None = None, *, validators: ValidatorSet | None = None
+) -> None:
+    """Raises `BadMessage` (BAD_PARAMETERS) unless the limits fit each other; with `validators`,
+    unless they fit those; with `old`, unless the change is one that an epoch may bring."""
 
     def require(condition: bool, message: str) -> None:
         if not condition:
@@ -87,6 +107,13 @@ def check_parameters(new: Parameters, old: Parameters | None = None) -> None:
     )
     names = [entry.contract for entry in new.contracts]
     require(names == sorted(set(names)), "contracts sorted by name, once each")
+    if validators is not None:
+        new_view = new_view_bytes_max(validators, new.watermark_window)
+        require(
+            new_view <= CONSENSUS_BYTES_MAX,
+            f"watermark_window {new.watermark_window} is too large for {validators.n} validators:"
+            f" a NEW-VIEW could have {new_view} bytes, and {CONSENSUS_BYTES_MAX} can be sent",
+        )
     if old is not None:
         require(
             new.state_bucket_bits == old.state_bucket_bits,

@@ -12,6 +12,7 @@ import msgspec
 
 from node.errors import BadFrame
 from salus.codec import Bytes32, Uint, Wire
+from salus.parameters import CONSENSUS_BYTES_MAX
 from salus.statemap import CHANGE_BYTES
 
 KIB, MIB = 1024, 1024 * 1024
@@ -62,8 +63,7 @@ class QueueClass(IntEnum):
 _PROPOSAL_BYTES_MAX = 16 * MIB + 4 * KIB
 
 PAYLOAD_BYTES_MAX: dict[Kind, int] = {
-    # A NEW-VIEW of 100 validators over a full watermark window has about 20 MB.
-    Kind.CONSENSUS: 32 * MIB,
+    Kind.CONSENSUS: CONSENSUS_BYTES_MAX,  # parameters.py refuses what would need more
     Kind.PRE_PREPARE: _PROPOSAL_BYTES_MAX,
     Kind.BODY: _PROPOSAL_BYTES_MAX,
     # One transaction of the largest allowed size (1 MiB) must fit; more are a matter of batching.

@@ -4,10 +4,18 @@ import msgspec
 import pytest
 
 from consensus.config import ReplicaConfig
-from consensus.messages import NewView, Prepare, PreparedCertificate, PrePrepare, ViewChange
+from consensus.messages import (
+    NewView,
+    Prepare,
+    PreparedCertificate,
+    PrePrepare,
+    ViewChange,
+    encode_message,
+)
 from consensus.proofs import Proofs, choose, null_digest
-from salus.certificate import IndexedSignature
+from salus.certificate import Certificate, IndexedSignature
 from salus.errors import VerificationError
+from salus.parameters import new_view_bytes_max
 from tests.consensus.cluster import DOMAIN, PARAMETERS, fake_verify, validator_set
 from tests.consensus.lab import (
     A,
@@ -48,6 +56,22 @@ def test_a_true_view_change_passes() -> None:
     PROOFS.check_view_change(
         view_change(2, 3, prepared(0, 6, A), prepared(2, 7, B), low=certificate(5, C))
     )
+
+
+@pytest.mark.parametrize(("n", "window"), [(1, 8), (4, 8), (4, 1024), (7, 100), (31, 16)])
+def test_no_true_new_view_is_larger_than_the_parameters_reckon(n: int, window: int) -> None:
+    """Genesis refuses a window whose NEW-VIEW could not be sent: all numbers at their largest."""
+    most, validators = 2**53 - 1, validator_set(n)
+    member = n - 1
+    signatures = tuple(IndexedSignature(member, bytes(64)) for _ in range(n))
+    vote = PrePrepare(most, most, most, A, member, bytes(64))
+    full = PreparedCertificate(vote, signatures[: validators.quorum - 1])
+    low = Certificate(most, most, A, signatures)
+    change = ViewChange(most, most, low, (full,) * window, member, bytes(64))
+    whole = NewView(most, most, (change,) * validators.quorum, (vote,) * window, member, bytes(64))
+    size, reckoned = len(encode_message(whole)), new_view_bytes_max(validators, window)
+    assert size <= reckoned
+    assert reckoned <= 1.1 * size + 1_024, "and not much smaller"
 
 
 FORGED = {

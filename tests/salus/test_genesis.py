@@ -147,6 +147,25 @@ def test_a_node_may_have_several_roles() -> None:
     check_genesis(msgspec.structs.replace(GENESIS, members=members))
 
 
+@pytest.mark.parametrize(
+    ("n", "window", "fits"),
+    [(4, 1024, True), (31, 1024, True), (32, 1024, False), (100, 64, True), (100, 1024, False)],
+)
+def test_a_window_whose_new_view_could_not_be_sent_is_refused(
+    n: int, window: int, fits: bool
+) -> None:
+    """S9: certificates of all sequences of the window, q votes each, from q members."""
+    parameters = msgspec.structs.replace(Parameters(), watermark_window=window)
+    made = factories.genesis(n, parameters=parameters)
+    if fits:
+        check_genesis(made)
+        return
+    with pytest.raises(BadMessage, match=f"too large for {n} validators") as caught:
+        check_genesis(made)
+    assert caught.value.code == "BAD_PARAMETERS"
+    assert check_parameters(parameters) is None, "nothing is wrong with it for fewer"
+
+
 def test_the_number_of_buckets_never_changes() -> None:
     """Parameters of a later epoch: the state map cannot be cut anew."""
     old = Parameters()
