@@ -176,6 +176,18 @@ def frame(kind: Kind, payload: bytes) -> bytes:
     return bytes((kind,)) + len(payload).to_bytes(4) + payload
 
 
+def binary_message(frames: list[bytes]) -> bytes:
+    """One WebSocket message of a server: final, binary, not masked (RFC 6455 §5.2)."""
+    length = sum(map(len, frames))
+    if length < 126:
+        header = bytes((0x82, length))
+    elif length < 1 << 16:
+        header = b"\x82\x7e" + length.to_bytes(2)
+    else:
+        header = b"\x82\x7f" + length.to_bytes(8)
+    return b"".join((header, *frames))
+
+
 def split(message: bytes) -> list[tuple[Kind, bytes]]:
     """The frames of one WebSocket message; raises `BadFrame`."""
     frames: list[tuple[Kind, bytes]] = []

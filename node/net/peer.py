@@ -15,7 +15,15 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from node.errors import BadFrame
 from node.logs import describe_error, log_event
 from node.net.clock import ClockReadings
-from node.net.frames import PING_BYTES, QUEUE_CLASS, Kind, QueueClass, frame, split
+from node.net.frames import (
+    PING_BYTES,
+    QUEUE_CLASS,
+    Kind,
+    QueueClass,
+    binary_message,
+    frame,
+    split,
+)
 from node.net.limits import Conduct, NetLimits, ReceiveLimits, TokenBucket
 from node.net.queues import Pushed, SendQueue
 
@@ -126,8 +134,11 @@ class Feed:
         self._ws, self._transport, self._limits = ws, transport, limits
         self._unix_ms = unix_ms
         peer.clock.forget()
-        self._wake = asyncio.Event()
-        self._closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._flushing = False  # `_flush` or the sender will come to what is queued
+        self._stuck = asyncio.Event()  # the sender's turn
+        self._ended = False
+        self._closed: asyncio.Future[str] = self._loop.create_future()
         self._idle = asyncio.Event()  # everything queued has been written
         self._idle.set()
         self._over = asyncio.Event()
@@ -135,16 +146,38 @@ class Feed:
     def push(self, lane: QueueClass, data: bytes) -> bool:
         """Queue a frame; False if it was not taken. Never blocks.
 
-        The sender runs in the next turn of the loop, so that what is queued in this turn
-        travels in one message. A peer too slow for consensus is disconnected: it re-syncs."""
+        It is sent in the next turn of the loop, so that what is queued in this turn travels in
+        one message. A peer too slow for consensus is disconnected: it re-syncs."""
         pushed = self.queue.push(lane, data)
         if pushed is Pushed.OVERFLOW:
             self.close("SLOW")
-        if pushed in (Pushed.OVERFLOW, Pushed.REFUSED):
             return False
-        self._idle.clear()
-        self._wake.set()
+        if pushed is Pushed.REFUSED:
+            return False
+        if not self._flushing:
+            self._flushing = True
+            self._idle.clear()
+            self._loop.call_soon(self._flush)
         return True
+
+    def _flush(self) -> None:
+        """One message straight to the transport, as long as that has room. A callback, not a
+        task: this runs for every vote and peer, and a task that wakes up for it costs as much as
+        the encryption. A transport that is full is the sender's business: it can wait."""
+        transport = self._transport
+        if self._ended or transport.is_closing():
+            return  # Nothing is sent behind a goodbye.
+        if transport.get_write_buffer_size() > 0:
+            self._stuck.set()
+            return
+        batch = self.queue.pop_batch()
+        if batch and not self.peer.blocked:
+            transport.write(binary_message(batch))
+        if self.queue:
+            self._loop.call_soon(self._flush)  # everybody else's work first
+        else:
+            self._flushing = False
+            self._idle.set()
 
     def close(self, reason: str) -> None:
         if not self._closed.done():
@@ -168,7 +201,7 @@ class Feed:
             else:
                 reason = _ending(sender if sender.done() else reader)
         finally:
-            flushed = self._idle.is_set()
+            flushed, self._ended = self._idle.is_set(), True
             self.close("CLOSED")
             for task in tasks:
                 task.cancel()
@@ -181,17 +214,17 @@ class Feed:
         return reason
 
     async def _send(self) -> str:
+        """Takes over while the peer reads more slowly than we send: `send_bytes` waits for it."""
         while True:
-            batch = self.queue.pop_batch()
-            if not batch:
-                self._idle.set()
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            if not self.peer.blocked:
-                await self._ws.send_bytes(b"".join(batch))
-            # A peer that reads fast must not keep the loop from everybody else's work.
-            await asyncio.sleep(0)
+            await self._stuck.wait()
+            self._stuck.clear()
+            while batch := self.queue.pop_batch():
+                if not self.peer.blocked:
+                    await self._ws.send_bytes(b"".join(batch))
+                # A peer that reads fast must not keep the loop from everybody else's work.
+                await asyncio.sleep(0)
+            self._flushing = False
+            self._idle.set()
 
     async def _read(self) -> str:
         """PINGs, and nothing else; their absence means that nobody is there."""

@@ -23,6 +23,7 @@ from node.net.frames import (
     QueueClass,
     TransactionsFrame,
     Writes,
+    binary_message,
     frame,
     split,
 )
@@ -145,3 +146,15 @@ def test_payloads_are_canonical() -> None:
         Writes(3, 0, b"h", b"", False),
     ):
         assert decode(encode(value), type(value)) == value
+
+
+@pytest.mark.parametrize("length", [1, 125, 126, 65_535, 65_536])
+def test_a_message_says_its_length_as_a_server_must(length: int) -> None:
+    """RFC 6455 §5.2: the shortest of three forms, and no mask."""
+    parts = [bytes([7]) * (length // 2), bytes([8]) * (length - length // 2)]
+    message = binary_message(parts)
+    header = {1: 2, 125: 2, 126: 4, 65_535: 4, 65_536: 10}[length]
+    assert message[0] == 0x82
+    assert message[1] == {2: length, 4: 126, 10: 127}[header]
+    assert header == 2 or int.from_bytes(message[2:header]) == length
+    assert message[header:] == b"".join(parts)
