@@ -6,7 +6,7 @@ Whatever is wrong raises a `SalusError`, which the transport counts against the 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from consensus.effects import Rejected
 from consensus.events import BodyArrived, Received
@@ -27,6 +27,8 @@ from salus.codec import decode
 # Of one member: a window of bodies that it lacks, asked for again five times a second.
 FETCHES_PER_S = 320
 
+_STEPS = frozenset({Kind.CONSENSUS, Kind.PRE_PREPARE})  # wait while the disk is far behind
+
 
 class Inlet:
     def __init__(
@@ -45,19 +47,20 @@ class Inlet:
         self.divergence = divergence
         self._fetches: dict[str, TokenBucket] = {}  # by member
 
-    async def deliver(self, member: str, kind: Kind, payload: bytes) -> None:
-        """One frame of a member; raises `SalusError` when it is the member's fault."""
+    def deliver(self, member: str, kind: Kind, payload: bytes) -> Awaitable[None] | None:
+        """One frame of a member; raises `SalusError` when it is the member's fault. What comes
+        back has to be awaited: only some frames wait for something, and votes are many."""
+        if kind in _STEPS and self.runner.full:
+            return self._when_there_is_room(member, kind, payload)
         match kind:
             case Kind.CONSENSUS:
-                await self.runner.room()
                 self._consensus(member, payload)
             case Kind.PRE_PREPARE:
-                await self.runner.room()
                 self._pre_prepare(payload)
             case Kind.BODY:
                 self._body(payload)
             case Kind.GET_BLOCKS:
-                await self.sync.serve(member, payload)
+                return self.sync.serve(member, payload)
             case Kind.BLOCKS:
                 self.sync.receive(member, payload)
             case Kind.TRANSACTIONS | Kind.ANNOUNCE | Kind.REQUEST:
@@ -70,6 +73,14 @@ class Inlet:
                 self._evidence(member, payload)
             case _:
                 raise BadFrame(f"a {kind.name} frame is not legal here", code="FRAME_KIND")
+        return None
+
+    async def _when_there_is_room(self, member: str, kind: Kind, payload: bytes) -> None:
+        await self.runner.room()
+        if kind is Kind.CONSENSUS:
+            self._consensus(member, payload)
+        else:
+            self._pre_prepare(payload)
 
     def _consensus(self, member: str, payload: bytes) -> None:
         message = decode_message(payload)

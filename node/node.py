@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 
@@ -472,8 +472,8 @@ class Node:
     def _body_dropped(self, sequence: int, digest: bytes) -> None:
         self.runner.step(BodyDropped(sequence, digest))
 
-    async def _deliver(self, member: str, kind: Kind, payload: bytes) -> None:
-        await self.inlet.deliver(member, kind, payload)
+    def _deliver(self, member: str, kind: Kind, payload: bytes) -> Awaitable[None] | None:
+        return self.inlet.deliver(member, kind, payload)
 
     def _admissible(self, tx: ParsedTransaction) -> None:
         """A courtesy to our own clients: what can only be refused is refused before it costs."""

@@ -118,6 +118,11 @@ class Runner:
     def counts_on(self, sequence: int, digest: bytes) -> bool:
         return self.replica is not None and self.replica.counts_on(sequence, digest)
 
+    @property
+    def full(self) -> bool:
+        """Too many steps wait for the disk."""
+        return not self._room.is_set()
+
     async def room(self) -> None:
         """Waits while too many steps wait for the disk; the network reads no faster than this."""
         await self._room.wait()
@@ -170,5 +175,5 @@ class Runner:
             self._releasing = False
         if self._steps:
             self._wake.set()
-        if len(self._steps) < STEPS_WAITING_MAX:
+        if len(self._steps) < STEPS_WAITING_MAX and not self._room.is_set():
             self._room.set()

@@ -56,7 +56,7 @@ class DialContext:
     chain: Chain
     limits: NetLimits
     session: aiohttp.ClientSession
-    receive: Callable[[Peer, Kind, bytes], Awaitable[None]]
+    receive: Callable[[Peer, Kind, bytes, int], Awaitable[None] | None]  # … , now_ms
     garbage: Callable[[Peer, str], None]
     now_ms: Callable[[], int]  # monotonic
     unix_ms: Callable[[], int]
@@ -203,14 +203,18 @@ class Dialler:
             except BadFrame as error:
                 context.garbage(peer, error.code)
                 return _Ending("BANNED_BY_US")
+            now_ms = context.now_ms()
             if not peer.blocked:
-                peer.seen_ms = context.now_ms()
+                peer.seen_ms = now_ms
             self._delivering = True
             for kind, payload in frames:
                 if kind is Kind.PONG:
                     self._pong(payload)
-                else:
-                    await context.receive(peer, kind, payload)
+                    continue
+                waiting = context.receive(peer, kind, payload, now_ms)
+                if waiting is not None:
+                    await waiting
+                    now_ms = context.now_ms()
             self._delivering = False
 
     async def _ping(self, ws: aiohttp.ClientWebSocketResponse) -> _Ending:

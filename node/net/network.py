@@ -191,7 +191,7 @@ class Network:
         return self._push(peer, kind, frame(kind, payload))
 
     def broadcast(self, kind: Kind, payload: bytes, members: Iterable[str] | None = None) -> int:
-        """Queue a frame for these members, or for all; returns for how many."""
+        """Queue one frame for these members, or for all; returns for how many."""
         data = frame(kind, payload)
         peers: Iterable[Peer | None] = (
             self._by_member.values()
@@ -281,24 +281,36 @@ class Network:
 
     # ---- receiving --------------------------------------------------------------------------
 
-    async def _receive(self, peer: Peer, kind: Kind, payload: bytes) -> None:
-        """One frame from a connection that we dialled. Raises nothing that a peer can cause."""
-        now_ms = self._now_ms()
+    def _receive(
+        self, peer: Peer, kind: Kind, payload: bytes, now_ms: int
+    ) -> Awaitable[None] | None:
+        """One frame from a connection that we dialled; to be awaited if it has to wait for
+        something. Raises nothing that a peer can cause."""
         if peer.blocked or not peer.admitted or peer.conduct.banned(now_ms):
-            return
+            return None
         if not peer.receive_limits.admit(kind, len(payload), now_ms):
             self._penalise(peer, RATE_POINTS, f"RATE_{kind.name}")
-            return
+            return None
         self._metrics.frame(kind, "in", len(payload))
         try:
             delivered = self._deliver(peer.member, kind, payload)
-            if delivered is not None:
-                await delivered
-        except NodeBusy:
+        except Exception as error:  # noqa: BLE001 - sorted below
+            self._not_delivered(peer, kind, error)
+            return None
+        return None if delivered is None else self._delivering(peer, kind, delivered)
+
+    async def _delivering(self, peer: Peer, kind: Kind, delivered: Awaitable[None]) -> None:
+        try:
+            await delivered
+        except Exception as error:  # noqa: BLE001 - sorted below
+            self._not_delivered(peer, kind, error)
+
+    def _not_delivered(self, peer: Peer, kind: Kind, error: Exception) -> None:
+        if isinstance(error, NodeBusy):
             self._metrics.rejected("NODE_BUSY")  # our limit, not the peer's fault
-        except SalusError as error:
+        elif isinstance(error, SalusError):
             self._penalise(peer, BAD_CONTENT_POINTS, error.code)
-        except Exception as error:  # noqa: BLE001 - ours; the connection must not end of it
+        else:  # ours; the connection must not end of it
             self._metrics.rejected("DELIVER_FAULT")
             log_event(
                 _log,
