@@ -134,6 +134,9 @@ _TYPES: dict[type, VoteType] = {
 }
 
 
+_VOTES = (Commit, Checkpoint, Prepare, PrePrepare)
+
+
 def vote_type(message: SignedMessage) -> VoteType:
     return _TYPES[type(message)]
 
@@ -145,13 +148,12 @@ def content_digest(message: ViewChange | NewView | Status) -> bytes:
 
 def payload(domain: VoteDomain, message: SignedMessage) -> bytes:
     """The bytes that the sender signs."""
-    kind = vote_type(message)
-    if isinstance(message, (ViewChange, NewView)):
-        return domain.payload(kind, message.epoch, message.view, 0, content_digest(message))
-    if isinstance(message, Status):
-        digest = content_digest(message)
-        return domain.payload(kind, message.epoch, message.view, message.certified, digest)
-    return domain.payload(kind, message.epoch, message.view, message.sequence, message.digest)
+    kind = _TYPES[type(message)]
+    if isinstance(message, _VOTES):  # first, as nearly all are
+        return domain.payload(kind, message.epoch, message.view, message.sequence, message.digest)
+    digest = content_digest(message)
+    sequence = message.certified if isinstance(message, Status) else 0
+    return domain.payload(kind, message.epoch, message.view, sequence, digest)
 
 
 def encode_message(message: Message) -> bytes:

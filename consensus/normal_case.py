@@ -22,8 +22,8 @@ V = TypeVar("V", Prepare, Commit)
 
 
 def propose(s: State) -> None:
-    """Ask for the next body if I lead and there is room (rules S13, B28)."""
-    if not s.leading or s.finished:
+    """I lead: ask for the next body if there is room (rules S13, B28)."""
+    if s.finished:
         return
     log = s.log
     sequence = max(log.proposed, log.settled) + 1

@@ -79,18 +79,30 @@ class Replica:
 
 def _follow(s: State) -> None:
     """What has become possible by the event, in this order: leave the view before saying more in
-    it, execute before asking for proposals (the window counts commits)."""
+    it, execute before asking for proposals (the window counts commits). After most events
+    nothing has, so each is asked for only where its first condition holds."""
+    if s.wake:
+        _wake(s)
+    if s.complaint is not None:
+        view_change.leave_if_complaining(s)
+    if s.views_moved:
+        view_change.synchronise(s)
+    if s.halted is None:
+        log = s.log
+        if log.executing < log.committed:
+            normal_case.execute(s)
+        if log.writing < log.executed:
+            checkpoint.write(s)
+        if s.leading:
+            normal_case.propose(s)
+
+
+def _wake(s: State) -> None:
     for sequence in s.wake:
         slot = s.log.slots.get(sequence)
         if slot is not None:  # The very first event may have settled it.
             normal_case.advance(s, slot)
     s.wake.clear()
-    view_change.leave_if_complaining(s)
-    view_change.synchronise(s)
-    if s.halted is None:
-        normal_case.execute(s)
-        checkpoint.write(s)
-        normal_case.propose(s)
 
 
 def _on_received(s: State, event: Received) -> None:

@@ -54,6 +54,7 @@ class State:
         # The view (S9, L18, L19). wish > view: I left `view` and ask for `wish`.
         self.view = 0
         self.wish = 0
+        self._led = (0, config.validators.primary(0))  # `primary`, asked for in every step
         self.new_view: NewView | None = None  # the one that I installed; None in view 0
         self.view_changes: dict[int, ViewChange] = {}  # highest wish of each sender, mine too
         self.checked: dict[int, bool] = {}  # of those: passed rule S8, or failed it
@@ -109,12 +110,14 @@ class State:
     @property
     def primary(self) -> int:
         """Of the view I am in, or wish to be in."""
-        return self.validators.primary(self.wish)
+        if self._led[0] != self.wish:
+            self._led = (self.wish, self.validators.primary(self.wish))
+        return self._led[1]
 
     @property
     def leading(self) -> bool:
         """I am the primary, in my view, with a voice."""
-        return self.primary == self.me and not self.in_view_change and self.voter.active
+        return self.primary == self.me and self.wish == self.view and self.voter.active
 
     @property
     def finished(self) -> bool:

@@ -80,7 +80,8 @@ def _double(s: State) -> None:
 def leave_if_complaining(s: State) -> None:
     """Once per step, after everything else was said in the old view."""
     reason, s.complaint = s.complaint, None
-    if reason is None or not s.voter.active:
+    assert reason is not None
+    if not s.voter.active:
         return
     # L18: my wish is at most one above the view that q members have reached.
     if not s.in_view_change and s.view < 1 + s.quorum_view:
@@ -88,9 +89,7 @@ def leave_if_complaining(s: State) -> None:
 
 
 def synchronise(s: State) -> None:
-    """Rule L19: count the highest wish of each member."""
-    if not s.views_moved:
-        return
+    """Rule L19: count the highest wish of each member; some view has moved."""
     if s.voter.active:
         wishes = sorted((s.reached[index] for index in s.others), reverse=True)
         # f+1 others ask for this view or a higher one, so an honest one does: join.
