@@ -6,7 +6,8 @@ the work, and turns what comes of it into the next event.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from consensus.effects import (
     Action,
@@ -47,11 +48,15 @@ FETCHED_BYTES_PER_S = 32 * MIB
 Alarm = Callable[[Evidence | Quarantine | Halt | ViewEntered | ViewLeft], None]
 
 
+class Transport(SyncNetwork, Protocol):
+    def broadcast(self, kind: Kind, payload: bytes, members: Iterable[str]) -> int: ...
+
+
 class Outlet:
     def __init__(
         self,
         runner: Runner,
-        network: SyncNetwork,
+        network: Transport,
         bodies: Bodies,
         judge: Judge,
         pipeline: Pipeline,
@@ -65,11 +70,13 @@ class Outlet:
         self.seats, self.alarm = seats, alarm
         self.members: Sequence[str] = ()  # of the epoch's validator set, by index
         self.me: int | None = None
+        self._others: list[str] = []
         self._drawn: dict[str, TokenBucket] = {}  # by member
         self._nudge = asyncio.Event()
 
     def begin_epoch(self, members: Sequence[str], me: int | None) -> None:
         self.members, self.me = members, me
+        self._others = [member for index, member in enumerate(members) if index != me]
 
     # -- sending --------------------------------------------------------------------------------
 
@@ -81,9 +88,10 @@ class Outlet:
                     body = self.bodies.get(message.sequence, message.digest)
                     if body is not None:
                         kind, payload = Kind.PRE_PREPARE, encode(PrePrepareFrame(payload, body))
-                for index in range(len(self.members)) if to is None else (to,):
-                    if index != self.me:
-                        self.network.send(self.members[index], kind, payload)
+                if to is None:
+                    self.network.broadcast(kind, payload, self._others)
+                elif to != self.me:
+                    self.network.send(self.members[to], kind, payload)
             case SendBody(to, sequence, digest):
                 body = self.bodies.get(sequence, digest)
                 if body is not None and self._may_cost(self.members[to], len(body)):
@@ -132,8 +140,9 @@ class Outlet:
     # -- proposing ------------------------------------------------------------------------------
 
     def nudge(self) -> None:
-        """Something changed that may make it time to propose."""
-        self._nudge.set()
+        """Something changed that may make it time to propose, if the core lets me."""
+        if self.proposer.open is not None:
+            self._nudge.set()
 
     async def propose(self) -> None:
         """Use the core's permission to propose as soon as the pacing says so."""
