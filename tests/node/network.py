@@ -66,7 +66,12 @@ class Hospitals:
         )
         return Config(
             profile="dev",
-            p2p=P2P(listen=Endpoint("127.0.0.1", self.ports[index]), peers=peers, dial_min_ms=20),
+            p2p=P2P(
+                listen=Endpoint("127.0.0.1", self.ports[index]),
+                peers=peers,
+                dial_min_ms=20,
+                ping_interval_ms=100,
+            ),
             api=Api(listen=Endpoint("127.0.0.1", 0), auth="none"),
             dev=Dev(fault_injection=True),
         )
@@ -92,6 +97,11 @@ class Hospitals:
     def api(self, index: int) -> str:
         """Where the node's API listens."""
         return f"http://127.0.0.1:{self.nodes[index].api.port}"
+
+    async def ended(self, index: int) -> None:
+        """Until the node ends by itself; raises why."""
+        async with asyncio.timeout(20):
+            await self._tasks[index]
 
     async def height(self, height: int, *indexes: int, timeout_s: float = 20) -> None:
         for index in indexes or tuple(self.nodes):
