@@ -125,8 +125,8 @@ async def a_crowd(group: Hospitals) -> None:
     api = group.nodes[0].api._api
     api.in_flight += 10**6
     try:
-        with pytest.raises(SalusError, match="BUSY|busy|many"):
-            async with Client(group.api(0), timeout_s=1) as client:
+        async with Client(group.api(0), timeout_s=1) as client:
+            with pytest.raises(SalusError):
                 await client.status()
     finally:
         api.in_flight -= 10**6
