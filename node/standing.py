@@ -40,25 +40,28 @@ def mark_birth(data: Path) -> None:
     data.mkdir(parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with os.fdopen(os.open(data / BIRTH_MARK, flags, 0o600), "w") as mark:
-        mark.write(_place(os.fstat(mark.fileno())))
+        mark.write(_place(data / BIRTH_MARK))
         mark.flush()
         os.fsync(mark.fileno())
     RealDisk().sync_directory(str(data))
 
 
 def is_born(data: Path) -> bool:
-    """Does the mark lie where it was made? One out of a backup is no leave to vote: the node may
-    have voted since the backup was made. A file system may give an inode again, so this catches the
-    mistake, not every one: the way back after a loss has no `data/` in it (docs/operating.md)."""
+    """Is the mark the very file that was made? One out of a backup is no leave to vote: the node
+    may have voted since the backup was made. Where the file system keeps no birth times, the inode
+    alone has to tell, and it may be given again: the way back after a loss has no `data/` in it
+    (docs/operating.md)."""
     mark = data / BIRTH_MARK
     try:
-        return mark.read_text().strip() == _place(mark.stat())
+        return mark.read_text().strip() == _place(mark)
     except FileNotFoundError:
         return False
 
 
-def _place(stat: os.stat_result) -> str:
-    return f"{stat.st_dev} {stat.st_ino}"
+def _place(mark: Path) -> str:
+    """As `stat -c "%d %i %.6W"` prints it."""
+    device, inode, born = RealDisk().identity(str(mark))
+    return f"{device} {inode} {born // 1_000_000}.{born % 1_000_000:06}"
 
 
 class Voter:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from storage.birth import born_us
 from storage.errors import StoreUnavailable
 
 TEMP_SUFFIX = ".tmp"  # of files that were never renamed: swept at start
@@ -46,8 +47,8 @@ class Disk(Protocol):
 
     def exists(self, path: str) -> bool: ...
 
-    def identity(self, path: str) -> tuple[int, int]:
-        """(device, inode)."""
+    def identity(self, path: str) -> tuple[int, int, int]:
+        """(device, inode, microsecond in which it came to be; 0 where nobody knows)."""
 
     def read(self, path: str) -> bytes | None:
         """The whole file; None if there is none."""
@@ -109,9 +110,9 @@ class RealDisk:
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
 
-    def identity(self, path: str) -> tuple[int, int]:
+    def identity(self, path: str) -> tuple[int, int, int]:
         status = os.stat(path)
-        return status.st_dev, status.st_ino
+        return status.st_dev, status.st_ino, born_us(path)
 
     def read(self, path: str) -> bytes | None:
         try:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from salus.codec import Bytes16, Uint, Wire, decode, encode
 from salus.errors import BadMessage
 from salus.vote import JournalEntry
+from storage.birth import may_be_same
 from storage.disk import Disk, RealDisk, io_errors, sweep_temps, write_atomic
 from storage.errors import (
     JournalDamaged,
@@ -48,6 +49,7 @@ class JournalIdentity(Wire, frozen=True):
     device: Uint
     inode: Uint
     records: Uint = 0  # at least so many had been written: a stale copy put in place has fewer
+    born_us: Uint = 0  # when the file came to be, since an inode is given again; 0: not known
 
 
 class VoteJournal:
@@ -68,6 +70,7 @@ class VoteJournal:
         # orders whole appends, the second guards the memory and never waits for the disk.
         self._writing, self._lock = threading.Lock(), threading.Lock()
         self._file = disk.open_append(f"{directory}/{segment.header.name}")
+        self._place = disk.identity(f"{directory}/{IDENTITY_FILE}")  # for as long as it is locked
 
     @classmethod
     def create(
@@ -182,8 +185,8 @@ class VoteJournal:
 
     def identity(self) -> JournalIdentity:
         """To be kept in the state store; best with every block, at least once after `create`."""
-        device, inode = self._disk.identity(f"{self.directory}/{IDENTITY_FILE}")
-        return JournalIdentity(self._header.instance, device, inode, self._records)
+        device, inode, born_us = self._place
+        return JournalIdentity(self._header.instance, device, inode, self._records, born_us)
 
     def close(self) -> None:
         """Waits for an append that is under way; a later one is refused."""
@@ -202,6 +205,8 @@ class VoteJournal:
             raise JournalLost("this is another vote journal than the one used last")
         elif (mine.device, mine.inode) != (expected.device, expected.inode):
             raise JournalLost("the vote journal was copied or restored (device or inode differs)")
+        elif not may_be_same(mine.born_us, expected.born_us):
+            raise JournalLost("the vote journal was restored (its file is a younger one)")
         elif mine.records < expected.records:
             raise JournalLost(
                 f"the vote journal ends at record {mine.records}, {expected.records} were written"

@@ -1,6 +1,8 @@
 """Who may vote: only with the journal that it used last, or one that was never used (S4)."""
 
+import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from storage.kv import MemoryKV
 from storage.state import StateStore
 from storage.votes import floor_entry
 from tests import factories
+from tests.storage.test_birth import let_files_be_younger, needs_birth_times
 
 GENESIS = bytes(32)
 KEY = factories.seed("node key")
@@ -64,6 +67,46 @@ def test_a_home_backed_up_before_its_first_start_carries_no_leave_to_vote(
     house.state = StateStore(MemoryKV(), GENESIS)
     assert not is_born(house.data)
     assert not house.start().may_vote(0)
+
+
+@needs_birth_times
+def test_a_mark_put_back_under_the_very_same_inode_is_no_leave_to_vote(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    mark_birth(house.data)
+    mark = house.data / BIRTH_MARK
+    inode = mark.stat().st_ino
+    let_files_be_younger(tmp_path)
+    for _ in range(20):  # most file systems give it again the first time
+        shutil.copy2(mark, tmp_path / "backup")
+        mark.unlink()
+        shutil.copy2(tmp_path / "backup", mark)
+        assert not is_born(house.data)
+        if mark.stat().st_ino == inode:
+            break
+
+
+def test_the_mark_says_what_the_operators_command_prints(tmp_path: Path) -> None:
+    """docs/operating.md: more than f lost journals."""
+    mark_birth(tmp_path)
+    mark = tmp_path / BIRTH_MARK
+    said = mark.read_text()
+    done = subprocess.run(
+        ["sh", "-c", f': > {BIRTH_MARK} && stat -c "%d %i %.6W" {BIRTH_MARK} > {BIRTH_MARK}'],
+        cwd=tmp_path,
+        check=False,
+    )
+    if done.returncode == 0:  # GNU
+        assert mark.read_text().strip() == said
+        assert is_born(tmp_path)
+
+
+def test_a_new_owner_and_new_rights_make_no_other_file_of_the_mark(tmp_path: Path) -> None:
+    """An operator may set them after `salus init`."""
+    mark_birth(tmp_path)
+    (tmp_path / BIRTH_MARK).chmod(0o640)
+    os.utime(tmp_path / BIRTH_MARK)
+    tmp_path.rename(tmp_path.parent / "moved")
+    assert is_born(tmp_path.parent / "moved")
 
 
 def test_a_mark_that_was_merely_touched_counts_for_nothing(tmp_path: Path) -> None:

@@ -63,8 +63,9 @@ class MemoryDisk:
     def exists(self, path: str) -> bool:
         return self._find(path) is not None
 
-    def identity(self, path: str) -> tuple[int, int]:
-        return 1, self._inode(path).number
+    def identity(self, path: str) -> tuple[int, int, int]:
+        number = self._inode(path).number
+        return 1, number, 1_000 + number
 
     def read(self, path: str) -> bytes | None:
         inode = self._find(path)

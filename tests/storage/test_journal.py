@@ -1,9 +1,12 @@
 """The vote journal (rules S3, S4, S12): nothing signed is forgotten, nothing is signed twice."""
 
 import errno
+import shutil
 import struct
+from pathlib import Path
 from zlib import crc32
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +27,7 @@ from storage.errors import (
 from storage.journal import JournalIdentity, VoteJournal, set_aside
 from storage.segment import HEADER_BYTES, SegmentHeader, encode_record, read_segment
 from tests.storage.memory_disk import MemoryDisk, PowerCut
+from tests.storage.test_birth import let_files_be_younger, needs_birth_times
 
 DIRECTORY = "/home/data/journal"
 CHAIN = b"c" * 32
@@ -311,7 +315,7 @@ def test_a_missing_segment_is_a_lost_journal() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"instance": b"j" * 16}, {"device": 9}, {"inode": 9}, {"records": 100}],
+    [{"instance": b"j" * 16}, {"device": 9}, {"inode": 9}, {"records": 100}, {"born_us": 9}],
     ids=lambda change: next(iter(change)),
 )
 def test_a_journal_that_is_not_the_one_used_last_is_lost(change: dict[str, object]) -> None:
@@ -321,6 +325,15 @@ def test_a_journal_that_is_not_the_one_used_last_is_lost(change: dict[str, objec
     fields = {name: getattr(mine, name) for name in JournalIdentity.__struct_fields__}
     with pytest.raises(JournalLost):
         reopen(disk, JournalIdentity(**{**fields, **change}))
+
+
+def test_a_birth_time_that_nobody_knows_is_not_compared() -> None:
+    """Else a node would lose its vote by moving to a kernel that can tell, or back."""
+    disk = MemoryDisk()
+    journal = filled(disk)
+    mine = journal.identity()
+    journal.close()
+    reopen(disk, msgspec.structs.replace(mine, born_us=0)).close()
 
 
 def test_a_journal_of_another_chain_is_lost() -> None:
@@ -476,6 +489,25 @@ def test_on_a_real_disk(tmp_path: object) -> None:
     disk.create(f"{directory}/identity").close()
     with pytest.raises(JournalLost):
         VoteJournal.open(directory, CHAIN, expected=identity)
+
+
+@needs_birth_times
+def test_a_backup_put_back_under_the_very_same_inode_is_lost(tmp_path: Path) -> None:
+    """S4: what was deleted before it had that inode, and file systems give it again at once."""
+    directory = tmp_path / "journal"
+    journal = VoteJournal.create(str(directory), CHAIN, instance=INSTANCE)
+    journal.append([vote(1)])
+    identity = journal.identity()
+    journal.close()
+    shutil.copytree(directory, tmp_path / "backup")
+    let_files_be_younger(tmp_path)
+    for _ in range(20):  # most file systems do it the first time
+        shutil.rmtree(directory)
+        shutil.copytree(tmp_path / "backup", directory)
+        with pytest.raises(JournalLost):
+            VoteJournal.open(str(directory), CHAIN, expected=identity)
+        if (directory / "identity").stat().st_ino == identity.inode:
+            break
 
 
 def test_the_floor_of_an_empty_journal_is_the_beginning() -> None:
