@@ -1,6 +1,14 @@
 """Options and fixtures of the whole suite."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Found is what is wrong, not what is slow. The parent is hypothesis' own choice: in CI the
+# examples are the same each time.
+settings.register_profile(
+    "salus", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("salus")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

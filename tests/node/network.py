@@ -25,7 +25,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def eventually(condition: Callable[[], bool], within_s: float = 30) -> None:
+async def eventually(condition: Callable[[], bool], within_s: float = 60) -> None:
     """For what no part announces."""
     for _ in range(int(within_s / 0.02)):
         if condition():
@@ -100,10 +100,10 @@ class Hospitals:
 
     async def ended(self, index: int) -> None:
         """Until the node ends by itself; raises why."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self._tasks[index]
 
-    async def height(self, height: int, *indexes: int, timeout_s: float = 20) -> None:
+    async def height(self, height: int, *indexes: int, timeout_s: float = 60) -> None:
         for index in indexes or tuple(self.nodes):
             reached = await self.nodes[index].waiters.for_height(height, timeout_s)
             assert reached, f"node {index} is at {self.nodes[index].state.height()}, not {height}"
@@ -111,7 +111,7 @@ class Hospitals:
     async def connected(self) -> None:
         expected = len(self.nodes) - 1
         for node in self.nodes.values():
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await node.network.wait_for(
                     lambda peers: sum(peer.connected for peer in peers) >= expected
                 )

@@ -363,7 +363,7 @@ class TestTask:
             task.run(intake, lambda *penalty: penalties.put_nowait(penalty))
         )
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert task.put("ours", [b"0"])
                 assert task.put("liar", [b"1"])
                 assert task.put("b", [b"2", b"3"])
@@ -392,7 +392,7 @@ class TestTask:
         task.perform(world.gossip.admitted([(tx_id(1), raw(1))], None, task.now_ms()))
         running = asyncio.create_task(task.run())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert await sent.get() == ("a", Kind.TRANSACTIONS)
                 assert await sent.get() == ("b", Kind.ANNOUNCE)
                 assert await sent.get() == ("c", Kind.ANNOUNCE)

@@ -1,6 +1,5 @@
 """A member's key in wrong hands, against real nodes: they stay up, agree, and keep their bodies."""
 
-import asyncio
 import os
 import time
 from pathlib import Path
@@ -61,13 +60,19 @@ def validator(group: Hospitals, number: int) -> int:
 
 
 async def banned(group: Hospitals, index: int) -> bool:
-    """Does this node turn the liar away? Its frames may still be under way."""
-    liar = group.nodes[LIAR].member
-    async with asyncio.timeout(2):
-        await group.nodes[index].network.wait_for(
-            lambda peers: any(peer.member == liar and peer.banned_ms for peer in peers)
-        )
+    """Has this node turned the liar away? Its frames may still be under way."""
+    await eventually(lambda: LIAR in bans(group, index))
     return True
+
+
+def bans(group: Hospitals, index: int) -> set[int]:
+    """Whom this node has ever turned away; the ban itself ends after a while."""
+    known = group.nodes[index].network._peers
+    return {
+        i
+        for i, key in enumerate(group.keys)
+        if i != index and known[key.public_key].conduct.banned_until_ms
+    }
 
 
 async def all_commit(group: Hospitals, first: int, *indexes: int) -> None:
@@ -162,8 +167,7 @@ async def test_a_false_new_view_and_a_double_vote_are_seen_by_all(tmp_path: Path
             group.nodes[liar].network.send(name, Kind.CONSENSUS, encode_message(message))
         await eventually(lambda: all(node.vitals.equivocations >= 2 for node in honest))
         await all_commit(group, 0, *(index for index in group.nodes if index != liar))
-        for node in honest:
-            assert [peer.banned_ms for peer in node.network.peers()] == [0, 0, 0]
+        assert not any(bans(group, index) for index in group.nodes if index != liar)
 
 
 async def test_evidence_that_proves_nothing_is_held_against_its_bearer(tmp_path: Path) -> None:
@@ -204,8 +208,10 @@ async def test_fetches_do_not_draw_more_than_a_share(tmp_path: Path) -> None:
 
         node.network.send = note  # type: ignore[method-assign]
         question = encode_message(Fetch(0, height, digest, liar.vitals.me))
-        for _ in range(4 * FETCHES_PER_S):
+        began = time.monotonic()
+        for _ in range(10 * FETCHES_PER_S):
             liar.network.send(node.member, Kind.CONSENSUS, question)
         await eventually(lambda: sent.count(Kind.BODY) >= 2 * FETCHES_PER_S)
         await all_commit(group, 1, 0, 1, 2)
-        assert sent.count(Kind.BODY) < 3 * FETCHES_PER_S
+        share = FETCHES_PER_S * (2 + time.monotonic() - began)
+        assert sent.count(Kind.BODY) <= share + 1

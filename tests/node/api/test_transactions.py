@@ -59,7 +59,7 @@ async def test_known_bytes_that_were_refused_on_chain_are_no_error_either(
 
 async def test_wait_answers_when_the_block_is_certified(node: FakeNode, client: Browser) -> None:
     tx = new(node)
-    waiting = asyncio.create_task(post(client, tx.raw, wait="commit", timeout="20s"))
+    waiting = asyncio.create_task(post(client, tx.raw, wait="commit", timeout="30s"))
     await node.arrived.wait()
     node.certify()
     status, answer = await waiting
@@ -85,7 +85,7 @@ async def test_a_refusal_that_was_waited_for_is_a_problem_with_the_id(
     node: FakeNode, client: Browser
 ) -> None:
     tx = new(node)
-    waiting = asyncio.create_task(post(client, tx.raw, wait="commit", timeout="20s"))
+    waiting = asyncio.create_task(post(client, tx.raw, wait="commit", timeout="30s"))
     await node.arrived.wait()
     node.certify(code="CONTRACT_FAULT")
     status, problem = await waiting

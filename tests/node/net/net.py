@@ -13,7 +13,17 @@ from node.net.peer import PeerAddress, PeerInfo
 from salus.keys import SigningKey
 
 CHAIN = Chain("net-test", bytes(range(32)))
-QUICK = NetLimits(dial_min_ms=10, dial_max_ms=50, close_timeout_ms=500)
+# No test is decided by how fast it runs: bans outlast it, scores do not decay meanwhile.
+QUICK = NetLimits(
+    handshake_timeout_ms=30_000,
+    idle_timeout_ms=60_000,
+    dial_min_ms=10,
+    dial_max_ms=50,
+    close_timeout_ms=500,
+    score_decay_per_s=0,
+    ban_min_ms=600_000,
+    ban_max_ms=600_000,
+)
 SECONDS_MAX = 60  # Longer is a failure; nothing here waits for time to pass.
 
 
