@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
+from tests.stopwatch import Stopwatch
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+UP_S = 10
 DATA = Path(__file__).parent.parent.parent / "cli" / "data"
 
 
-def salus(*arguments: object, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:
+def salus(*arguments: object, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SALUS_")}
     return subprocess.run(
         [sys.executable, "-P", "-m", "cli.main", *map(str, arguments)],
@@ -35,18 +38,30 @@ def document(*arguments: object) -> Any:
 
 
 @pytest.fixture(scope="module")
-def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
+def timed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any, Stopwatch]]:
     home = tmp_path_factory.mktemp("net") / "home"
     try:
-        yield home, document("testnet", "up", "-n", 4, "--home", home)
+        with Stopwatch() as watch:
+            described = document("testnet", "up", "-n", 4, "--home", home)
+        yield home, described, watch
     finally:
         assert salus("testnet", "down", "--home", home).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def net(timed: tuple[Path, Any, Stopwatch]) -> tuple[Path, Any]:
+    return timed[:2]
 
 
 @pytest.fixture(scope="module")
 def record(net: tuple[Path, Any]) -> Any:
     home, _ = net
     return document("record", "add", DATA / "visit-1.json", "--home", home, "--node", "hosp-a")
+
+
+def test_four_nodes_are_up_within_10_s(timed: tuple[Path, Any, Stopwatch]) -> None:
+    """From nothing: keys, genesis, homes, processes, and all see each other."""
+    timed[2].check("testnet up", UP_S)
 
 
 def test_up_prints_what_the_checks_from_outside_expect(net: tuple[Path, Any]) -> None:
@@ -156,7 +171,7 @@ def test_a_partition_says_what_to_expect_and_heals(net: tuple[Path, Any]) -> Non
 
 
 def test_the_demonstration_ends_with_verified() -> None:
-    done = salus("demo", "--fast", timeout_s=150)
+    done = salus("demo", "--fast", timeout_s=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("VERIFIED ")
 

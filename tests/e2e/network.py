@@ -24,6 +24,8 @@ from salus.parameters import Parameters
 from salus.transaction import Operation, ParsedTransaction
 
 READY_S = 60
+WAIT_S = 60  # longer is a failure; what is promised sooner is timed by a Stopwatch
+ASK_S = 2  # then it is asked anew: a client that waits for long comes back late
 POLL_S = 0.1
 
 
@@ -50,7 +52,7 @@ class Network:
     def node(self, name: str) -> TestnetNode:
         return read_testnet(self.root).node(name)
 
-    def client(self, name: str, timeout_s: float = 15) -> Client:
+    def client(self, name: str, timeout_s: float = WAIT_S) -> Client:
         return Client(self.node(name).api, signer=self.operators[name], timeout_s=timeout_s)
 
     # -- what an operator does --------------------------------------------------------------
@@ -81,26 +83,26 @@ class Network:
 
     # -- what a client does -----------------------------------------------------------------
 
-    async def status(self, name: str) -> Status:
-        async with self.client(name) as client:
+    async def status(self, name: str, timeout_s: float = WAIT_S) -> Status:
+        async with self.client(name, timeout_s) as client:
             return await client.status()
 
-    async def anchor(self, name: str, timeout_s: float = 15) -> Committed:
+    async def anchor(self, name: str) -> Committed:
         """Anchor something new through a node; returns when it is certified there."""
         async with self.client(name) as client:
-            return await client.commit(await self.transaction(client), timeout_s)
+            return await client.commit(await self.transaction(client))
 
     async def transaction(self, client: Client) -> ParsedTransaction:
         args = AnchorArgs(secrets.token_bytes(32), 1, bytes(32), bytes(32))
         return await client.build([Operation("records", "anchor", 1, encode(args))])
 
-    async def until(self, name: str, what: str, timeout_s: float, **wanted: object) -> Status:
+    async def until(self, name: str, what: str, **wanted: object) -> Status:
         """Poll the status of a node until the named fields have the values (callables: are true)."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + WAIT_S
         seen: object = "no answer"
         while time.monotonic() < deadline:
             try:
-                status = await self.status(name)
+                status = await self.status(name, ASK_S)
                 seen = {field: getattr(status, field) for field in wanted}
                 if all(
                     value(seen[field]) if callable(value) else seen[field] == value
@@ -111,7 +113,7 @@ class Network:
                 seen = error.message
             await asyncio.sleep(POLL_S)
         log = processes.last_lines(testnet.log_of(self.root, name))
-        raise AssertionError(f"{name} not {what} within {timeout_s} s: {seen}\n{log}")
+        raise AssertionError(f"{name} not {what} within {WAIT_S} s: {seen}\n{log}")
 
     async def agree(self, *names: str) -> None:
         """All nodes reach the highest height and have the same block there."""
@@ -119,7 +121,7 @@ class Network:
         height = max([(await self.status(name)).height for name in chosen])
         hashes = set()
         for name in chosen:
-            await self.until(name, f"at height {height}", 30, height=lambda h: h >= height)
+            await self.until(name, f"at height {height}", height=lambda h: h >= height)
             async with self.client(name) as client:
                 hashes.add((await client.block(height)).header.hash)
         assert len(hashes) == 1, "two blocks at one height"

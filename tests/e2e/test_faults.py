@@ -10,13 +10,17 @@ import pytest
 from salus.errors import SalusError
 from salus.forms import TransactionState
 from tests.e2e.network import network
+from tests.stopwatch import Stopwatch
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 NAMES = ("hosp-a", "hosp-b", "hosp-c", "hosp-d")
 OUTAGE_S = 120  # two of four away so long: timers double meanwhile, and must not cost hours (L18)
+PAUSE_S = 10
+# What is promised, on a machine that has its processors (tests/stopwatch.py).
 RESUME_S = 5
 REJOIN_S = 30
+STOP_S = 10
 
 
 async def test_the_chain_goes_on_when_the_primary_is_killed_and_it_comes_back(
@@ -45,7 +49,6 @@ async def test_one_of_four_stopped_changes_nothing_for_the_others(tmp_path: Path
         await net.agree()
 
 
-@pytest.mark.timeout(400)
 async def test_two_of_four_away_halts_and_resumes_by_itself(tmp_path: Path) -> None:
     """L18: after two minutes without a quorum a transaction commits within 5 s of the return."""
     with network(tmp_path) as net:
@@ -59,11 +62,11 @@ async def test_two_of_four_away_halts_and_resumes_by_itself(tmp_path: Path) -> N
             await asyncio.sleep(OUTAGE_S)  # the outage itself is what is tested
             assert (await client.status()).height == before, "no quorum, no block"
             net.start("hosp-c")
-            await net.until("hosp-c", "up again", 30, ready=True)
-            returned = time.monotonic()
-            done = await client.wait(waiting.id, 60)
+            await net.until("hosp-c", "up again", ready=True)
+            with Stopwatch() as watch:
+                done = await client.wait(waiting.id)
             assert done.height > before
-            assert time.monotonic() - returned <= RESUME_S
+            watch.check("going on after the outage", RESUME_S)
         await net.up("hosp-d")
         await net.agree()
 
@@ -75,16 +78,16 @@ async def test_a_wiped_node_votes_again_within_30_s_on_an_idle_network(tmp_path:
         await net.anchor("hosp-a")
         net.kill("hosp-d")
         net.wipe("hosp-d")
-        started = time.monotonic()
-        net.start("hosp-d")
-        await net.until("hosp-d", "in quarantine", 20, signing=lambda s: s != "observer")
-        status = await net.until("hosp-d", "voting", REJOIN_S, signing="signing")
-        assert time.monotonic() - started <= REJOIN_S
+        with Stopwatch() as watch:
+            net.start("hosp-d")
+            await net.until("hosp-d", "in quarantine", signing=lambda s: s != "observer")
+            status = await net.until("hosp-d", "voting", signing="signing")
+        watch.check("the way back to voting", REJOIN_S)
         assert status.epoch == 1, "an old epoch's votes may exist: no vote in it"
         assert "journal_lost" in net.log("hosp-d")
         # It takes part again: with another one away, its vote is needed for the quorum.
         net.stop("hosp-a")
-        await net.anchor("hosp-d", timeout_s=30)
+        await net.anchor("hosp-d")
 
 
 async def test_all_nodes_restart_together(tmp_path: Path) -> None:
@@ -99,7 +102,7 @@ async def test_all_nodes_restart_together(tmp_path: Path) -> None:
             async with net.client("hosp-a") as client:
                 found = await client.transaction(done.tx_id)
                 assert (found.state, found.height) == (TransactionState.COMMITTED, done.height)
-        await net.anchor("hosp-c", timeout_s=30)
+        await net.anchor("hosp-c")
         await net.agree()
 
 
@@ -108,8 +111,8 @@ async def test_a_node_paused_for_ten_seconds_catches_up(tmp_path: Path) -> None:
         await net.up()
         net.signal("hosp-a", signal.SIGSTOP)  # the primary: neither dead nor alive
         paused = time.monotonic()
-        while time.monotonic() < paused + 10:
-            await net.anchor("hosp-b", timeout_s=20)
+        while time.monotonic() < paused + PAUSE_S:
+            await net.anchor("hosp-b")
             await asyncio.sleep(0.5)
         net.signal("hosp-a", signal.SIGCONT)
         await net.agree()
@@ -136,9 +139,9 @@ async def test_one_transaction_sent_to_all_nodes_commits_once(tmp_path: Path) ->
 async def test_a_stopped_node_says_goodbye_and_exits_at_once(tmp_path: Path) -> None:
     with network(tmp_path) as net:
         await net.up()
-        began = time.monotonic()
-        net.stop("hosp-b")
-        assert time.monotonic() - began < 10
+        with Stopwatch() as watch:
+            net.stop("hosp-b")
+        watch.check("the goodbye", STOP_S)
         assert '"stopped"' in net.log("hosp-b")
         with pytest.raises(SalusError):
-            await net.status("hosp-b")
+            await net.status("hosp-b", 0.1)

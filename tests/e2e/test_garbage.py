@@ -14,7 +14,7 @@ from salus.codec import encode
 from salus.transaction import Operation
 from tests.e2e.network import Network, network
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 LARGE_BYTES = 40 * 2**20
 
