@@ -72,7 +72,9 @@ class Outlet:
         self.me: int | None = None
         self._others: list[str] = []
         self._drawn: dict[str, TokenBucket] = {}  # by member
-        self._nudge = asyncio.Event()
+        self._due = asyncio.Event()  # it may be time to propose
+        self._clock: asyncio.TimerHandle | None = None  # rings when it will be
+        self._rings_at = 0.0
 
     def begin_epoch(self, members: Sequence[str], me: int | None) -> None:
         self.members, self.me = members, me
@@ -140,21 +142,35 @@ class Outlet:
     # -- proposing ------------------------------------------------------------------------------
 
     def nudge(self) -> None:
-        """Something changed that may make it time to propose, if the core lets me."""
-        if self.proposer.open is not None:
-            self._nudge.set()
+        """Something changed that may make it time to propose: asked for every transaction, so
+        the task wakes up only when it is, and a clock that is set already rings for all."""
+        wait_ms = self.proposer.wait_ms()
+        if wait_ms == 0:
+            self._due.set()
+        elif wait_ms is not None:
+            self._ring_after(wait_ms)
 
     async def propose(self) -> None:
         """Use the core's permission to propose as soon as the pacing says so."""
         while True:
+            await self._due.wait()
+            self._due.clear()
             built = self.proposer.propose()
             if built is not None:
                 self.runner.step(built)
-                continue
-            wait_ms = self.proposer.wait_ms()
-            try:
-                async with asyncio.timeout(None if wait_ms is None else max(wait_ms, 1) / 1000):
-                    await self._nudge.wait()
-            except TimeoutError:
-                pass
-            self._nudge.clear()
+                self.nudge()
+            elif (wait_ms := self.proposer.wait_ms()) is not None:
+                self._ring_after(max(wait_ms, 1))  # the pool could not give what it promised
+
+    def _ring_after(self, wait_ms: int) -> None:
+        loop = asyncio.get_running_loop()
+        at = loop.time() + wait_ms / 1000
+        if self._clock is not None:
+            if self._rings_at <= at:
+                return  # What rings too early asks again.
+            self._clock.cancel()
+        self._clock, self._rings_at = loop.call_at(at, self._rings), at
+
+    def _rings(self) -> None:
+        self._clock = None
+        self._due.set()

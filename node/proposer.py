@@ -64,16 +64,18 @@ class Proposer:
         """How long until `propose` would say yes if nothing else happens; None: not by time."""
         if self.open is None or not (self.mempool.proposable or self.open.fill):
             return None
-        return max(0, self.last_proposed_ms + self._interval_ms() - self.now_ms())
+        since_ms = self.now_ms() - self.last_proposed_ms
+        # A clock that was set back must not silence a primary.
+        return max(0, self._interval_ms() - since_ms) if since_ms >= 0 else 0
 
     def propose(self) -> ProposalBuilt | None:
         """Build the proposal that the open permission allows, if it is time; else None."""
         permission = self.open
         if permission is None or not (self.mempool.proposable or permission.fill):
             return None
-        now = self.now_ms()
-        if now < self.last_proposed_ms + self._interval_ms():
+        if self.wait_ms():
             return None
+        now = self.now_ms()
         transactions = self.mempool.take(
             permission.sequence,
             self.parameters.block_transactions_max,

@@ -143,3 +143,20 @@ def test_what_the_pool_let_in_by_mistake_does_not_reach_the_others() -> None:
     parsed = bench.bodies.parsed(built.digest)
     assert parsed is not None
     assert parsed.transactions == []
+
+
+def test_a_clock_that_was_set_back_does_not_silence_the_primary() -> None:
+    """The interval is for pacing only; block time is derived and never runs backwards (S11)."""
+    now = [NOW_MS]
+    bench = Bench()
+    proposer = Proposer(bench.mempool, bench.bodies, lambda: now[0])
+    proposer.begin_epoch(Parameters(), 0, 0)
+    bench.mempool.add(transaction(1))
+    proposer.permit(BuildProposal(0, 1, False))
+    assert proposer.propose() is not None
+    bench.mempool.add(transaction(2))
+    proposer.permit(BuildProposal(0, 2, False))
+    assert proposer.wait_ms() == 20
+    now[0] -= 600_000
+    assert proposer.wait_ms() == 0
+    assert proposer.propose() is not None
