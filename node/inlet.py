@@ -84,7 +84,7 @@ class Inlet:
 
     def _consensus(self, member: str, payload: bytes) -> None:
         message = decode_message(payload)
-        if isinstance(message, Fetch | Status):
+        if isinstance(message, (Fetch, Status)):
             # Never relayed and perhaps unsigned: they only speak for the connection they came on.
             # The set of an epoch that has not begun here is not known.
             seat = self.seats.index(member, message.epoch)

@@ -147,10 +147,11 @@ class Runner:
             await self._wake.wait()
             self._wake.clear()
             batch = [step for step in self._steps if not step.synced]
-            bodies = [e for s in batch for e in s.effects.persist if isinstance(e, PersistBody)]
-            entries = [e for s in batch for e in s.effects.persist if isinstance(e, JournalEntry)]
             if not batch:
                 continue
+            wanted = [wish for step in batch for wish in step.effects.persist]
+            bodies = [wish for wish in wanted if isinstance(wish, PersistBody)]
+            entries = [wish for wish in wanted if isinstance(wish, JournalEntry)]
             await self.persist(bodies, entries)
             for step in batch:
                 step.synced = True

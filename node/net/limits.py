@@ -82,25 +82,49 @@ RECEIVE_RATES: dict[Kind, Rate] = {
 }
 
 
+class _Allowance:
+    """Frames and bytes of one kind, in one bucket: asked for every frame that comes."""
+
+    __slots__ = ("_bytes", "_filled_ms", "_frames", "_rate")
+
+    def __init__(self, rate: Rate, now_ms: int) -> None:
+        self._rate = rate
+        self._frames: float = 2 * rate.frames_per_s
+        self._bytes: float = 2 * rate.bytes_per_s
+        self._filled_ms = now_ms
+
+    def take(self, size: int, now_ms: int) -> bool:
+        """Too large for now: lost, and counted all the same."""
+        passed_ms = now_ms - self._filled_ms
+        if passed_ms > 0:
+            self._fill(passed_ms)
+            self._filled_ms = now_ms
+        if self._frames < 1:
+            return False
+        self._frames -= 1
+        if self._bytes < size:
+            return False
+        self._bytes -= size
+        return True
+
+    def _fill(self, passed_ms: int) -> None:
+        frames, volume = self._rate.frames_per_s, self._rate.bytes_per_s
+        self._frames = min(2 * frames, self._frames + passed_ms * frames / 1000)
+        self._bytes = min(2 * volume, self._bytes + passed_ms * volume / 1000)
+
+
 class ReceiveLimits:
-    """The buckets of one peer; they live as long as the peer is known, not as the connection."""
+    """The allowances of one peer; they live as long as the peer is known, not as the connection."""
 
     def __init__(self, now_ms: int, rates: dict[Kind, Rate] | None = None) -> None:
-        self._buckets = {
-            kind: (
-                TokenBucket(rate.frames_per_s, 2 * rate.frames_per_s, now_ms),
-                TokenBucket(rate.bytes_per_s, 2 * rate.bytes_per_s, now_ms),
-            )
-            for kind, rate in (rates or RECEIVE_RATES).items()
+        self._allowances = {
+            kind: _Allowance(rate, now_ms) for kind, rate in (rates or RECEIVE_RATES).items()
         }
 
     def admit(self, kind: Kind, payload_bytes: int, now_ms: int) -> bool:
         """May this frame pass? A kind without a rate may never pass."""
-        buckets = self._buckets.get(kind)
-        if buckets is None:
-            return False
-        frames, volume = buckets
-        return frames.take(1, now_ms) and volume.take(payload_bytes, now_ms)
+        allowance = self._allowances.get(kind)
+        return allowance is not None and allowance.take(payload_bytes, now_ms)
 
 
 class Conduct:

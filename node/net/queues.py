@@ -106,4 +106,5 @@ class SendQueue:
         return sum(lane.bytes for lane in self._lanes)
 
     def __bool__(self) -> bool:
-        return any(lane.frames for lane in self._lanes)
+        votes, blocks, gossip = self._lanes
+        return bool(votes.frames or blocks.frames or gossip.frames)
