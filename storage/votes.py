@@ -22,6 +22,7 @@ _OF_A_VIEW = frozenset({VoteType.VIEW_CHANGE, VoteType.NEW_VIEW, JOURNAL_NEW_VIE
 
 Floor = tuple[int, int]  # epoch, height
 _Name = tuple[int, int, int, int]  # kind, epoch, view, sequence
+_Place = tuple[int, int, int]  # kind, epoch, sequence: all views of it
 
 
 class VoteMemory:
@@ -29,6 +30,9 @@ class VoteMemory:
         self.floor: Floor = (0, 0)
         self._digests: dict[_Name, bytes] = {}  # of votes
         self._entries: dict[_Name, JournalEntry] = {}  # what a restart is given, oldest first
+        # Those whose payload a later view spends, by kind, epoch, sequence: a COMMIT must not walk
+        # over everything above the floor.
+        self._spendable: dict[_Place, list[_Name]] = {}
 
     def entries(self) -> tuple[JournalEntry, ...]:
         """The floor, then what still lives. Of the VIEW-CHANGEs, NEW-VIEWs and prepared
@@ -74,7 +78,7 @@ class VoteMemory:
             return
         if entry.kind in VOTES:
             self._digests[_name(entry)] = entry.digest
-        if entry.kind in _OF_A_VIEW or entry.kind == JOURNAL_PREPARED:
+        if entry.payload and (entry.kind in _OF_A_VIEW or entry.kind == JOURNAL_PREPARED):
             self._spend_older(entry)
         self._entries[_name(entry)] = entry
 
@@ -87,18 +91,23 @@ class VoteMemory:
             if at_or_below(entry, floor):
                 del self._entries[name]
                 self._digests.pop(name, None)
+                self._spendable.pop(_place(entry), None)
 
     def _spend_older(self, entry: JournalEntry) -> None:
         """Bounds memory while views change without progress: the votes of older views still
         bind, by their digest; their payload serves nobody."""
-        for name, old in list(self._entries.items()):
-            same = (old.kind, old.epoch, old.sequence) == (entry.kind, entry.epoch, entry.sequence)
-            if not same or old.view >= entry.view or not old.payload:
-                continue
-            if old.kind in VOTES:
-                self._entries[name] = msgspec.structs.replace(old, payload=b"")
+        name = _name(entry)
+        kept = [name]
+        for older in self._spendable.get(_place(entry), ()):
+            old = self._entries[older]
+            if old.view >= entry.view:
+                if older != name:
+                    kept.append(older)
+            elif old.kind in VOTES:
+                self._entries[older] = msgspec.structs.replace(old, payload=b"")
             else:
-                del self._entries[name]
+                del self._entries[older]
+        self._spendable[_place(entry)] = kept
 
 
 def at_or_below(entry: JournalEntry, floor: Floor) -> bool:
@@ -114,6 +123,10 @@ def floor_entry(floor: Floor) -> JournalEntry:
 
 def _name(entry: JournalEntry) -> _Name:
     return entry.kind, entry.epoch, entry.view, entry.sequence
+
+
+def _place(entry: JournalEntry) -> _Place:
+    return entry.kind, entry.epoch, entry.sequence
 
 
 def _words(entry: JournalEntry) -> str:
