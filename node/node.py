@@ -66,6 +66,7 @@ from node.verify import VerifyPool, default_threads
 from node.vitals import Vitals
 from node.waiters import Waiters
 from salus.epoch import EpochRecord
+from salus.errors import SalusError
 from salus.genesis import Genesis, from_json
 from salus.keys import SigningKey, verify
 from salus.keystore import Keystore, unlock_seed
@@ -533,8 +534,16 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, node.stop_asked.set)
 
-    def reload() -> None:
-        set_level(load(path, environ=os.environ, overrides=overrides or {}).config.log.level)
-
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    loop.add_signal_handler(signal.SIGHUP, _reload, path, overrides or {})
     await node.run()
+
+
+def _reload(path: Path, overrides: Mapping[str, str]) -> None:
+    """SIGHUP: the log level, anew. A slip of the editor must not cost the node its run."""
+    try:
+        level = load(path, environ=os.environ, overrides=overrides).config.log.level
+    except (SalusError, OSError) as error:
+        log_event(log, logging.ERROR, "reload_failed", error=describe_error(error))
+    else:
+        set_level(level)
+        log_event(log, logging.INFO, "reloaded", log_level=level)

@@ -55,26 +55,27 @@ def get(session: Session, name: str) -> None:
 
 
 @config.command("set")
-@click.argument("name", metavar="TABLE.KEY")
-@click.argument("value")
+@click.argument("pairs", nargs=-1, required=True, metavar="TABLE.KEY VALUE…")
 @click.option("--dry-run", is_flag=True, help="Check the change; write nothing.")
 @pass_session
-def set_(session: Session, name: str, value: str, dry_run: bool) -> None:
-    """Change one setting in node.toml; the file stays as it is where the result is not valid."""
+def set_(session: Session, pairs: tuple[str, ...], dry_run: bool) -> None:
+    """Change settings in node.toml; the file stays as it is where the result is not valid.
+
+    What belongs together is set together: api.tls_cert api.crt api.tls_key api.key
+    """
     import tomlkit
 
     home = _home(session)
-    setting = _declared().get(name)
-    if setting is None:
-        raise _unknown(name)
-    try:
-        written = setting.written(setting.parse_text(value))
-    except ValueError as error:
-        raise CliError("CONFIG_VALUE", f"{name} {error}", exit_code=Exit.CONFIG) from None
+    if len(pairs) % 2:
+        raise CliError("USAGE", f"{pairs[-1]}: a setting and its value, by turns")
+    written = {
+        name: _written(name, value) for name, value in zip(pairs[::2], pairs[1::2], strict=True)
+    }
     document = tomlkit.parse(home.config.read_text())
-    table, _, key = name.rpartition(".")
-    place: Any = document.setdefault(table, tomlkit.table()) if table else document
-    place[key] = written
+    for name, value in written.items():
+        table, _, key = name.rpartition(".")
+        place: Any = document.setdefault(table, tomlkit.table()) if table else document
+        place[key] = value
     text = tomlkit.dumps(document)
     temporary = home.config.with_name(".node.toml.new")
     temporary.write_text(text)
@@ -88,8 +89,8 @@ def set_(session: Session, name: str, value: str, dry_run: bool) -> None:
     else:
         temporary.replace(home.config)
     session.out.result(
-        {"setting": name, "value": written, "written": not dry_run},
-        f"{name} = {json.dumps(written)}"
+        {"settings": written, "written": not dry_run},
+        "\n".join(f"{name} = {json.dumps(value)}" for name, value in written.items())
         + ("  (not written)" if dry_run else "; restart the node"),
     )
 
@@ -132,6 +133,16 @@ def _home(session: Session) -> NodeHome:
 
 def _load(home: NodeHome) -> Loaded:
     return load(home.config, environ=dict(os.environ))
+
+
+def _written(name: str, value: str) -> Any:
+    setting = _declared().get(name)
+    if setting is None:
+        raise _unknown(name)
+    try:
+        return setting.written(setting.parse_text(value))
+    except ValueError as error:
+        raise CliError("CONFIG_VALUE", f"{name} {error}", exit_code=Exit.CONFIG) from None
 
 
 def _declared() -> dict[str, Setting]:

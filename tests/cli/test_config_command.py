@@ -58,3 +58,19 @@ def test_show_has_every_setting_with_its_origin(
     shown = salus("config", "show", "--origin", "--home", home, "--json").document
     assert shown["log.level"] == {"value": "debug", "origin": "SALUS_LOG__LEVEL"}
     assert shown["api.listen"]["origin"] == "default"
+
+
+def test_what_belongs_together_is_set_together(home: Path, salus: Salus) -> None:
+    """A certificate without its key is not valid, nor the other way round."""
+    assert salus("config", "set", "api.tls_cert", "api.crt", "--home", home).code == 78
+    both = ("api.tls_cert", "api.crt", "api.tls_key", "api.key")
+    changed = salus("config", "set", *both, "--home", home, "--json").document
+    assert changed == {
+        "settings": {"api.tls_cert": "api.crt", "api.tls_key": "api.key"},
+        "written": True,
+    }
+    assert salus("config", "get", "api.tls_key", "--home", home).out.strip() == "api.key"
+    before = (home / "node.toml").read_text()
+    assert salus("config", "set", *both, "api.auth", "--home", home).code == 2
+    assert salus("config", "set", *both, "api.auth", "perhaps", "--home", home).code == 78
+    assert (home / "node.toml").read_text() == before
