@@ -4,6 +4,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import BadSignatureError
 
 from salus.errors import BadMessage
 from salus.keys import (
@@ -33,6 +35,29 @@ def test_wycheproof_signatures() -> None:
             seen[case["result"]] += 1
     assert seen["valid"] > 40
     assert seen["invalid"] > 30
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.binary(max_size=200), st.integers(0, 511), st.integers(0, 255), st.booleans())
+def test_pynacl_s_own_function_judges_the_same(
+    payload: bytes, bit: int, key_bit: int, turn_key: bool
+) -> None:
+    """salus/keys.py calls libsodium past PyNaCl's copy (docs/decisions/0004-verify.md)."""
+    key = factories.key("a")
+    good = key.sign(payload)
+    flipped = (int.from_bytes(good) ^ 1 << bit).to_bytes(64)
+    public = int.from_bytes(key.public_key)
+    other = (public ^ 1 << key_bit if turn_key else public).to_bytes(32)
+    for signature in (good, flipped):
+        assert verify(other, payload, signature) == _by_pynacl(other, payload, signature)
+    assert verify(key.public_key, payload, good)
+
+
+def _by_pynacl(public_key: bytes, payload: bytes, signature: bytes) -> bool:
+    try:
+        return crypto_sign_open(signature + payload, public_key) == payload
+    except BadSignatureError:
+        return False
 
 
 def test_signatures_are_those_of_the_reference() -> None:
