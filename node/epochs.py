@@ -71,7 +71,7 @@ class Epochs:
         me = epoch.validators.index_of(self.signer.public_key)
         height = self.state.height()
         journal = self.voter.journal
-        self.vitals.me = me
+        self.vitals.begin_epoch(epoch, me)
         halted = self.vitals.halted is not None
         voting = me is not None and self.voter.may_vote(epoch.epoch) and not halted
         self.replica = Replica(

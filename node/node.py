@@ -232,7 +232,12 @@ class Node:
         self.send, self.act = self.meter.send, self.meter.act
 
         # -- what others see
-        self.vitals = Vitals(data, lambda: self.epochs.replica, lambda: self.epochs.may_vote())
+        self.vitals = Vitals(
+            data,
+            lambda: self.epochs.replica,
+            lambda: self.epochs.may_vote(),
+            lambda: [peer.member for peer in self.network.peers() if peer.connected_in],
+        )
         self.waiters = Waiters(self.state.height())
         self.commits = CommitMeter(self.metrics)
         self.feed = Feed(

@@ -4,21 +4,39 @@ One place to ask for status, readiness and doctor; the parts report here, nobody
 """
 
 import shutil
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from consensus.replica import Replica
 from consensus.snapshot import Snapshot
+from salus.epoch import EpochRecord
+from salus.parameters import Parameters
 
 # Ids that expired here unordered: so many clients can still be told «expired» and not «unknown».
 EXPIRED_MAX = 20_000
-HEARD_TICKS = 100  # a validator whose signature came within so many ticks is online (2 s)
+# When all is well a validator is heard once per progress timeout (L20); one may get lost.
+HEARD_TIMEOUTS = 2
+NEVER = float("-inf")
 
 
 class Vitals:
-    def __init__(self, data: Path, replica: Callable[[], Replica], voting: Callable[[], bool]):
+    def __init__(
+        self,
+        data: Path,
+        replica: Callable[[], Replica],
+        voting: Callable[[], bool],
+        connected: Callable[[], Iterable[str]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`connected`: the members whose frames reach us."""
         self._data, self._replica, self._voting = data, replica, voting
+        self._connected, self._clock = connected, clock
+        self._born = clock()
+        self._heard: dict[str, float] = {}  # member → when a signature of it was last heard
+        self._members: tuple[str, ...] = ()  # of the epoch's set, by index
+        self._parameters = Parameters()
         self.me: int | None = None
         self.halted: str | None = None
         self.quarantined: str | None = None
@@ -47,13 +65,38 @@ class Vitals:
         if self.disk_full:
             return "DISK_FULL", "the disk has less free space than storage.free_min"
         if self.me is not None and not self._voting():
-            return "OK", self.quarantined or "the vote journal was lost: rejoining"
+            return "QUARANTINE", self.quarantined or "the vote journal was lost: rejoining"
         return "OK", ""
 
+    def begin_epoch(self, epoch: EpochRecord, me: int | None) -> None:
+        """Before the new replica, which has heard nobody yet: what the old one heard still holds."""
+        if self._members:
+            self._listen()
+        self._members = tuple(v.member for v in epoch.validators.validators)
+        self._parameters, self.me = epoch.parameters, me
+
     def online(self) -> int:
-        """Validators heard from lately, this one included."""
-        ages = self.core().heard_ticks_ago
-        return sum(1 for ticks in ages if ticks is not None and ticks <= HEARD_TICKS)
+        """Validators heard from lately, this one included. Who was never heard of since the start
+        of this process may not have had its turn yet: a connection counts for so long."""
+        self._listen()
+        now, lately_s = self._clock(), self._lately_s
+        early = self._connected() if now - self._born <= lately_s else ()
+        return sum(
+            index == self.me
+            or now - self._heard.get(member, NEVER) <= lately_s
+            or (member not in self._heard and member in early)
+            for index, member in enumerate(self._members)
+        )
+
+    @property
+    def _lately_s(self) -> float:
+        return HEARD_TIMEOUTS * self._parameters.progress_timeout_ms / 1000
+
+    def _listen(self) -> None:
+        now, tick_s = self._clock(), self._parameters.tick_ms / 1000
+        for member, ticks in zip(self._members, self.core().heard_ticks_ago, strict=True):
+            if ticks is not None:
+                self._heard[member] = max(self._heard.get(member, NEVER), now - ticks * tick_s)
 
     def certified(self, height: int, signers: Iterable[str]) -> None:
         """Who signed the newest certificate that this node holds."""

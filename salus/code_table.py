@@ -275,6 +275,8 @@ NODE: tuple[Row, ...] = (
      "Wait until «salus status» shows no lag, or use another node."),
     ("HALTED", 503, 8, RETRY, "The node has stopped taking part: it found a contradiction",
      "Keep its data; «salus doctor» and the log say at which height. Use another node."),
+    ("QUARANTINE", 503, 8, RETRY, "The node signs no votes: it has no vote journal of its own",
+     "It rejoins by itself at the next epoch; «salus doctor» says what is missing. Or use another."),
     ("NO_QUORUM", 503, 8, RETRY, "Too few validators are reachable to agree on anything",
      "«salus doctor» names the missing ones."),
     ("STOPPING", 503, 8, RETRY, "The node is shutting down",

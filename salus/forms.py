@@ -78,7 +78,7 @@ class Status(Form, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Readiness(Form, frozen=True):
-    """Whether the node can take transactions and answer reads that are up to date."""
+    """Whether the node takes transactions, answers up to date and, as a validator, votes."""
 
     ready: bool
     code: str = "OK"

@@ -183,9 +183,9 @@ ROUTES = (
     _get(
         "/readyz",
         readyz,
-        "The node takes transactions and its reads are up to date.",
+        "The node takes transactions, its reads are up to date and, as a validator, it votes.",
         Readiness,
-        errors=("NOT_READY", "NO_QUORUM"),
+        errors=("SYNCING", "QUARANTINE", "DISK_FULL", "HALTED"),
     ),
     _get("/metrics", metrics, "Prometheus metrics.", "text/plain", access=_M),
     _get("/v1/status", status, "One screen about this node.", Status, arguments=Read),

@@ -1,0 +1,136 @@
+"""What a node says of itself: ready or not, and of whom it has heard."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from node.node import Node
+from node.vitals import Vitals
+from salus.client import Client
+from salus.client_errors import NotReadyError
+from salus.codec import encode
+from salus.epoch import EpochRecord
+from salus.parameters import Parameters
+from tests import factories
+from tests.contracts import planted
+from tests.contracts.lab import parameters
+from tests.node.network import eventually, hospitals
+from tests.node.test_node import anchor, commit
+
+GENESIS = factories.genesis(4)
+
+
+class Bench:
+    """Vitals over a replica that has heard what the test says."""
+
+    def __init__(self, **limits: int) -> None:
+        self.now = 1_000.0
+        self.heard: tuple[int | None, ...] = (0, None, None, None)
+        self.connected: list[str] = []
+        self.limits = Parameters(**limits)
+        replica: Any = SimpleNamespace(snapshot=self.snapshot)
+        self.vitals = Vitals(
+            Path("nowhere"),
+            lambda: replica,
+            lambda: True,
+            lambda: self.connected,
+            lambda: self.now,
+        )
+        self.begin(0)
+
+    def snapshot(self) -> SimpleNamespace:
+        return SimpleNamespace(heard_ticks_ago=self.heard)
+
+    def begin(self, epoch: int) -> None:
+        record = EpochRecord(epoch, 0, GENESIS.validators(), self.limits)
+        self.vitals.begin_epoch(record, 0)
+        self.heard = (0, None, None, None)
+
+
+def test_whoever_was_heard_lately_is_online_and_this_node_is() -> None:
+    bench = Bench()
+    bench.now += 100
+    bench.heard = (0, 50, 99, 101)  # 20 ms each: 1, 1.98 and 2.02 s
+    assert bench.vitals.online() == 3
+
+
+def test_a_longer_progress_timeout_means_that_validators_are_heard_less_often() -> None:
+    bench = Bench(progress_timeout_ms=10_000)
+    bench.now += 100
+    bench.heard = (0, 500, 900, 1_100)
+    assert bench.vitals.online() == 3
+
+
+def test_a_new_replica_has_heard_nobody_yet_and_what_the_old_one_heard_holds() -> None:
+    bench = Bench()
+    bench.now += 100
+    bench.heard = (0, 10, 20, None)
+    bench.begin(1)
+    assert bench.vitals.online() == 3
+    bench.now += 1.7
+    assert bench.vitals.online() == 2
+    bench.now += 0.2
+    assert bench.vitals.online() == 1
+
+
+def test_right_after_the_start_a_connection_counts() -> None:
+    bench = Bench()
+    bench.connected = ["hosp-b", "hosp-c", "obs-000"]
+    assert bench.vitals.online() == 3
+    bench.now += 2.1
+    assert bench.vitals.online() == 1
+
+
+async def test_a_new_epoch_is_no_loss_of_quorum(tmp_path: Path) -> None:
+    limits = parameters(contracts=planted.ACTIVE)
+    async with hospitals(tmp_path, 4, limits, planted.registry) as group:
+        nodes = group.nodes.values()
+        await eventually(lambda: all(node.vitals.online() == 4 for node in nodes))
+        begun: list[int] = []
+        for node in nodes:
+            node.vitals._born -= 100  # connections count no more
+            node.vitals._heard.clear()
+            watch(node, begun)
+        async with Client(group.api(0), signer=group.operators[0], timeout_s=30) as client:
+            await client.call("planted", "end_epoch", 1, encode(()))
+        await eventually(lambda: len(begun) == 4)
+        assert min(begun) >= group.genesis.validators().quorum
+
+
+def watch(node: Node, begun: list[int]) -> None:
+    """How many are online in the moment in which the node has begun an epoch."""
+    begin = node.epochs.begin
+
+    def watched(epoch: EpochRecord) -> None:
+        begin(epoch)
+        begun.append(node.vitals.online())
+
+    node.epochs.begin = watched  # type: ignore[method-assign]
+
+
+async def test_a_node_in_quarantine_is_not_ready_and_says_why(tmp_path: Path) -> None:
+    """Rule S4: it signs nothing. It takes transactions all the same."""
+    async with hospitals(tmp_path) as group:
+        await commit(group, 1, anchor(group, 1))
+        await group.stop(3)
+        shutil.rmtree(group.home(3) / "data")
+        node = group.start(3)
+        node.upkeep.may_vote = lambda: True  # so that it does not ask to rejoin yet
+        await group.connected()
+        await group.height(1, 3)
+        async with Client(group.api(3)) as client:
+            status = await client.status()
+            assert (status.ready, status.signing) == (False, "quarantine")
+            assert status.reason is not None
+            assert "rejoin" in status.reason
+            with pytest.raises(NotReadyError) as refused:
+                await client.api("GET", "/readyz")
+            assert refused.value.code == "QUARANTINE"
+            await commit(group, 3, anchor(group, 2, org=3))
+            node.upkeep.may_vote = node.epochs.may_vote
+            await eventually(lambda: node.facade.readiness().ready)
+            status = await client.status()
+            assert (status.ready, status.signing, status.reason) == (True, "signing", None)
