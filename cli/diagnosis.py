@@ -16,6 +16,7 @@ from cli import processes
 from cli.connect import own_tls, plain
 from cli.home import Home, NodeHome, Target
 from cli.preflight import Finding, Preflight
+from node.net.clock import skew_ms
 from node.standing import is_born
 from salus.client import Client
 from salus.errors import SalusError
@@ -194,6 +195,17 @@ class Diagnosis:
                     "see docs/operating.md",
                 )
             )
+        alarms = {"contract faults": status.contract_faults, "equivocations": status.equivocations}
+        if told := ", ".join(f"{count} {name}" for name, count in alarms.items() if count):
+            self.add(
+                Finding(
+                    "alarms",
+                    None,
+                    f"{told} since its start",
+                    "CONTRACT_FAULT" if status.contract_faults else "DOUBLE_SIGN",
+                    "its log says which (contract_fault, equivocation): see docs/operating.md",
+                )
+            )
         if status.syncing:
             self.add(
                 Finding(
@@ -214,14 +226,19 @@ class Diagnosis:
 
     async def _others(self) -> None:
         """In a testnet the others can be asked: for their clocks, and what they say of us."""
+        skew = skew_ms([peer.get("clock_ahead_ms") for peer in self.peers])
+        if skew is not None:
+            self._clock_off(skew / 1000, "the median of its peers")
         if not self.home.is_testnet:
-            await self._clock([self.target.urls[0]] if self.status else [])
+            if skew is None:
+                await self._clock([self.target.urls[0]] if self.status else [])
             return
         others = [node for node in self.home.testnet.nodes if node.name != self.target.name]
         urls = [node.api for node in others]
         if self.status is not None:
             urls.append(self.target.urls[0])
-        await self._clock(urls)
+        if skew is None:
+            await self._clock(urls)
         down = [n.name for n in others if processes.running(n.node_home.path) is None]
         if down:
             self.add(
@@ -257,14 +274,16 @@ class Diagnosis:
         ]
         if not offsets:
             return
-        offset = sorted(offsets)[len(offsets) // 2]
-        detail = f"{abs(offset):.1f} s {'behind' if offset > 0 else 'ahead of'} the median of nodes"
+        self._clock_off(-sorted(offsets)[len(offsets) // 2], "the median of nodes")
+
+    def _clock_off(self, ahead_s: float, of: str) -> None:
+        detail = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} {of}"
         detail += f" (limit {self.drift_max_s:g} s)"
         ok = (
             True
-            if abs(offset) <= CLOCK_WARN_S
+            if abs(ahead_s) <= CLOCK_WARN_S
             else None
-            if abs(offset) < self.drift_max_s
+            if abs(ahead_s) < self.drift_max_s
             else False
         )
         if ok:

@@ -34,7 +34,7 @@ def text(status: Status) -> str:
     if status.ready:
         state = "ready"
     else:
-        state = f"NOT READY: {status.reason or 'no reason given'}"
+        state = "NOT READY"
     if status.syncing:
         state += f", catching up ({status.sync_lag_blocks} blocks behind)"
     role = "primary" if status.is_primary else f"primary is {status.primary}"
@@ -43,7 +43,7 @@ def text(status: Status) -> str:
         "chain": f"{status.chain_id}  genesis {status.genesis_hash[:16]}…",
         "height": f"{status.height}   last block {status.last_block_age_s:.1f} s ago",
         "view": f"{status.view}  ({role})   epoch {status.epoch}",
-        "signing": status.signing + ("" if status.ready else f"  ({status.reason})"),
+        "signing": status.signing,
         "quorum": f"{status.quorum.online} of {status.quorum.needed} needed"
         + ("" if status.quorum.online >= status.quorum.needed else "   NO QUORUM: salus doctor"),
         "peers": f"{status.peers.connected} of {status.peers.expected} connected",
@@ -51,6 +51,12 @@ def text(status: Status) -> str:
         "disk": ", ".join(f"{k} {v / 2**20:.1f} MB" for k, v in status.storage_bytes.items()),
         "state": status.state_root,
     }
+    if not status.ready:
+        rows = {"node": rows.pop("node"), "why": status.reason or "no reason given"} | rows
+    alarms = {"contract faults": status.contract_faults, "equivocations": status.equivocations}
+    if any(alarms.values()):
+        told = ", ".join(f"{count} {name}" for name, count in alarms.items() if count)
+        rows["alarms"] = f"{told} since its start: salus doctor"
     if status.quorum.needed <= 2:
         rows["note"] = "fewer than four validators: no fault is tolerated"
     return "\n".join(f"{name:<8} {value}" for name, value in rows.items())

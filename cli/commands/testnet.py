@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from cli.home import TestnetDescription, TestnetNode, read_testnet
 from cli.session import Session, pass_session
 from salus.client import Client
 from salus.errors import SalusError
+from salus.forms import Status
 from salus.validators import Validator, ValidatorSet
 
 DEFAULT_NODES = 4
@@ -251,7 +253,8 @@ def _quorum(description: TestnetDescription) -> int:
 
 
 async def _show(session: Session, description: TestnetDescription) -> None:
-    rows = await asyncio.gather(*(_row(node) for node in description.nodes))
+    shown = await asyncio.gather(*(_row(node) for node in description.nodes))
+    rows = [row for row, _ in shown]
     quorum = _quorum(description)
     count = len(description.nodes)
     session.out.note(
@@ -261,6 +264,9 @@ async def _show(session: Session, description: TestnetDescription) -> None:
     session.out.table(
         description.document(), ("NODE", "STATE", "ROLE", "HEIGHT", "VIEW", "PEERS", "API"), rows
     )
+    for node, (_, why) in zip(description.nodes, shown, strict=True):
+        if why:
+            session.out.note(f"{node.name} {why}")
     if session.out.fancy:
         first = description.nodes[-1].name
         session.out.note(
@@ -269,15 +275,26 @@ async def _show(session: Session, description: TestnetDescription) -> None:
         )
 
 
-async def _row(node: TestnetNode) -> tuple[object, ...]:
+async def _row(node: TestnetNode) -> tuple[Sequence[object], str]:
+    """The line of the table, and what takes a sentence to say."""
     if processes.running(Path(node.home)) is None:
-        return (node.name, "down", "", "", "", "", node.api)
+        return (node.name, "down", "", "", "", "", node.api), ""
     try:
         async with Client(node.api, timeout_s=2.0) as client:
             status = await client.status()
     except SalusError as error:
-        return (node.name, "silent", "", "", "", "", f"{node.api}  {error.code}")
-    state = "up" if status.ready else (status.reason or "not ready")
+        return (node.name, "silent", "", "", "", "", node.api), f"is silent: {error.message}"
+    return row(node, status), "" if status.ready else f"is not ready: {status.reason}"
+
+
+def row(node: TestnetNode, status: Status) -> Sequence[object]:
+    """A word for the state: a halt may need a paragraph, and the table has one line."""
+    if status.ready:
+        state = "up"
+    elif status.signing in {"halted", "quarantine"}:
+        state = status.signing
+    else:
+        state = "catching up" if status.syncing else "not ready"
     role = "primary" if status.is_primary else "replica"
     peers = f"{status.peers.connected}/{status.peers.expected}"
     return (node.name, state, role, status.height, status.view, peers, node.api)
