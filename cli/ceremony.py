@@ -1,6 +1,7 @@
 """Founding a network: drafts, join files, and what they become in a node's home."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from cli.home import NodeHome
 from salus.errors import BadMessage
 from salus.files import replace
 from salus.genesis import GENESIS_VERSION, Genesis, from_json, to_json
-from salus.join import Card, read_join
+from salus.join import Card, read_join, write_join
 from salus.keys import address
 from salus.parameters import Parameters, check_parameters
 
@@ -70,6 +71,30 @@ def read_cards(files: Sequence[Path]) -> list[tuple[Card, Path]]:
     return cards
 
 
+def own_card(home: NodeHome, password_file: str | None = None) -> tuple[Card, str]:
+    """The card of this home and its join file; signed anew if `p2p.advertise` names another place
+    than the file: the node has moved."""
+    from cli.keyfiles import password_for
+    from node.config import load
+    from salus.keystore import Keystore
+
+    text = home.join.read_text()
+    card = read_join(text)
+    advertised = load(home.config, environ=os.environ).config.p2p.advertise
+    if advertised is None or str(advertised) == card.endpoint:
+        return card, text
+    password = password_for(home, password_file)
+    node, operator = (
+        Keystore.unlock(home.keys / f"{name}.json", password) for name in ("node", "operator")
+    )
+    if (node.public_key, operator.public_key) != (card.member.node_key, card.member.operator_key):
+        raise CliError("BAD_JOIN", f"the keys of {home.path} are not those of its join.json")
+    card = Card(card.member, str(advertised))
+    text = write_join(card, node, operator)
+    replace(home.join, text.encode(), mode=0o644)
+    return card, text
+
+
 def install_genesis(
     home: NodeHome, founding: Genesis, places: Mapping[bytes, str], *, dry_run: bool = False
 ) -> str:
@@ -112,18 +137,20 @@ def install_checked(
 def set_peers(
     home: NodeHome, founding: Genesis, places: Mapping[bytes, str], *, own: bytes
 ) -> None:
-    """The other members' places in node.toml, comments kept."""
-    peers = [
-        f"{address(m.node_key)}@{places[m.node_key]}"
-        for m in founding.members
-        if m.node_key != own and m.node_key in places
-    ]
-    if not peers:
-        return
+    """The other members' places in node.toml, comments kept; who is not named stays as he was."""
     import tomlkit
 
     document = tomlkit.parse(home.config.read_text())
     table = document.setdefault("p2p", tomlkit.table())
+    known = {str(peer).partition("@")[0]: str(peer) for peer in table.get("peers", ())}
+    known |= {address(key): f"{address(key)}@{place}" for key, place in places.items()}
+    peers = [
+        known[address(m.node_key)]
+        for m in founding.members
+        if m.node_key != own and address(m.node_key) in known
+    ]
+    if not peers:
+        return
     table["peers"] = tomlkit.array()
     for peer in peers:
         table["peers"].append(peer)

@@ -32,7 +32,10 @@ class P2P(Table, frozen=True, kw_only=True):
     ] = Endpoint("0.0.0.0", 7400)
     advertise: Annotated[
         Endpoint | None,
-        Setting(What.ENDPOINT, "Where the others reach this node, if not at `listen`."),
+        Setting(
+            What.ENDPOINT,
+            "Where the others reach this node; `salus genesis join` signs it into the join file.",
+        ),
     ] = None
     peers: Annotated[
         tuple[PeerAddress, ...],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from cli.ceremony import draft, install_checked, parameters_with, read_cards
+from cli.ceremony import draft, install_checked, own_card, parameters_with, read_cards
 from cli.errors import CliError
 from cli.group import group
 from cli.session import Session, pass_session
@@ -48,13 +48,15 @@ def new(
 
 @genesis.command()
 @click.option("-o", "--output", type=_new_file, help="Default: standard output.")
+@click.option("--password-file", type=click.Path(dir_okay=False), help="Opens the keys.")
 @pass_session
-def join(session: Session, output: Path | None) -> None:
-    """The signed join file of this home, to be sent to whoever assembles."""
-    from salus.join import read_join
+def join(session: Session, output: Path | None, password_file: str | None) -> None:
+    """The signed join file of this home, to be sent to whoever assembles.
 
-    text = session.home.node.join.read_text()
-    card = read_join(text)
+    If p2p.advertise in node.toml names another place than the file, it is signed anew: for a node
+    that has moved.
+    """
+    card, text = own_card(session.home.node, password_file)
     if output is not None:
         write_new(output, text)
     session.out.note(f"fingerprint to read aloud: {card.fingerprint()}")

@@ -1,6 +1,7 @@
 """The founding ceremony on four homes: everybody ends with the same document, or with an error."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,36 @@ def test_install_takes_only_the_agreed_document(
     digest = salus("genesis", "hash", later).out.strip()
     assert salus("genesis", "install", later, "--hash", digest, "--home", home).code == 73
     assert salus("start", "--config-check", "--home", home).code in (0, 69)
+
+
+def test_a_node_that_moved_signs_its_new_place_and_the_others_take_it(
+    homes: Path, draft: Path, tmp_path: Path, salus: Salus
+) -> None:
+    """`p2p.advertise` is where the join file says the others reach it."""
+    genesis, moved = tmp_path / "genesis.json", tmp_path / "moved.json"
+    made = salus("genesis", "assemble", draft, *joins(homes), "-o", genesis, "--json").document
+    for name in NAMES[2:]:
+        shutil.copytree(homes / name, tmp_path / name)
+    agreed = ("--hash", made["genesis_hash"], "--home", tmp_path / "hosp-c")
+    places = [word for path in joins(homes) for word in ("--join", path)]
+    assert salus("genesis", "install", genesis, *agreed, *places).code == 0
+
+    home, password = tmp_path / "hosp-d", homes / "password"
+    config = home / "node.toml"
+    before = json.loads((home / "join.json").read_bytes())
+    config.write_text(config.read_text().replace("hosp-d.example:7400", "new.example:7401"))
+    assert salus("genesis", "join", "--home", home, "-o", moved).code != 0  # the keys are locked
+    assert not moved.exists()
+    signed = ("genesis", "join", "--home", home, "--password-file", password)
+    assert salus(*signed, "-o", moved).code == 0
+    assert json.loads(moved.read_bytes())["endpoint"] == "new.example:7401"
+    assert json.loads(moved.read_bytes())["member"] == before["member"]
+    assert salus("genesis", "join", "--home", home).out.strip() == moved.read_text().strip()
+
+    assert salus("genesis", "install", genesis, *agreed, "--join", moved).code == 0
+    peers = (tmp_path / "hosp-c" / "node.toml").read_text()
+    assert [peers.count(f"@{name}.example:7400") for name in NAMES] == [1, 1, 0, 0]
+    assert peers.count("@new.example:7401") == 1
 
 
 def test_a_home_that_is_not_in_genesis_is_told(
