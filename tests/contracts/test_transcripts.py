@@ -14,6 +14,7 @@ import pytest
 
 from contracts import fields
 from contracts.fields import from_json
+from node.executor import Executor
 from salus.block import Receipt
 from salus.codec import decode
 from salus.epoch import EPOCH_STATE_KEY, EpochRecord
@@ -59,10 +60,11 @@ def _known(word: str) -> object:
     raise AssertionError(f"{word}: not a word of transcripts")
 
 
-def _operation(chain: Lab, text: str) -> Operation:
+def operation_of(executor: Executor, text: str) -> Operation:
+    """`contract.method name=word …`"""
     name, *words = text.split()
     contract, _, method = name.partition(".")
-    declared = chain.executor.active.method(contract, method)
+    declared = executor.active.method(contract, method)
     document = {key: _known(value) for key, _, value in (word.partition("=") for word in words)}
     return declared.operation(from_json(declared.args, document))
 
@@ -94,7 +96,7 @@ class Transcript:
             return msgspec.json.encode(answer).decode()
         independent = command.startswith("independent ")
         who, _, rest = command.removeprefix("independent ").partition(": ")
-        operations = [_operation(chain, text) for text in rest.split(" + ")]
+        operations = [operation_of(chain.executor, text) for text in rest.split(" + ")]
         before = chain.dump()
         number = len(self.transactions) + 1
         tx = chain.tx(*operations, by=who, independent=independent, number=number)

@@ -158,7 +158,9 @@ def test_the_board_names_existing_metrics_only() -> None:
     assert named <= base_names()
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed here")
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="no promtool: see scripts/setup-optional"
+)
 def test_promtool_finds_nothing() -> None:
     subprocess.run(["promtool", "check", "rules", ROOT / "configs/alerts.yml"], check=True)
     subprocess.run(["promtool", "check", "metrics"], input=Metrics().text(), check=True)
