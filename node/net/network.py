@@ -147,7 +147,7 @@ class Network:
             self._session,
             self._receive,
             self._garbage,
-            self._now_ms,
+            lambda: self._now_ms(),  # the one clock, also when a test stops it
             self._unix_ms,
             self._notify,
         )
