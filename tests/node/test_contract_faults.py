@@ -48,7 +48,7 @@ async def test_a_contract_that_fails_costs_nobody_the_chain(
         for number, (method, (args, kind)) in enumerate(FAULTS.items()):
             caplog.clear()
             at = number % 4
-            async with Client(group.api(at), signer=group.operators[at], timeout_s=30) as client:
+            async with Client(group.api(at), signer=group.operators[at], timeout_s=60) as client:
                 with pytest.raises(RejectedError) as refused:
                     await client.call("planted", method, 1, encode(args))
                 assert refused.value.code == "CONTRACT_FAULT"
@@ -83,7 +83,7 @@ async def test_a_contract_that_fails_costs_nobody_the_chain(
                 assert node.executor.read(b"planted/cell/" + cell.to_bytes(8)) is None
             assert node.vitals.halted is None
         anchored = encode((factories.seed("root"), 1, bytes(32), bytes(32)))
-        async with Client(group.api(3), signer=group.operators[3], timeout_s=30) as client:
+        async with Client(group.api(3), signer=group.operators[3], timeout_s=60) as client:
             done = await client.call("records", "anchor", 1, anchored)
         await group.height(done.height)
         assert (

@@ -94,7 +94,7 @@ async def test_a_new_epoch_is_no_loss_of_quorum(tmp_path: Path) -> None:
             node.vitals._born -= 100  # connections count no more
             node.vitals._heard.clear()
             watch(node, begun)
-        async with Client(group.api(0), signer=group.operators[0], timeout_s=30) as client:
+        async with Client(group.api(0), signer=group.operators[0], timeout_s=60) as client:
             await client.call("planted", "end_epoch", 1, encode(()))
         await eventually(lambda: len(begun) == 4)
         assert min(begun) >= group.genesis.validators().quorum
