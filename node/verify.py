@@ -18,7 +18,9 @@ from salus.transaction import ParsedTransaction
 SLICE_MAX = 32  # ≈ 1.8 ms of one core: the longest that a vote waits for a slice
 SLICE_MIN = 8
 AWAY_SLICE_MAX = 256  # ≈ 14 ms of a thread: two callers still share the threads fairly
-WAIT_HIGH_MS = 2  # a consensus frame that waited longer asks for smaller slices
+# A consensus frame that waited longer asks for smaller slices. Two whole slices of a slow core: at
+# less, the slices' own length would shrink them, and small ones cost a change of thread each.
+WAIT_HIGH_MS = 8
 WAITING_MAX = 50_000  # ≈ 3 s of one core; more is answered with «busy», not with memory
 SLICES_PER_THREAD = 2  # one at work, one ready
 
@@ -55,7 +57,9 @@ class VerifyPool:
             raise NodeBusy(f"{self.waiting} signatures wait to be checked")
         self.waiting += count
         try:
-            if self.waiting <= self.slice_size:  # nobody else waits, and it is soon done
+            # Nobody else waits, and it is soon done; or a vote waits for it. A thread that comes
+            # back from each signature waits for a busy loop: a small proposal is faster here.
+            if self.waiting <= self.slice_size or (urgent and count <= SLICE_MAX):
                 return self._check(transactions)
             results: list[bool] = []
             if self._pool is None:
@@ -67,7 +71,8 @@ class VerifyPool:
             # In a thread a slice delays nobody: larger ones cost fewer wake-ups of the loop.
             size = min(AWAY_SLICE_MAX, max(self.slice_size, -(-count // self._threads)))
             tasks = [
-                asyncio.ensure_future(self._away(part)) for part in _slices(transactions, size)
+                asyncio.ensure_future(self._away(part, urgent))
+                for part in _slices(transactions, size)
             ]
             try:
                 for checked in await asyncio.gather(*tasks):
@@ -91,10 +96,12 @@ class VerifyPool:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def _away(self, part: Sequence[ParsedTransaction]) -> list[bool]:
+    async def _away(self, part: Sequence[ParsedTransaction], urgent: bool) -> list[bool]:
         assert self._pool is not None
+        loop = asyncio.get_running_loop()
+        if urgent:  # not behind the slices of clients that wait for a place
+            return self._counted(*await loop.run_in_executor(self._pool, self._run, part))
         async with self._places:
-            loop = asyncio.get_running_loop()
             return self._counted(*await loop.run_in_executor(self._pool, self._run, part))
 
     def _check(self, part: Sequence[ParsedTransaction]) -> list[bool]:

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from node.errors import NodeBusy
-from node.verify import SLICE_MAX, SLICE_MIN, VerifyPool, default_threads
+from node.verify import SLICE_MAX, SLICE_MIN, WAIT_HIGH_MS, VerifyPool, default_threads
 from salus.keys import SigningKey
 from salus.transaction import Operation, ParsedTransaction, build
 
@@ -61,6 +61,52 @@ async def test_few_are_checked_here_and_many_elsewhere() -> None:
         pool.close()
 
 
+async def test_a_small_proposal_does_not_wait_behind_the_clients() -> None:
+    """A vote waits for it, and the thread that has it would wait for the loop after each one."""
+    gate = threading.Event()
+
+    def verifier(public_key: bytes, payload: bytes, signature: bytes) -> bool:
+        return threading.current_thread() is threading.main_thread() or gate.wait(60)
+
+    pool = VerifyPool(1, verifier=verifier)
+    try:
+        clients = asyncio.ensure_future(pool.verify(GOOD))
+        await asyncio.sleep(0)
+        pool.slice_size = SLICE_MIN
+        assert await pool.verify(GOOD[:SLICE_MAX], urgent=True) == [True] * SLICE_MAX
+        assert not clients.done()
+        gate.set()
+        assert await clients == [True] * 40
+    finally:
+        gate.set()
+        pool.close()
+
+
+async def test_a_large_proposal_waits_for_no_place() -> None:
+    """Of the clients' slices two are handed to a thread; a proposal's come right after these."""
+    gate = threading.Event()
+
+    def verifier(public_key: bytes, payload: bytes, signature: bytes) -> bool:
+        return gate.wait(60)
+
+    few, many = GOOD * 30, GOOD[: SLICE_MAX + 1]
+    pool = VerifyPool(1, verifier=verifier)
+    try:
+        clients = [asyncio.ensure_future(pool.verify(few)) for _ in range(4)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        proposal = asyncio.ensure_future(pool.verify(many, urgent=True))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        gate.set()
+        assert await proposal == [True] * len(many)
+        assert not clients[-1].done()
+        assert all([await client == [True] * len(few) for client in clients])
+    finally:
+        gate.set()
+        pool.close()
+
+
 async def test_without_threads_a_long_batch_lets_the_loop_turn() -> None:
     """One slice a turn: a vote that arrives meanwhile is handled before the next slice."""
     order: list[str] = []
@@ -92,9 +138,9 @@ async def test_two_callers_share_the_turns() -> None:
 def test_slices_shrink_at_once_and_grow_slowly() -> None:
     pool = VerifyPool(0)
     for _ in range(5):
-        pool.note_wait_ms(2.1)
+        pool.note_wait_ms(WAIT_HIGH_MS + 0.1)
     assert pool.slice_size == SLICE_MIN
-    pool.note_wait_ms(2.0)
+    pool.note_wait_ms(WAIT_HIGH_MS)
     assert pool.slice_size == SLICE_MIN + 1
     for _ in range(100):
         pool.note_wait_ms(0)
