@@ -1,6 +1,5 @@
 """`salus bench`: measures a network of processes on this machine."""
 
-import asyncio
 import tempfile
 from pathlib import Path
 
@@ -32,6 +31,7 @@ def bench(
 
     By the project's yardstick, docs/performance.md.
     """
+    from cli import loop
     from cli.bench import Options, document, run
 
     options = Options(validators, seconds, rate, prefill, operations, lies)
@@ -45,6 +45,6 @@ def bench(
                 f"{free >> 20} MiB free in {place}, {needed >> 20} MiB needed",
                 next_step="shorter: --seconds; or another disk: TMPDIR=…",
             )
-        summary = document(asyncio.run(run(Path(place) / "net", options, session.out.note)))
+        summary = document(loop.run(run(Path(place) / "net", options, session.out.note)))
     lines = ["SUMMARY"] + [f"  {name:<24} {value}" for name, value in summary.items()]
     session.out.result(summary, "\n".join(lines))

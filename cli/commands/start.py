@@ -1,6 +1,5 @@
 """`salus start`: checks what a person would have to check, then runs the node."""
 
-import asyncio
 import os
 
 import click
@@ -60,15 +59,11 @@ def start(
 
 
 def run_node(home: object, overrides: dict[str, str], password: str) -> None:
-    """On the fastest loop there is; returns after SIGTERM."""
+    """Returns after SIGTERM."""
     from pathlib import Path
 
+    from cli import loop
     from node.node import run
 
     assert isinstance(home, Path)
-    try:
-        import uvloop
-    except ImportError:  # not on every platform
-        asyncio.run(run(home, overrides, password=password))
-    else:
-        uvloop.run(run(home, overrides, password=password))
+    loop.run(run(home, overrides, password=password))
