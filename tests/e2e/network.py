@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from cli import processes, testnet
 from cli.home import TestnetNode, read_testnet
@@ -22,6 +23,7 @@ from salus.keys import SigningKey
 from salus.keystore import unlock_seed
 from salus.parameters import Parameters
 from salus.transaction import Operation, ParsedTransaction
+from tests.ports import free_ports
 
 READY_S = 60
 WAIT_S = 60  # longer is a failure; what is promised sooner is timed by a Stopwatch
@@ -34,7 +36,8 @@ class Network:
 
     def __init__(self, root: Path, n: int, parameters: Parameters) -> None:
         self.root = root
-        testnet.create(root, n, "salus-e2e", parameters)
+        with patch.object(testnet, "free_ports", free_ports):
+            testnet.create(root, n, "salus-e2e", parameters)
         self.operators = {
             node.name: SigningKey.from_seed(
                 unlock_seed(

@@ -1,7 +1,6 @@
 """Several whole nodes in one process: real stores, real TLS sockets, one event loop."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,12 +16,7 @@ from node.standing import mark_birth
 from salus.genesis import Genesis
 from salus.parameters import Parameters
 from tests import factories
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.ports import free_ports
 
 
 async def eventually(condition: Callable[[], bool], within_s: float = 60) -> None:
@@ -49,7 +43,7 @@ class Hospitals:
         self.genesis: Genesis = factories.genesis(n, parameters=parameters)
         self.keys = factories.keys(n)
         self.operators = factories.keys(n, "operator")
-        self.ports = [free_port() for _ in range(n)]
+        self.ports = free_ports(n)
         self.nodes: dict[int, Node] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         for index in range(n):
