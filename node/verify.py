@@ -1,8 +1,8 @@
 """Checking client signatures in slices: inline when few wait, in threads when many do (B26).
 
 A signature costs about 55 µs; libsodium releases the interpreter's lock, so threads help where
-cores are spare. One slice a turn of the loop, and smaller ones while consensus frames wait:
-agreement must never queue behind a flood of transactions.
+cores are spare. In a turn of the loop one slice of the clients' and one of the proposals', and
+smaller ones while consensus frames wait: agreement must never queue behind a flood of transactions.
 """
 
 import asyncio
@@ -43,6 +43,7 @@ class VerifyPool:
             ThreadPoolExecutor(threads, thread_name_prefix="salus-verify") if threads else None
         )
         self._places = asyncio.Semaphore(max(1, threads * SLICES_PER_THREAD))
+        self._urgent_place = asyncio.Semaphore(1)  # where there are no threads
         self.slice_size = SLICE_MAX
         self.waiting = 0  # transactions handed in and not yet answered
         self.verified_total = 0
@@ -63,8 +64,11 @@ class VerifyPool:
                 return self._check(transactions)
             results: list[bool] = []
             if self._pool is None:
+                # One slice a turn, however many clients there are, and one of a proposal's: it
+                # would queue for longer than the progress timeout behind a hundred clients.
+                place = self._urgent_place if urgent else self._places
                 for part in _slices(transactions, self.slice_size):
-                    async with self._places:  # one slice a turn, however many callers there are
+                    async with place:
                         results += self._check(part)
                         await asyncio.sleep(0)
                 return results

@@ -132,7 +132,41 @@ async def test_without_threads_a_long_batch_lets_the_loop_turn() -> None:
 async def test_two_callers_share_the_turns() -> None:
     pool = VerifyPool(0)
     results = await asyncio.gather(pool.verify(GOOD), pool.verify([BAD, *GOOD]))
-    assert results == [[True] * 40, [False] + [True] * 40]
+    assert list(results) == [[True] * 40, [False] + [True] * 40]
+
+
+async def test_without_threads_a_large_proposal_queues_behind_no_client() -> None:
+    """B26, on a single core: of fifty clients one has its slice between two of the proposal's."""
+    pool = VerifyPool(0)
+    clients = [asyncio.ensure_future(pool.verify(GOOD)) for _ in range(50)]
+    await asyncio.sleep(0)
+    before = pool.verified_total
+    many = GOOD * 4
+    assert await pool.verify(many, urgent=True) == [True] * len(many)
+    slices = -(-len(many) // SLICE_MAX)
+    assert pool.verified_total - before - len(many) <= (slices + 1) * SLICE_MAX
+    assert sum(client.done() for client in clients) <= slices + 1
+    assert await asyncio.gather(*clients) == [[True] * 40] * 50
+
+
+async def test_without_threads_proposals_share_their_turns() -> None:
+    """However many are judged at once, a vote waits for one slice of theirs."""
+    order: list[str] = []
+
+    def verifier(public_key: bytes, payload: bytes, signature: bytes) -> bool:
+        order.append("signature")
+        return True
+
+    pool = VerifyPool(0, verifier=verifier)
+
+    async def votes() -> None:
+        for _ in range(20):
+            order.append("vote")
+            await asyncio.sleep(0)
+
+    await asyncio.gather(votes(), *(pool.verify(GOOD, urgent=True) for _ in range(4)))
+    runs = "".join(word[0] for word in order).split("v")
+    assert max(len(run) for run in runs[:20]) == SLICE_MAX
 
 
 def test_slices_shrink_at_once_and_grow_slowly() -> None:
