@@ -9,7 +9,7 @@ the same. Names of keys do not leave: a hash, and the words before it.
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node.executor import Executed, Executor
@@ -21,12 +21,13 @@ from salus.epoch import EpochRecord
 from salus.errors import BadMessage, SalusError
 from salus.statemap import CHANGE_BYTES, key_hash
 from salus.writeset import Change, first_difference
-from storage.errors import StoreDamaged
+from storage.errors import StorageError
 from storage.state import StateStore
 
 log = logging.getLogger("salus.divergence")
 
 ANSWER_TIMEOUT_S = 5.0  # for one page; the member may be executing
+ACCOUNT_TIMEOUT_S = 30.0  # for all that one member says in its turn; then the next one is asked
 ROUND_S = 2.0  # until who had nothing to say is asked again
 WRITE_SET_BYTES_MAX = 64 * 2**20  # of one block; one of the default size has about 0.1 MiB
 
@@ -62,9 +63,10 @@ class Divergence:
         epoch: Callable[[], EpochRecord],
         me: Callable[[], int | None],
         on_found: Callable[[Difference], None],
+        damaged: Callable[[StorageError], None],
     ) -> None:
         self.executor, self.state, self.send = executor, state, send
-        self.epoch, self.me, self.on_found = epoch, me, on_found
+        self.epoch, self.me, self.on_found, self.damaged = epoch, me, on_found, damaged
         self._requests: dict[str, GetWrites] = {}  # the newest of each member
         self._serving = asyncio.Event()
         self._halted = asyncio.Event()
@@ -79,7 +81,8 @@ class Divergence:
         self._serving.set()
 
     async def answer(self) -> None:
-        """Works off what was asked. Reading blocks on disk, so it happens in a thread."""
+        """Works off what was asked. Reading blocks on disk, so it happens in a thread; what cannot
+        be read is as good as not held, and the rest of the node goes on."""
         while True:
             await self._serving.wait()
             self._serving.clear()
@@ -90,17 +93,25 @@ class Divergence:
                 if executed is not None:
                     answer = _page(request, executed.header, executed.write_set)
                 else:
-                    answer = await asyncio.to_thread(self._stored, request)
+                    try:
+                        answer = await asyncio.to_thread(self._stored, request)
+                    except StorageError as error:
+                        self.damaged(error)
+                        log_event(
+                            log,
+                            logging.ERROR,
+                            "write_set_damaged",
+                            code=error.code,
+                            reason=error.message,
+                        )
+                        answer = _not_held(request)
                 self.send(member, Kind.WRITES, encode(answer))
 
     def _stored(self, request: GetWrites) -> Writes:
-        try:
-            write_set = self.state.write_set(request.height)
-        except StoreDamaged as error:
-            log_event(log, logging.ERROR, "write_set_damaged", reason=error.message)
-            write_set = None
+        """Raises `StorageError`."""
+        write_set = self.state.write_set(request.height)
         if write_set is None:
-            return Writes(request.height, request.skip, b"", b"", False)
+            return _not_held(request)
         return _page(request, self.state.header(request.height), write_set)
 
     # -- for me -------------------------------------------------------------------------------
@@ -131,7 +142,7 @@ class Divergence:
         accounts: dict[str, Difference] = {}
         while mine:
             for member in members:
-                found = accounts.get(member) or await self._account(member, mine)
+                found = accounts.get(member) or await self._in_time(member, mine)
                 if found is None:
                     continue
                 accounts[member] = found
@@ -140,19 +151,28 @@ class Divergence:
                     return
             await asyncio.sleep(ROUND_S)
 
+    async def _in_time(self, member: str, mine: Sequence[Executed]) -> Difference | None:
+        """A member that takes page by page as long as it may must not keep the others waiting."""
+        try:
+            async with asyncio.timeout(ACCOUNT_TIMEOUT_S):
+                return await self._account(member, mine)
+        except TimeoutError:
+            log_event(log, logging.WARNING, "write_set_late", member=member)
+            return None
+
     async def _account(self, member: str, mine: Sequence[Executed]) -> Difference | None:
         """Where this member differs from me; None if it does not, or does not say."""
         try:
             for executed in mine:
-                pages = [page async for page in self._pages(member, executed)]
-                if not pages:
+                held = await self._fetch(member, executed)
+                if held is None:
                     return None
-                theirs = decode(pages[0].header, Header)
+                theirs, write_set = decode(held[0], Header), held[1]
                 if theirs == executed.header:
                     continue
                 if theirs.height != executed.header.height:
                     raise BadMessage("the header of another height")
-                found = _compare(executed, theirs, b"".join(page.changes for page in pages))
+                found = _compare(executed, theirs, write_set)
                 log_event(
                     log, logging.WARNING, "divergence_account", member=member, height=found.height
                 )
@@ -161,21 +181,27 @@ class Divergence:
             log_event(log, logging.WARNING, "bad_write_set", member=member, code=error.code)
         return None
 
-    async def _pages(self, member: str, executed: Executed) -> AsyncIterator[Writes]:
-        """Its write set of the height of mine; only the first page if the headers are equal."""
-        skip = 0
-        own = encode(executed.header)
+    async def _fetch(self, member: str, executed: Executed) -> tuple[bytes, bytes] | None:
+        """Its header of the height of mine, and its write set: only the first page of it if the
+        headers are equal. None if it does not say."""
+        height, own = executed.header.height, encode(executed.header)
+        header, write_set = b"", bytearray()
         while True:
-            page = await self._ask(member, GetWrites(executed.header.height, skip))
+            page = await self._ask(member, GetWrites(height, len(write_set) // CHANGE_BYTES))
             if page is None or not page.header:
-                if skip:
+                if header:
                     raise BadMessage("a write set that ends before its end")
-                return
-            yield page
-            skip += len(page.changes) // CHANGE_BYTES
-            if not page.more or page.header == own:
-                return
-            if not page.changes or skip * CHANGE_BYTES > WRITE_SET_BYTES_MAX:
+                return None
+            if header and page.header != header:
+                raise BadMessage("pages of two blocks")
+            header = page.header
+            write_set += page.changes
+            if not page.more or header == own:
+                return header, bytes(write_set)
+            # Else one change a page would make of the bound in bytes a walk of days.
+            if len(page.changes) != _page_bytes():
+                raise BadMessage("a page that is neither full nor the last")
+            if len(write_set) > WRITE_SET_BYTES_MAX:
                 raise BadMessage("a write set without end")
 
     async def _ask(self, member: str, request: GetWrites) -> Writes | None:
@@ -191,9 +217,17 @@ class Divergence:
             self._asked = self._answer = None
 
 
+def _not_held(request: GetWrites) -> Writes:
+    return Writes(request.height, request.skip, b"", b"", False)
+
+
+def _page_bytes() -> int:
+    return CHANGES_PER_FRAME_MAX * CHANGE_BYTES
+
+
 def _page(request: GetWrites, header: Header, write_set: bytes) -> Writes:
     start = request.skip * CHANGE_BYTES
-    end = start + CHANGES_PER_FRAME_MAX * CHANGE_BYTES
+    end = start + _page_bytes()
     more = end < len(write_set)
     return Writes(request.height, request.skip, encode(header), write_set[start:end], more)
 

@@ -261,6 +261,7 @@ class Node:
             lambda: self.pipeline.epoch,
             lambda: self.vitals.me,
             lambda difference: self.alarms.explained(difference),
+            self.metrics.damaged,
         )
         self.alarms = Alarms(
             self.vitals,

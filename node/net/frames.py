@@ -27,6 +27,7 @@ TRANSACTIONS_PER_FRAME_MAX = 1_000
 IDS_PER_FRAME_MAX = 1_000
 BLOCKS_PER_FRAME_MAX = 256
 CHANGES_PER_FRAME_MAX = 8_192
+HEADER_BYTES_MAX = 512  # 356 with the largest numbers
 
 
 class Kind(IntEnum):
@@ -157,7 +158,7 @@ class Writes(Wire, frozen=True):
 
     height: Uint
     skip: Uint
-    header: bytes
+    header: Annotated[bytes, msgspec.Meta(max_length=HEADER_BYTES_MAX)]
     changes: Annotated[bytes, msgspec.Meta(max_length=CHANGES_PER_FRAME_MAX * CHANGE_BYTES)]
     more: bool
 

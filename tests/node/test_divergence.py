@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from contracts.state import Overlay
-from node.divergence import Difference, Divergence, _compare
+from node.divergence import Difference, Divergence, _compare, _page
 from node.executor import Executed
 from node.net.frames import GetWrites, Kind, Writes
 from node.node import Node
@@ -20,6 +20,8 @@ from salus.hashing import ZERO_HASH
 from salus.statemap import key_hash
 from salus.transaction import ParsedTransaction
 from salus.writeset import changes
+from storage import keys as rows
+from storage.errors import StorageError, StoreDamaged, StoreUnavailable
 from tests import factories
 from tests.ledger import Ledger
 from tests.node.network import Hospitals, eventually, hospitals
@@ -171,7 +173,7 @@ def block() -> Executed:
         kept.append(real(proposal))  # type: ignore[arg-type]
         return kept[-1]
 
-    ledger.executor.execute = execute  # type: ignore[method-assign, assignment]
+    ledger.executor.execute = execute  # type: ignore[method-assign]
     ledger.block(tx)
     return kept[0]
 
@@ -214,6 +216,7 @@ class Wire:
             lambda: epoch,
             lambda: 0,
             self.found.append,
+            lambda error: None,
         )
 
     def send(self, member: str, kind: Kind, payload: bytes) -> bool:
@@ -251,6 +254,16 @@ def huge(block: Executed, request: GetWrites) -> Writes:
     return Writes(request.height, request.skip, encode(other), bytes(96 * 8192), True)
 
 
+def one_change_a_page(block: Executed, request: GetWrites) -> Writes:
+    other = msgspec.structs.replace(block.header, state_root=ZERO_HASH)
+    return Writes(request.height, request.skip, encode(other), bytes(96), True)
+
+
+def another_header_a_page(block: Executed, request: GetWrites) -> Writes:
+    other = msgspec.structs.replace(block.header, time_ms=request.skip)
+    return Writes(request.height, request.skip, encode(other), bytes(96 * 8192), True)
+
+
 def no_header(block: Executed, request: GetWrites) -> Writes:
     return Writes(request.height, request.skip, b"\xc0", b"", False)
 
@@ -273,7 +286,19 @@ def silent(block: Executed, request: GetWrites) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [torn, endless, huge, no_header, other_height, equal, unasked, silent]
+    "answer",
+    [
+        torn,
+        endless,
+        huge,
+        one_change_a_page,
+        another_header_a_page,
+        no_header,
+        other_height,
+        equal,
+        unasked,
+        silent,
+    ],
 )
 async def test_a_peer_that_says_nothing_useful_costs_nothing(
     block: Executed, answer: Answer, monkeypatch: pytest.MonkeyPatch
@@ -290,3 +315,80 @@ async def test_a_peer_that_says_nothing_useful_costs_nothing(
     assert wire.found == []
     assert not task.done()
     task.cancel()
+
+
+@pytest.mark.parametrize(("answer", "pages"), [(one_change_a_page, 1), (another_header_a_page, 2)])
+async def test_a_write_set_whose_pages_do_not_go_together_is_not_kept(
+    block: Executed, answer: Answer, pages: int
+) -> None:
+    """The bound in bytes holds only if each page is full and its header no other."""
+    wire = Wire(block, lambda request: answer(block, request))
+    assert await wire.desk._account("liar", [block]) is None
+    assert wire.asked == pages
+
+
+async def test_a_member_that_is_as_slow_as_it_may_be_does_not_keep_the_others_from_telling(
+    block: Executed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.divergence.ACCOUNT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("node.divergence.ROUND_S", 0.01)
+    monkeypatch.setattr("node.divergence.CHANGES_PER_FRAME_MAX", 1)
+    other = msgspec.structs.replace(block.header, state_root=ZERO_HASH)
+    wire = Wire(block, lambda request: None)
+    liar = wire.desk.epoch().validators.validators[1].member
+
+    def send(member: str, kind: Kind, payload: bytes) -> bool:
+        request = decode(payload, GetWrites)
+        answer, delay_s = _page(request, other, block.write_set), 0.0
+        if member == liar:  # every page full, and the end never comes
+            answer = Writes(request.height, request.skip, encode(other), bytes(96), True)
+            delay_s = 0.002
+        asyncio.get_running_loop().call_later(delay_s, wire.desk.receive, member, encode(answer))
+        return True
+
+    monkeypatch.setattr(wire.desk, "send", send)
+    wire.desk.begin()
+    async with asyncio.timeout(WAIT_S):
+        await wire.desk.run()
+    assert [found.fields for found in wire.found] == [("state_root",)]
+
+
+# -- what cannot be read
+
+
+async def test_a_row_that_cannot_be_read_is_reported_and_the_next_request_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A peer's question must not end a node that only its own disk troubles."""
+    ledger = Ledger()
+    for name in "abc":
+        ledger.block(factories.transaction(ledger.genesis, anchor_operation(name)))
+    state = ledger.state
+    state.kv.write([(rows.HEADER + rows.number(1), b"damaged")], sync=True)
+    real = state.write_set
+
+    def write_set(height: int) -> bytes | None:
+        if height == 2:
+            raise StoreUnavailable("the disk is gone for a moment")
+        return real(height)
+
+    monkeypatch.setattr(state, "write_set", write_set)
+    sent: list[Writes] = []
+    reported: list[StorageError] = []
+
+    def send(member: str, kind: Kind, payload: bytes) -> bool:
+        sent.append(decode(payload, Writes))
+        return True
+
+    epoch = state.current_epoch()
+    desk = Divergence(
+        ledger.executor, state, send, lambda: epoch, lambda: 0, lambda found: None, reported.append
+    )
+    answering = asyncio.create_task(desk.answer())
+    for height in (1, 2, 3):
+        desk.serve(f"member-{height}", encode(GetWrites(height, 0)))
+    await eventually(lambda: len(sent) == 3)
+    answering.cancel()
+    assert [type(error) for error in reported] == [StoreDamaged, StoreUnavailable]
+    assert [bool(answer.header) for answer in sent] == [False, False, True]
+    assert sent[2].changes == real(3)

@@ -1,5 +1,7 @@
 """Frames: what is encoded comes back, and nothing else is a frame (B25)."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from node.net.frames import (
     CHANGES_PER_FRAME_MAX,
     FRAME_HEADER_BYTES,
     FRAMES_PER_MESSAGE_MAX,
+    HEADER_BYTES_MAX,
     MESSAGE_BYTES_MAX,
     PAYLOAD_BYTES_MAX,
     QUEUE_CLASS,
@@ -28,7 +31,9 @@ from node.net.frames import (
     split,
 )
 from node.net.limits import RECEIVE_RATES
-from salus.codec import decode, encode
+from salus.block import Header
+from salus.codec import Bytes32, decode, encode
+from salus.errors import BadMessage
 from salus.parameters import Parameters
 from salus.statemap import CHANGE_BYTES
 
@@ -127,7 +132,19 @@ def test_the_largest_proposal_and_a_full_frame_of_ids_fit() -> None:
     frame(Kind.GET_BLOCKS, encode(GetBlocks(2**53 - 1, 256)))
     frame(Kind.GET_WRITES, encode(GetWrites(2**53 - 1, 2**53 - 1)))
     changes = bytes(CHANGES_PER_FRAME_MAX * CHANGE_BYTES)
-    frame(Kind.WRITES, encode(Writes(2**53 - 1, 2**53 - 1, bytes(1_000), changes, True)))
+    frame(Kind.WRITES, encode(Writes(2**53 - 1, 2**53 - 1, bytes(HEADER_BYTES_MAX), changes, True)))
+
+
+def test_the_largest_header_fits_into_a_page_and_a_fat_one_is_refused() -> None:
+    """L24: whoever keeps pages must know how much that is."""
+    largest: dict[str, Any] = {
+        name: bytes(32) if kind is Bytes32 else 2**53 - 1
+        for name, kind in Header.__annotations__.items()
+    }
+    page = Writes(3, 0, encode(Header(**largest)), b"", False)
+    assert decode(decode(encode(page), Writes).header, Header) == Header(**largest)
+    with pytest.raises(BadMessage):
+        decode(encode(Writes(3, 0, bytes(HEADER_BYTES_MAX + 1), b"", False)), Writes)
 
 
 def test_a_payload_above_its_limit_is_our_own_bug() -> None:
