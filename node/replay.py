@@ -3,8 +3,9 @@
 A duplicate has the same bytes, hence the same expiry, and after its expiry no proposal may hold
 it (rule S15). So ids are kept by expiry, in buckets of 64 heights that are dropped when passed.
 Of an id 8 bytes are kept; `maybe` can err towards yes, and whoever asks confirms by the full id.
-A bucket is a few sorted arrays and a small set, 8 bytes an id, behind a filter of bits: nearly
-all ids that are asked for are new, and one bit says so. 4 million ids, the window at 10,000
+A bucket is a small set and, once that was full, a few sorted arrays behind a filter of bits: nearly
+all ids that are asked for are new, and one bit says so. A bucket of few ids has no filter: with the
+widest window any sender could ask for 15,625 buckets, a gigabyte of filters. 4 million ids, the window at 10,000
 transactions a second, stay below 50 MB; and no crafted id makes a lookup slow.
 """
 
@@ -22,17 +23,20 @@ class _Bucket:
     __slots__ = ("_filter", "fresh", "runs")
 
     def __init__(self) -> None:
-        self._filter = bytearray(FILTER_BITS // 8)
+        self._filter: bytearray | None = None  # before the first run the set alone answers
         self.fresh: set[int] = set()
         self.runs: list[array[int]] = []  # each ascending
 
     def add(self, prefix: int) -> None:
-        self._filter[prefix % FILTER_BITS >> 3] |= 1 << (prefix & 7)
+        if self._filter is not None:
+            self._filter[prefix % FILTER_BITS >> 3] |= 1 << (prefix & 7)
         self.fresh.add(prefix)
         if len(self.fresh) >= FRESH_MAX:
             self._pack()
 
     def holds(self, prefix: int) -> bool:
+        if self._filter is None:
+            return prefix in self.fresh
         if not self._filter[prefix % FILTER_BITS >> 3] & 1 << (prefix & 7):
             return False
         if prefix in self.fresh:
@@ -44,6 +48,10 @@ class _Bucket:
         return False
 
     def _pack(self) -> None:
+        if self._filter is None:
+            self._filter = bytearray(FILTER_BITS // 8)
+            for prefix in self.fresh:
+                self._filter[prefix % FILTER_BITS >> 3] |= 1 << (prefix & 7)
         run = array("Q", sorted(self.fresh))
         self.fresh.clear()
         # Runs of like size are merged, as a log-structured store does; sorting two ascending

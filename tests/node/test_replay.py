@@ -1,11 +1,13 @@
 """The index of executed ids: exact by 8 bytes, bounded, dropped when passed."""
 
+import tracemalloc
 from hashlib import sha256
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.replay import FILTER_BITS, FRESH_MAX, HEIGHTS_PER_BUCKET, RUN_MAX, ReplayIndex
+from salus.parameters import Parameters
 
 
 def tx_id(n: int) -> bytes:
@@ -36,9 +38,27 @@ def test_many_ids_of_one_bucket_are_all_found() -> None:
 
 def test_an_id_that_only_shares_the_filter_s_bit_is_not_held() -> None:
     index = ReplayIndex()
-    index.add((5).to_bytes(8), 100)
-    assert index.maybe((5).to_bytes(8), 100)
-    assert not index.maybe((5 + FILTER_BITS).to_bytes(8), 100)
+    for n in range(FRESH_MAX + 1):
+        index.add(n.to_bytes(8), 100)
+        assert index.maybe((0).to_bytes(8), 100)
+        assert index.maybe(n.to_bytes(8), 100)
+        assert not index.maybe((n + FILTER_BITS).to_bytes(8), 100)
+
+
+def test_a_few_ids_spread_over_the_widest_window_take_little_memory() -> None:
+    """Any sender chooses the expiry of what it sends."""
+    widest = Parameters.__annotations__["expiry_window_blocks"].__metadata__[0].le
+    assert widest is not None
+    tracemalloc.start()
+    try:
+        index = ReplayIndex()
+        for expiry in range(0, widest, HEIGHTS_PER_BUCKET):
+            index.add(tx_id(expiry), expiry)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(index) == len(index._buckets) >= 15_625
+    assert taken < 16 * 2**20
 
 
 def test_runs_stay_short_enough_to_merge() -> None:
