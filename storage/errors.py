@@ -2,7 +2,7 @@
 
     StorageError               code, message, hint (the next step, for the operator)
     ├── StoreUnavailable       locked by another process, disk full, I/O error
-    ├── StoreVersion           written by a newer (or unknown) version of the software
+    ├── StoreVersion           written by a newer, older or unknown version of the software
     ├── StoreDamaged           bytes on disk are not what was written
     │   ├── JournalDamaged     the vote journal has a hole: starting would risk a double vote
     │   └── VaultDamaged       a document or key file fails its authentication

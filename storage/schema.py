@@ -1,14 +1,23 @@
 """Format versions of the stores: which this software writes, and which it reads.
 
-Law of the file: a store that a newer version wrote is refused before a byte of it is used; a
-version is raised whenever an older reader would misread what is written.
+Law of the file: a store of any other version is refused before a byte of it is used; a version is
+raised whenever an older reader would misread what is written, or a newer one what was.
 """
 
 from storage import keys
 from storage.errors import StoreDamaged, StoreVersion
 from storage.kv import KeyValue
 
-VERSIONS = {"blocks": 1, "state": 1, "journal": 1, "vault": 1}
+VERSIONS = {
+    "blocks": 1,
+    "state": 2,  # after 0.1.0: write sets, and the birth time in the identity of the vote journal
+    "journal": 1,
+    "vault": 1,
+}
+
+_OLDER_HINT = (
+    "Go on with the version of the software that wrote it; CHANGELOG.md names the way to this one."
+)
 
 
 def check_version(store: str, found: int) -> None:
@@ -16,10 +25,16 @@ def check_version(store: str, found: int) -> None:
     known = VERSIONS[store]
     if found > known:
         raise StoreVersion(
-            f"the {store} store has format version {found}; this software reads up to {known}"
+            f"the {store} store has format version {found}; this software reads version {known}"
         )
     if found < 1:
         raise StoreVersion(f"the {store} store has no valid format version")
+    if found < known:
+        raise StoreVersion(
+            f"the {store} store has the older format version {found}; "
+            f"this software reads version {known}",
+            hint=_OLDER_HINT,
+        )
 
 
 def open_schema(kv: KeyValue, store: str, genesis_hash: bytes) -> None:

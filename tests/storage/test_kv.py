@@ -13,6 +13,7 @@ from storage.errors import StoreDamaged, StoreUnavailable, StoreVersion
 from storage.keys import META_FORMAT
 from storage.kv import KeyValue, LevelKV, MemoryKV, prefix_end
 from storage.schema import open_schema
+from storage.state import StateStore
 
 CHAIN = b"c" * 32
 
@@ -137,7 +138,7 @@ def test_a_new_store_is_stamped_and_opens_again() -> None:
     open_schema(stamped(schema.VERSIONS["state"]), "state", CHAIN)
 
 
-@pytest.mark.parametrize("version", [0, 2, 2**32 - 1])
+@pytest.mark.parametrize("version", [0, schema.VERSIONS["state"] + 1, 2**32 - 1])
 def test_a_store_of_an_unknown_version_is_refused_with_the_next_step(version: int) -> None:
     with pytest.raises(StoreVersion) as refused:
         open_schema(stamped(version), "state", CHAIN)
@@ -145,9 +146,17 @@ def test_a_store_of_an_unknown_version_is_refused_with_the_next_step(version: in
     assert refused.value.hint
 
 
+def test_a_store_of_an_older_version_is_refused_and_not_misread() -> None:
+    """0.1.0 wrote state stores of version 1: no write sets, and another journal identity."""
+    with pytest.raises(StoreVersion, match="older format version 1") as refused:
+        StateStore(stamped(1), CHAIN)
+    assert refused.value.code == "STORE_VERSION"
+    assert "CHANGELOG.md" in refused.value.hint
+
+
 def test_a_store_of_another_chain_is_refused() -> None:
     with pytest.raises(StoreDamaged) as refused:
-        open_schema(stamped(1), "state", b"d" * 32)
+        open_schema(stamped(schema.VERSIONS["state"]), "state", b"d" * 32)
     assert refused.value.code == "WRONG_CHAIN"
 
 
