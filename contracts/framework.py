@@ -51,7 +51,8 @@ Answer = Callable[[ReadState, Any], Wire | None]
 
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{1,47}")
-_FACT_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
+FACT_WORD_MAX = 48  # characters
+_FACT_WORD = re.compile(rf"[A-Za-z][A-Za-z0-9_-]{{0,{FACT_WORD_MAX - 1}}}")
 _HEX = b"0123456789abcdef"
 _FACTS_MAX = 16  # salus.block.Facts
 
@@ -232,7 +233,7 @@ def _publishable(fact: object) -> bool:
     if isinstance(fact, str):
         if len(fact) == 64:  # of a hash; without the pattern: half the time, for the most of them
             return fact.isascii() and not fact.encode("ascii").translate(None, _HEX)
-        return _is_word(fact)
+        return len(fact) <= FACT_WORD_MAX and _is_word(fact)  # longer ones would stay in the cache
     return type(fact) is bool or (type(fact) is int and 0 <= fact <= UINT_MAX)
 
 

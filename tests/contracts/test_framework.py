@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from contracts.context import Capacity, Context
 from contracts.errors import BadDeclaration
-from contracts.framework import ANYONE, Contract, Registry, publishable
+from contracts.framework import (
+    ANYONE,
+    FACT_WORD_MAX,
+    Contract,
+    Registry,
+    _is_word,
+    publishable,
+)
 from contracts.members import MEMBERSHIP
 from contracts.state import State
 from salus.block import Event
@@ -294,3 +301,12 @@ def test_dispatch_judges_as_the_strict_form_does(
 )
 def test_only_words_hashes_flags_and_integers_are_published(fact: object, may: bool) -> None:
     assert publishable({"fact": fact}) is may
+
+
+def test_of_words_only_those_that_could_be_published_are_remembered() -> None:
+    """A contract may hand out a text of any length; the cache counts texts, not bytes."""
+    _is_word.cache_clear()
+    assert publishable({"fact": "w" * FACT_WORD_MAX})
+    for count in (FACT_WORD_MAX + 1, 2**20):
+        assert not publishable({"fact": "w" * count})
+    assert _is_word.cache_info().currsize == 1
