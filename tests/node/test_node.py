@@ -193,6 +193,6 @@ async def test_votes_that_wait_for_the_loop_make_the_slices_smaller(tmp_path: Pa
 
         def late() -> bool:
             time.sleep(0.025)  # as long as a tick: so a vote would have waited for this
-            return pool.slice_size == SLICE_MIN
+            return pool.slice_size <= SLICE_MIN + 2  # a tick in between was in time
 
         await eventually(late)
