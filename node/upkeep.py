@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from consensus.events import Complain
 from node.admission import Admission
-from node.logs import log_event
+from node.logs import describe_error, log_event
 from node.mempool import Mempool
 from node.metrics import Metrics
 from node.rejoin import Rejoin
@@ -43,6 +43,7 @@ class Upkeep:
         self.vitals, self.metrics, self.mempool = vitals, metrics, mempool
         self.runner, self.admission, self.sync = runner, admission, sync
         self.state, self.rejoin, self.may_vote = state, rejoin, may_vote
+        self._unknown = False  # the disk does not say how much is free, and that was logged
 
     async def run(self) -> None:
         while True:
@@ -56,7 +57,14 @@ class Upkeep:
             await self._rejoin()
 
     def _disk(self) -> None:
-        free = self.vitals.free_bytes()
+        try:
+            free = self.vitals.free_bytes()
+        except OSError as error:
+            if not self._unknown:
+                log_event(log, logging.ERROR, "disk_unknown", reason=describe_error(error))
+            self._unknown = True
+            return
+        self._unknown = False
         self.metrics.storage_free_bytes.set(free)
         full = free < self.free_min_bytes
         if full == self.vitals.disk_full:

@@ -1,5 +1,6 @@
 """What a node says of itself: ready or not, and of whom it has heard."""
 
+import errno
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,3 +135,28 @@ async def test_a_node_in_quarantine_is_not_ready_and_says_why(tmp_path: Path) ->
             await eventually(lambda: node.facade.readiness().ready)
             status = await client.status()
             assert (status.ready, status.signing, status.reason) == (True, "signing", None)
+
+
+async def test_a_disk_that_does_not_say_what_is_free_is_told_once_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> int:
+        return sum(record.getMessage() == "disk_unknown" for record in caplog.records)
+
+    def gone(place: object) -> object:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with hospitals(tmp_path, 1) as group:
+        node = group.nodes[0]
+        with monkeypatch.context() as broken:
+            broken.setattr("node.vitals.shutil.disk_usage", gone)
+            for _ in range(3):
+                node.upkeep._disk()
+            assert told() == 1
+            await commit(group, 0, anchor(group, 1))
+        node.upkeep._disk()
+        assert told() == 1
+        monkeypatch.setattr("node.vitals.shutil.disk_usage", gone)
+        node.upkeep._disk()
+        assert told() == 2
+        monkeypatch.undo()
