@@ -165,6 +165,7 @@ class Dialler:
             if not hung_up.done():
                 hung_up.set_result(_Ending(reason))
 
+        self._pings.clear()  # What an older connection was asked, this one does not answer.
         peer.connected_in, peer.hang_up = True, hang_up
         peer.refused = peer.problem = None
         peer.detail, peer.seen_ms = "", started_ms
@@ -235,7 +236,10 @@ class Dialler:
     def _pong(self, payload: bytes) -> None:
         left_ms = self._pings.pop(payload, None)
         if not self._peer.blocked and left_ms is not None:
-            self._peer.rtt_ms = self._context.now_ms() - left_ms
+            # No longer than a silent peer is waited for: else one that answers late and says
+            # something else meanwhile could name any number.
+            took_ms = self._context.now_ms() - left_ms
+            self._peer.rtt_ms = min(took_ms, self._context.limits.idle_timeout_ms)
 
     def _failed(self, code: str, detail: str, *, by_peer: bool = False) -> None:
         peer = self._peer

@@ -2,13 +2,18 @@
 
 import asyncio
 from dataclasses import replace
+from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
 from node.errors import BadFrame, NodeBusy
-from node.net.frames import MIB, Kind, QueueClass, frame
+from node.net.backoff import Backoff
+from node.net.dialler import Dialler
+from node.net.frames import MIB, Kind, QueueClass, frame, split
 from node.net.limits import RECEIVE_RATES
 from node.net.network import Network
 from node.net.peer import PeerAddress
@@ -191,6 +196,34 @@ async def test_a_peer_that_is_silent_is_given_up() -> None:
         a.network.add_peer(PeerAddress(key(1).public_key, "127.0.0.1", port))
         await a.when(lambda peers: peers[0].connected_in)
         await a.when(lambda peers: peers[0].problem == "IDLE")
+
+
+async def test_an_answer_to_a_ping_of_an_older_connection_sets_no_round_trip() -> None:
+    pings: list[bytes] = []
+
+    async def speak(ws: web.WebSocketResponse) -> None:
+        ((_, ping),) = split((await ws.receive()).data)
+        pings.append(ping)
+        if len(pings) > 1:
+            await ws.send_bytes(frame(Kind.PONG, pings[0]) + frame(Kind.CONSENSUS, b"x"))
+            await ws.receive()
+
+    (a,) = make([0], replace(QUICK, ping_interval_ms=600_000))
+    a.network._membership = {key(1).public_key: "n1"}.get
+    async with running(a), raw_listener(key(1), speak) as port:
+        a.network.add_peer(PeerAddress(key(1).public_key, "127.0.0.1", port))
+        assert await a.received() == ("n1", Kind.CONSENSUS, b"x")
+        assert pings[0] != pings[1]
+        assert a.peer("n1").rtt_ms is None
+
+
+def test_a_round_trip_is_never_longer_than_a_silent_peer_is_waited_for() -> None:
+    peer: Any = SimpleNamespace(address="", blocked=False, rtt_ms=None)
+    context: Any = SimpleNamespace(now_ms=lambda: 10**9, limits=QUICK)
+    dialler = Dialler(peer, context, Backoff(Random(1), min_ms=1, max_ms=1, stable_ms=1))
+    dialler._pings[b"ping"] = 0
+    dialler._pong(b"ping")
+    assert peer.rtt_ms == QUICK.idle_timeout_ms
 
 
 async def test_a_dialler_that_never_pings_is_given_up() -> None:
