@@ -48,10 +48,19 @@ class DiskThread:
                 job.done.cancel()
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None and not self.closed:
+        while self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """A frame of its own: while the next job is waited for, nothing holds the last one, and
+        with it all that a block changed."""
+        job = self._jobs.get()
+        if job is not None and not self.closed:
             job.run()
+            return True
         if job is not None:
             self._jobs.put(job)  # Not begun: `close` drops it with the others.
+        return False
 
 
 class _Job:

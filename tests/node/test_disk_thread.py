@@ -1,7 +1,9 @@
 """One thread for one writer: its order, its errors, its end."""
 
 import asyncio
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -66,6 +68,26 @@ async def test_a_call_whose_task_was_cancelled_before_its_turn_is_not_begun() ->
     await disk.run(done.append, "third")
     disk.close()
     assert done == ["third"]
+
+
+async def test_what_a_job_was_given_is_let_go_while_the_thread_waits() -> None:
+    """A whole block's batch, until the next block."""
+
+    class Batch:
+        pass
+
+    disk = DiskThread("test")
+    batch = Batch()
+    held = weakref.ref(batch)
+    await disk.run(id, batch)
+    del batch
+    for _ in range(1_000):  # until the thread has come back to its queue
+        if held() is None:
+            break
+        await asyncio.sleep(0.001)
+    gc.collect()
+    assert held() is None
+    disk.close()
 
 
 def test_a_thread_that_never_worked_is_closed_too() -> None:
