@@ -294,7 +294,10 @@ class Facade:
     async def submit(self, transactions: Sequence[bytes]) -> list[Submitted]:
         began = time.perf_counter()
         answers = await self._admission.submit(transactions)
-        waiting = [a.tx_id for a in answers if a.tx_id and a.code is None and a.height is None]
+        # Not what a block has taken, or time, while others of the request were checked.
+        waiting = [
+            a.tx_id for a in answers if a.tx_id and a.code is None and self._pool.find(a.tx_id)
+        ]
         self._commits.submitted(waiting, began)
         return answers
 

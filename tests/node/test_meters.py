@@ -1,13 +1,19 @@
 """Meters measure what passes them, and change nothing of it."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
 from consensus.effects import Action, CheckProposal, Execute, Send, Sending, WriteBlock
 from consensus.messages import Commit, PrePrepare
+from node.api.view import Submitted
 from node.meters import PHASES, SUBMITTED_MAX, BlockMeter, CommitMeter, MeteredSigner
 from node.metrics import Metrics
 from salus.certificate import Certificate, IndexedSignature
 from tests import factories
+from tests.node.network import hospitals
+from tests.node.test_node import WAIT_S, anchor
 
 SIGNATURE = bytes(64)
 CERTIFICATE = Certificate(0, 1, bytes(32), (IndexedSignature(0, SIGNATURE),))
@@ -138,6 +144,25 @@ def test_a_transaction_waits_from_its_first_request_to_its_block() -> None:
     bench.commits.expired(mine)
     bench.commits.committed(mine)
     assert seconds.count == 2
+
+
+async def test_a_block_that_overtakes_the_answer_leaves_nothing_to_wait_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others of the same request were still being checked."""
+    async with hospitals(tmp_path, 1) as group:
+        node, tx = group.nodes[0], anchor(group, 1)
+        real = node.admission.submit
+
+        async def submit(raws: Sequence[bytes]) -> list[Submitted]:
+            answers = await real(raws)
+            await node.facade.wait(tx.id, WAIT_S)
+            return answers
+
+        monkeypatch.setattr(node.admission, "submit", submit)
+        (answer,) = await node.facade.submit([tx.raw])
+        assert (answer.code, answer.height) == (None, None)
+        assert not node.commits._submitted
 
 
 def test_what_the_pool_dropped_without_a_word_is_forgotten_in_the_end() -> None:
