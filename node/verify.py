@@ -20,7 +20,7 @@ SLICE_MIN = 8
 AWAY_SLICE_MAX = 256  # ≈ 14 ms of a thread: two callers still share the threads fairly
 # A consensus frame that waited longer asks for smaller slices. Two whole slices of a slow core: at
 # less, the slices' own length would shrink them, and small ones cost a change of thread each.
-WAIT_HIGH_MS = 8
+WAIT_HIGH_MS = 8  # docs/decisions/0005-slices.md
 WAITING_MAX = 50_000  # ≈ 3 s of one core; more is answered with «busy», not with memory
 SLICES_PER_THREAD = 2  # one at work, one ready
 
