@@ -48,11 +48,11 @@ class _Bucket:
         return False
 
     def _pack(self) -> None:
+        run = array("Q", sorted(self.fresh))
         if self._filter is None:
             self._filter = bytearray(FILTER_BITS // 8)
-            for prefix in self.fresh:
+            for prefix in run:
                 self._filter[prefix % FILTER_BITS >> 3] |= 1 << (prefix & 7)
-        run = array("Q", sorted(self.fresh))
         self.fresh.clear()
         # Runs of like size are merged, as a log-structured store does; sorting two ascending
         # runs is a linear merge.
