@@ -29,9 +29,9 @@ from salus.keystore import unlock_seed
 from salus.parameters import Parameters
 
 TRANSACTIONS_PER_REQUEST = 500
-# Per node: ≈ 6,000 transactions outstanding with four nodes, well below the pool of 20,000. With
-# a third less the nodes wait for the load a sixth of the time.
-REQUESTS_AT_ONCE = 3
+# Per node: ≈ 8,000 transactions outstanding with four nodes, well below the pool of 20,000. With
+# half of them the nodes wait for the load a sixth of the time.
+REQUESTS_AT_ONCE = 4
 # More than any machine so far commits: what is signed and not sent costs only time before.
 SIGNED_PER_S = 8_000
 PUBLISHED_S = 60  # shorter runs are for the developer, and begin sooner
