@@ -20,6 +20,7 @@ from tests.sim.liars import LiarNode
 from tests.sim.machine import Machine
 from tests.sim.model import Block
 from tests.sim.network import Network
+from tests.sim.observer import Observer
 from tests.sim.plan import Crash, Plan, draw
 from tests.sim.shell import Node
 from tests.sim.signatures import Ledger
@@ -55,7 +56,12 @@ class Result:
 
 
 class Cluster:
-    def __init__(self, plan: Plan, say: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        say: Callable[[str], None] | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         self.plan = plan
         self.say = say
         self.tracing = say is not None
@@ -69,6 +75,7 @@ class Cluster:
         self.views: dict[int, int] = {}  # epoch → highest view that somebody entered
         self.ledger = Ledger(plan.faulty)
         self.checkers = Checkers(self)
+        self.observer = Observer() if observer is None else observer
         self.addresses = [[member] for member in range(plan.n)]
         self.network = Network(self)
         self.nodes: list[Node] = []

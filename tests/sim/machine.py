@@ -97,23 +97,23 @@ class Machine:
         head, n = self.disk.head, self.plan.n
         epoch, base, end = model.place(head)
         voting = not self.disk.quarantined and epoch >= self.disk.votes_from_epoch
-        self.replica = Replica(
-            ReplicaConfig(
-                vote_domain=DOMAIN,
-                parameters=self.parameters,
-                epoch=epoch,
-                base=base,
-                validators=model.validators(epoch, n),
-                me=self.member,
-                signer=self.signer,
-                verifier=verifier,
-                journal=self.disk.entries(epoch, whole=self.plan.journal_whole),
-                certified=head.height,
-                certificate=None if head.height == base else head.certificate,
-                epoch_end=end,
-                voting=voting,
-            )
+        config = ReplicaConfig(
+            vote_domain=DOMAIN,
+            parameters=self.parameters,
+            epoch=epoch,
+            base=base,
+            validators=model.validators(epoch, n),
+            me=self.member,
+            signer=self.signer,
+            verifier=verifier,
+            journal=self.disk.entries(epoch, whole=self.plan.journal_whole),
+            certified=head.height,
+            certificate=None if head.height == base else head.certificate,
+            epoch_end=end,
+            voting=voting,
         )
+        self.replica = Replica(config)
+        self.cluster.observer.born(self, config)
         self.watch = Watch()
         self.open, self.pending, self.complained = None, False, False
         self.proposed = set()
@@ -153,6 +153,7 @@ class Machine:
                 disk.cut_back(height if crash.loss is Loss.BACKUP else 0)
             disk.lose_journal()
             self.cluster.checkers.lost_disk(self)
+            self.cluster.observer.lost_disk(self)
         elif crash.loss is Loss.UNNOTICED:
             disk.forget_newest(self.random)
         self.cluster.at(crash.down_ms, self.come_back, self.life)
@@ -198,6 +199,7 @@ class Machine:
         if self.cluster.tracing:
             self.cluster.note_event(self, event)
         effects = replica.step(event)
+        self.cluster.observer.stepped(self, event, effects)
         # After what concerns one slot, that slot; after everything else, all of them.
         kind = type(event)
         about = event.message if kind is Received else event  # type: ignore[union-attr]
@@ -250,6 +252,8 @@ class Machine:
         group, bodies = self.group()
         self.disk.write(group, bodies)
         ready, self.syncing = self.syncing, []
+        for _, effects in ready:
+            self.cluster.observer.synced(self, effects)
         for replica, effects in ready:
             if not self.release(replica, effects):
                 return
