@@ -6,7 +6,7 @@ cost of a block; it runs in the verify pool, so the loop goes on handling votes 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from consensus.effects import CheckProposal
 from consensus.events import ProposalChecked, Verdict
@@ -85,7 +85,11 @@ class Judge:
         if not new:
             self._accept(request, parsed)
             return
-        task = asyncio.create_task(self._verify(request, parsed, new), name="judge")
+        self.start(self._verify(request, parsed, new))
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """In a task of the loop; the simulator, which has none, runs it at its own time."""
+        task = asyncio.create_task(work, name="judge")
         self._tasks.add(task)
         task.add_done_callback(self._verified)
 

@@ -163,31 +163,40 @@ class Pipeline:
             while not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
-            height, certificate, fetched = self._queue[0]
-            batch = self.executor.batch(height, certificate)
-            # A block needs its body; a fetched one, for example, was never persisted for a vote.
-            bodies = self.bodies.persist([(height, batch.header.proposal_digest)])
+            batch, bodies = self.due()
             if bodies:
                 await self.disk.run(self.bodies.store.put_bodies, bodies, sync=True)
                 self.bodies.persisted(bodies)
             began = time.perf_counter()
             await self.disk.run(self.state.commit, batch, meta=self.vouch())
             self.metrics.storage_write_seconds.labels("state").observe(time.perf_counter() - began)
-            digest = batch.header.proposal_digest
+            height, digest = batch.header.height, batch.header.proposal_digest
             if self.bodies.orphaned(height, digest):
                 await self.disk.run(self.bodies.store.drop_orphans, [(height, digest)])
-            self.executor.certified(height)
-            self._queue.popleft()
-            del self.headers[height]
-            self.bodies.certified(height)
-            written = Written(batch, fetched, self.epoch)
-            if batch.epoch is not None:
-                self.epoch = batch.epoch
-            elif batch.header.epoch_end != self.epoch.end:
-                self.epoch = msgspec.structs.replace(self.epoch, end=batch.header.epoch_end)
-            self.on_written(written)
-            self._progress.set()
-            self._progress = asyncio.Event()
+            self.stands(batch)
+
+    def due(self) -> tuple[BlockBatch, list[tuple[int, bytes, bytes]]]:
+        """The next block to be written, and the body that the block store lacks of it: a fetched
+        one, for example, was never persisted for a vote."""
+        height, certificate, _ = self._queue[0]
+        batch = self.executor.batch(height, certificate)
+        return batch, self.bodies.persist([(height, batch.header.proposal_digest)])
+
+    def stands(self, batch: BlockBatch) -> None:
+        """The block is on disk: memory forgets it, and everybody may know."""
+        height, _, fetched = self._queue.popleft()
+        assert height == batch.header.height
+        self.executor.certified(height)
+        del self.headers[height]
+        self.bodies.certified(height)
+        written = Written(batch, fetched, self.epoch)
+        if batch.epoch is not None:
+            self.epoch = batch.epoch
+        elif batch.header.epoch_end != self.epoch.end:
+            self.epoch = msgspec.structs.replace(self.epoch, end=batch.header.epoch_end)
+        self.on_written(written)
+        self._progress.set()
+        self._progress = asyncio.Event()
 
     async def room(self, height: int) -> None:
         """Returns once `height` can be accepted: executed already, or with room to execute it.

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from node.api.view import Submitted
 from node.logs import log_event
 from salus.codec import encode
-from salus.keys import SigningKey
+from salus.keys import Signer
 from salus.transaction import Operation, build
 
 log = logging.getLogger("salus.rejoin")
@@ -26,11 +26,13 @@ SENT_MAX = 8  # ids of one epoch; a new one is made only when the last has expir
 class Rejoin:
     def __init__(
         self,
-        key: SigningKey,
+        key: Signer,
         chain_id: str,
         genesis_hash: bytes,
         submit: Callable[[Sequence[bytes]], Awaitable[Sequence[Submitted]]],
+        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        self.random = random
         self.key, self.chain_id, self.genesis_hash, self.submit = (
             key,
             chain_id,
@@ -66,7 +68,7 @@ class Rejoin:
                 signer=self.key,
                 chain_id=self.chain_id,
                 genesis_hash=self.genesis_hash,
-                nonce=os.urandom(16),
+                nonce=self.random(16),
                 expiry_height=self._expiry_height,
             )
             self._raw = tx.raw

@@ -8,13 +8,13 @@ a new epoch, in which its old votes are void (docs/decisions/0002).
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from node.logs import log_event
 from salus.codec import Bytes32, Uint, Wire, decode, encode
 from salus.vote import JOURNAL_FLOOR, JournalEntry
-from storage.disk import RealDisk
+from storage.disk import Disk, RealDisk
 from storage.errors import JournalLost, StoreUnavailable
 from storage.journal import JournalIdentity, VoteJournal, set_aside
 from storage.segment import SEGMENT_SUFFIX
@@ -40,35 +40,42 @@ def mark_birth(data: Path) -> None:
     data.mkdir(parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with os.fdopen(os.open(data / BIRTH_MARK, flags, 0o600), "w") as mark:
-        mark.write(_place(data / BIRTH_MARK))
+        mark.write(_place(data / BIRTH_MARK, RealDisk()))
         mark.flush()
         os.fsync(mark.fileno())
     RealDisk().sync_directory(str(data))
 
 
-def is_born(data: Path) -> bool:
+def is_born(data: Path, disk: Disk | None = None) -> bool:
     """Is the mark the very file that was made? One out of a backup is no leave to vote: the node
     may have voted since the backup was made. Where the file system keeps no birth times, the inode
     alone has to tell, and it may be given again: the way back after a loss has no `data/` in it
     (docs/operating.md)."""
-    mark = data / BIRTH_MARK
-    try:
-        return mark.read_text().strip() == _place(mark)
-    except FileNotFoundError:
-        return False
+    mark, disk = data / BIRTH_MARK, disk or RealDisk()
+    written = disk.read(str(mark))
+    return written is not None and written.decode().strip() == _place(mark, disk)
 
 
-def _place(mark: Path) -> str:
+def _place(mark: Path, disk: Disk) -> str:
     """As `stat -c "%d %i %.6W"` prints it."""
-    device, inode, born = RealDisk().identity(str(mark))
+    device, inode, born = disk.identity(str(mark))
     return f"{device} {inode} {born // 1_000_000}.{born % 1_000_000:06}"
 
 
 class Voter:
     """The vote journal of this node, or its absence, and from which epoch on it may vote."""
 
-    def __init__(self, data: Path, state: StateStore, genesis_hash: bytes, node_key: bytes) -> None:
+    def __init__(
+        self,
+        data: Path,
+        state: StateStore,
+        genesis_hash: bytes,
+        node_key: bytes,
+        disk: Disk | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
         """Raises `JournalDamaged` or `StoreUnavailable`: then the node must not start."""
+        self.disk, self.random = disk or RealDisk(), random
         self.directory = data / "journal"
         self.data, self.state = data, state
         self.genesis_hash, self.node_key = genesis_hash, node_key
@@ -78,11 +85,11 @@ class Voter:
         stored = state.meta(META_STANDING)
         if stored:
             self._open(decode(stored, Standing))
-        elif stored is None and is_born(data):
+        elif stored is None and is_born(data, self.disk):
             self._be_born()
         else:
             self.lost = stored == LOST
-            log_event(log, logging.ERROR, "journal_lost", reason=_why(data, self.lost))
+            log_event(log, logging.ERROR, "journal_lost", reason=self._why())
         if stored is not None or self.journal is not None:
             self._wipe_mark()  # It has served, or has no business here.
 
@@ -105,10 +112,9 @@ class Voter:
     def rejoined(self, epoch: int, base: int) -> None:
         """`members.rejoin` has ended the epoch before: a new journal votes from this one on."""
         assert self.journal is None
-        if self.directory.exists():
-            log_event(
-                log, logging.INFO, "journal_set_aside", segments=set_aside(str(self.directory))
-            )
+        aside = set_aside(str(self.directory), disk=self.disk)
+        if aside:
+            log_event(log, logging.INFO, "journal_set_aside", segments=aside)
         self._create(first_epoch=epoch, floor=(epoch, base))
 
     def lose(self) -> None:
@@ -117,7 +123,7 @@ class Voter:
             journal, self.journal, self.lost = self.journal, None, True
             journal.close()
             # A block that is being written vouches for the journal once more: so it must go.
-            set_aside(str(self.directory))
+            set_aside(str(self.directory), disk=self.disk)
             self.state.put_meta(META_STANDING, LOST)
 
     def close(self) -> None:
@@ -133,9 +139,12 @@ class Voter:
     def _be_born(self) -> None:
         """The mark becomes a journal; a crash may have come between this and the word for it."""
         try:
-            self.journal = VoteJournal.open(str(self.directory), self.genesis_hash, expected=None)
+            self.journal = VoteJournal.open(
+                str(self.directory), self.genesis_hash, expected=None, disk=self.disk
+            )
         except JournalLost as lost:
-            if any(self.directory.glob(f"*{SEGMENT_SUFFIX}")):
+            names = self.disk.names(str(self.directory))
+            if any(name.endswith(SEGMENT_SUFFIX) for name in names):
                 log_event(log, logging.ERROR, "journal_lost", reason=lost.message)
             else:
                 self._create(first_epoch=0, floor=(0, 0))
@@ -143,17 +152,20 @@ class Voter:
             self.state.put_meta(META_STANDING, self._standing(self.journal))
 
     def _wipe_mark(self) -> None:
-        mark = self.data / BIRTH_MARK
-        if mark.exists():
-            mark.unlink()
-            RealDisk().sync_directory(str(self.data))
+        mark = str(self.data / BIRTH_MARK)
+        if self.disk.exists(mark):
+            self.disk.remove(mark)
+            self.disk.sync_directory(str(self.data))
 
     def _open(self, standing: Standing) -> None:
         try:
             if standing.node_key != self.node_key:
                 raise JournalLost("the journal is of another node key")
             self.journal = VoteJournal.open(
-                str(self.directory), self.genesis_hash, expected=standing.journal
+                str(self.directory),
+                self.genesis_hash,
+                expected=standing.journal,
+                disk=self.disk,
             )
             self.first_epoch = standing.first_epoch
         except JournalLost as lost:
@@ -161,7 +173,11 @@ class Voter:
 
     def _create(self, *, first_epoch: int, floor: tuple[int, int]) -> None:
         self.journal = VoteJournal.create(
-            str(self.directory), self.genesis_hash, instance=os.urandom(16), floor=floor
+            str(self.directory),
+            self.genesis_hash,
+            instance=self.random(16),
+            floor=floor,
+            disk=self.disk,
         )
         self.first_epoch, self.lost = first_epoch, False
         self.state.put_meta(META_STANDING, self._standing(self.journal))
@@ -169,10 +185,9 @@ class Voter:
     def _standing(self, journal: VoteJournal) -> bytes:
         return encode(Standing(journal.identity(), self.first_epoch, self.node_key))
 
-
-def _why(data: Path, lost: bool) -> str:
-    if lost:
-        return "a peer has shown a vote that the journal lacked"
-    if (data / BIRTH_MARK).exists():
-        return "the birth mark was copied or restored: it is not where it was made"
-    return "no journal is known of here"
+    def _why(self) -> str:
+        if self.lost:
+            return "a peer has shown a vote that the journal lacked"
+        if self.disk.exists(str(self.data / BIRTH_MARK)):
+            return "the birth mark was copied or restored: it is not where it was made"
+        return "no journal is known of here"
