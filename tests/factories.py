@@ -187,7 +187,8 @@ class Chain:
     """A certified chain without executor: roots and signatures are right, the state is told.
 
     `add(...)` appends one block; `end_epoch(names)` makes the next block the epoch's last and
-    hands over to the named validators (default: the same).
+    hands over to the named validators (default: the same), by other parameters if wished.
+    `rotate(name)` gives a member a new node key from the next `end_epoch` on.
     """
 
     genesis: Genesis = field(default_factory=genesis)
@@ -197,11 +198,16 @@ class Chain:
     receipts: list[list[Receipt]] = field(init=False)
     steps: list[EpochStep] = field(init=False)
     validators: ValidatorSet = field(init=False)
+    parameters: Parameters = field(init=False)
+    labels: dict[str, str] = field(default_factory=dict)  # of keys that were rotated, by member
 
     def __post_init__(self) -> None:
+        self.parameters = self._next_parameters = self.genesis.parameters
         self.headers = [genesis_header(self.genesis)]
         self.blocks, self.transactions, self.receipts, self.steps = [None], [[]], [[]], []
         self.validators = self.genesis.validators()
+        founders = [key(f"node {v.member}") for v in self.validators.validators]
+        self._keys = {signer.public_key: signer for signer in founders}
         self._next: ValidatorSet | None = None
 
     @property
@@ -210,14 +216,22 @@ class Chain:
 
     def signers(self) -> list[SigningKey]:
         """The node keys of the current set."""
-        return [key(f"node {validator.member}") for validator in self.validators.validators]
+        return [self._keys[validator.public_key] for validator in self.validators.validators]
 
-    def end_epoch(self, names: list[str] | None = None) -> None:
+    def rotate(self, name: str) -> None:
+        self.labels[name] = f"{self.labels.get(name, f'node {name}')}, rotated"
+
+    def end_epoch(
+        self, names: list[str] | None = None, *, parameters: Parameters | None = None
+    ) -> None:
         chosen = names or [validator.member for validator in self.validators.validators]
+        held = {name: key(self.labels.get(name, f"node {name}")) for name in sorted(chosen)}
+        self._keys |= {held[name].public_key: held[name] for name in held}
         self._next = ValidatorSet(
             self.validators.epoch + 1,
-            tuple(Validator(name, key(f"node {name}").public_key) for name in sorted(chosen)),
+            tuple(Validator(name, signer.public_key) for name, signer in held.items()),
         )
+        self._next_parameters = parameters or self.parameters
 
     def add(
         self,
@@ -231,7 +245,7 @@ class Chain:
         raw = proposal(height, *transactions) if raw is None else raw
         body = decode(raw, Proposal)
         parsed = [
-            parse(tx, self.genesis.chain_id, self.genesis.hash(), self.genesis.parameters)
+            parse(tx, self.genesis.chain_id, self.genesis.hash(), self.parameters)
             for tx in body.transactions
         ]
         results = receipts_of(parsed) if receipts is None else receipts
@@ -252,7 +266,7 @@ class Chain:
             parent.state_root if state_root is None else state_root,
             self.validators.hash(),
             following.hash(),
-            self.genesis.parameters.hash(),
+            self.parameters.hash(),
             height if self._next else 0,
         )
         block = CertifiedBlock(header, certificate(header, self.genesis, self.signers()), raw)
@@ -263,6 +277,7 @@ class Chain:
         if self._next:
             self.steps.append(EpochStep(header, block.certificate, self._next))
             self.validators, self._next = self._next, None
+            self.parameters = self._next_parameters
         return block
 
     def add_null(self) -> CertifiedBlock:
