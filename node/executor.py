@@ -82,6 +82,7 @@ class Executed:
     writes: dict[bytes, bytes | None]  # key → salt ‖ value
     buckets: dict[int, bytes]
     write_set: bytes  # the changes of all keys (L24)
+    write_sets_kept: int  # by the parameters of the block's own epoch
     epoch: EpochRecord | None  # of the next epoch, in the last block of one
     faults: tuple[Fault, ...]  # for this node's alarm (rule S16)
     calls: dict[tuple[str, str], int]  # of methods, by code; for this node's metrics
@@ -182,6 +183,7 @@ class Executor:
             writes,
             buckets,
             write_set,
+            write_sets_kept(epoch.parameters),
             next_epoch,
             tuple(runtime.faults),
             runtime.calls(receipts),
@@ -203,7 +205,7 @@ class Executor:
             writes=executed.writes,
             buckets=executed.buckets,
             write_set=executed.write_set,
-            write_sets_kept=write_sets_kept(self.epoch.parameters),
+            write_sets_kept=executed.write_sets_kept,
             epoch=executed.epoch,
         )
 
@@ -358,6 +360,7 @@ class Executor:
         self.epoch = epoch
         self.parameters_hash = epoch.parameters.hash()
         self.active: Active = self.registry.activate(epoch.parameters.contracts)
+        self.tree.uncertified_max = epoch.parameters.execute_ahead_max
         self._membership_prefix = self.active.membership.contract.encode() + b"/"
 
     # ── reading ──────────────────────────────────────────────────────────────

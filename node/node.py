@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from random import Random
 
@@ -65,7 +65,6 @@ from node.upkeep import Upkeep
 from node.verify import VerifyPool, default_threads
 from node.vitals import Vitals
 from node.waiters import Waiters
-from salus.epoch import EpochRecord
 from salus.errors import SalusError
 from salus.genesis import Genesis, from_json
 from salus.keys import SigningKey, verify
@@ -143,7 +142,7 @@ class Node:
             tree,
             self.state.head,
             epoch,
-            self._recent_ids(epoch),
+            self.state.recent_ids(self.state.replay_start()),
         )
         self.mempool = Mempool(
             genesis.chain_id,
@@ -443,11 +442,6 @@ class Node:
         if batch.epoch is not None:
             self.epochs.over(batch.epoch)
         self._pending()
-
-    def _recent_ids(self, epoch: EpochRecord) -> "Iterator[tuple[int, list[tuple[bytes, int]]]]":
-        """Ids of the last expiry window: what may come again (architecture.md, replay index)."""
-        first = max(0, self.state.height() - epoch.parameters.expiry_window_blocks)
-        return self.state.recent_ids(first)
 
     # -- between the parts ----------------------------------------------------------------------
 

@@ -99,8 +99,11 @@ class Sync:
     @property
     def target(self) -> int:
         """The height that others have, by proof or by the word of f+1 validators (L20)."""
-        heights = sorted(self._claims.values(), reverse=True)
-        weak = self.pipeline.epoch.validators.weak
+        validators = self.pipeline.epoch.validators
+        # Who has left the set said it as a validator of another epoch, and counts no more.
+        members = {validator.member for validator in validators.validators}
+        heights = sorted((h for m, h in self._claims.items() if m in members), reverse=True)
+        weak = validators.weak
         return max(self.proved(), heights[weak - 1] if len(heights) >= weak else 0)
 
     @property

@@ -183,12 +183,13 @@ class StateTree:
     """
 
     def __init__(self, bits: int, *, height: int = 0, uncertified_max: int = 8) -> None:
-        """`uncertified_max`: how far execution may run ahead (parameters.py, rule B28)."""
+        """`uncertified_max`: how far execution may run ahead (parameters.py, rule B28); each epoch
+        may set it anew."""
         assert 1 <= bits <= BUCKET_BITS_MAX
         self.bits = bits
         self.height = height  # of the newest block in the tree
         self.certified_height = height
-        self._uncertified_max = uncertified_max
+        self.uncertified_max = uncertified_max
         widths = [1 << left for left in range(bits, 0, -_ARITY_BITS)] + [1]
         # Zeroed memory that nobody has touched costs nothing, however large b is.
         self._levels = [bytearray(width * HASH_BYTES) for width in widths]
@@ -216,7 +217,7 @@ class StateTree:
     def update(self, height: int, buckets: Mapping[int, bytes]) -> bytes:
         """Put the next block's new bucket contents on top; gives the root after it."""
         assert height == self.height + 1, "blocks are executed in order"
-        assert len(self._undo) < self._uncertified_max, "execution runs too far ahead"
+        assert len(self._undo) < self.uncertified_max, "execution runs too far ahead"
         hashes = {index: bucket_hash(content) for index, content in buckets.items()}
         self._undo.append(self._overwrite(hashes))
         self.height = height

@@ -306,9 +306,14 @@ class _Check:
                 yield Finding("state", message, head, key)
 
     def _kept_heights(self) -> range:
-        """The heights whose write sets must be there."""
-        parameters, head = self._state.current_epoch().parameters, self._state.height()
-        return range(max(0, head + 1 - write_sets_kept(parameters)), head + 1)
+        """The heights whose write sets must be there. Each block drops by the parameters of its
+        own epoch, so an epoch with a smaller window has dropped what the next would have kept."""
+        head, first = self._state.height(), 0
+        for epoch in self._state.epochs():
+            last = min(epoch.end or head, head)
+            if last > epoch.base or epoch.epoch == 0:
+                first = max(first, last + 1 - write_sets_kept(epoch.parameters))
+        return range(first, head + 1)
 
     # --- no rows too many or too few
 

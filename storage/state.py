@@ -213,6 +213,17 @@ class StateStore:
         """None for the block that is being written: its height cannot be asked for yet."""
         return height if self._height is not None and height <= self._height else None
 
+    def replay_start(self) -> int:
+        """The lowest height of which a transaction may come again: each was taken by the expiry
+        window of its own epoch, which may have been wider than that of today (rule S15)."""
+        head = self.height()
+        start = head + 1
+        for record in self.epochs():
+            first = max(record.base, head - record.parameters.expiry_window_blocks) + 1
+            if first <= (record.end or head):
+                start = min(start, first)
+        return start
+
     def recent_ids(self, from_height: int) -> Iterator[tuple[int, list[tuple[bytes, int]]]]:
         """(height, [(first 8 bytes of the id, expiry height)]) upwards, for the replay window."""
         start = keys.REPLAY + keys.number(from_height)

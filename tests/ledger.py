@@ -5,14 +5,15 @@ would. `block(...)` is one certified block, from proposal to stores.
 """
 
 from contracts.catalogue import registry
-from node.executor import Executor, genesis_block
+from node.executor import Executed, Executor, genesis_block
 from node.proofs import ProofMaker
 from salus.block import Receipt, VerifiedTransactions, check_proposal, null_proposal
 from salus.certificate import CertifiedBlock
 from salus.genesis import Genesis
-from salus.keys import verify
+from salus.keys import SigningKey, verify
 from salus.statemap import StateTree
 from salus.transaction import ParsedTransaction
+from salus.validators import ValidatorSet
 from storage.blocks import BlockStore
 from storage.kv import MemoryKV
 from storage.state import StateStore
@@ -47,7 +48,13 @@ class Ledger:
         self.propose(null_proposal(self.height + 1))
 
     def propose(self, raw: bytes) -> tuple[Receipt, ...]:
-        height, epoch = self.height + 1, self.state.current_epoch()
+        executed = self.execute(raw)
+        self.certify(executed)
+        return executed.receipts
+
+    def execute(self, raw: bytes) -> Executed:
+        """The next proposal, checked and run; its block waits for a certificate."""
+        height, epoch = self.executor.head.height + 1, self.executor.epoch
         proposal = check_proposal(
             raw,
             height,
@@ -57,13 +64,31 @@ class Ledger:
             VerifiedTransactions(verify),
         )
         executed = self.executor.execute(proposal)
-        signers = [factories.key(f"node {one.member}") for one in epoch.validators.validators]
-        certificate = factories.certificate(executed.header, self.genesis, signers)
-        batch = self.executor.batch(height, certificate)
         self.blocks.put_bodies([(height, proposal.digest, raw)])
-        self.state.commit(batch)
-        self.executor.certified(height)
-        return executed.receipts
+        return executed
+
+    def certify(self, executed: Executed) -> None:
+        """Signed by a quorum of its epoch, and written."""
+        header, epoch = executed.header, self.state.current_epoch()
+        certificate = factories.certificate(header, self.genesis, self.signers(epoch.validators))
+        self.state.commit(self.executor.batch(header.height, certificate))
+        self.executor.certified(header.height)
+
+    def restarted(self) -> Executor:
+        """An executor as a restart makes it, from the stores alone."""
+        head, epoch = self.state.head, self.state.current_epoch()
+        tree = StateTree(
+            self.tree.bits,
+            height=head.height,
+            uncertified_max=epoch.parameters.execute_ahead_max,
+        )
+        tree.load(self.state.buckets())
+        recent = self.state.recent_ids(self.state.replay_start())
+        return Executor(registry(), self.genesis, self.state, tree, head, epoch, recent)
+
+    def signers(self, validators: ValidatorSet) -> list[SigningKey]:
+        """The node keys of a set."""
+        return [factories.key(f"node {one.member}") for one in validators.validators]
 
     def certified(self, height: int) -> CertifiedBlock:
         header = self.state.header(height)

@@ -17,6 +17,7 @@ from node.pipeline import Pipeline
 from node.sync import ANSWER_TIMEOUT_S, OFFER_INTERVAL_S, POLL_S, BlockSource, Sync
 from salus.codec import encode
 from salus.parameters import Parameters
+from salus.validators import ValidatorSet
 from storage.state import BlockBatch
 from tests import factories
 from tests.node.network import eventually, hospitals
@@ -127,11 +128,27 @@ async def test_one_word_of_a_great_height_makes_nobody_behind() -> None:
     """L20: a proof, or f+1 validators."""
     sync = alone(Wire())
     sync.want(2**53)
-    sync.claim("a", 2**53)
+    sync.claim("hosp-a", 2**53)
     assert not sync.behind
-    sync.claim("b", 12)
+    sync.claim("hosp-b", 12)
     assert sync.behind
     assert sync.target == 12
+
+
+async def test_the_word_of_who_has_left_the_set_counts_no_more() -> None:
+    """S13: f+1 of the present epoch's validators; what a former one said goes with its seat."""
+    sync = alone(Wire())
+    sync.want(2**53)
+    sync.claim("hosp-a", 2**53)
+    sync.claim("hosp-z", 2**53)  # of an epoch that is over
+    assert not sync.behind
+    assert sync.target == 0
+    epoch = sync.pipeline.epoch
+    left = epoch.validators.validators[1:]
+    epoch.validators = ValidatorSet(1, left)  # type: ignore[misc]
+    sync.claim("hosp-b", 12)
+    assert sync.target == 12, "three validators tolerate no fault: one honest word is enough"
+    assert sync.behind
 
 
 async def test_a_block_under_way_is_not_being_behind() -> None:
