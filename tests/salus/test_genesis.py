@@ -135,7 +135,12 @@ def test_any_value_in_any_place_is_refused_or_read(value: Any) -> None:
     for place in ("members", "parameters", "version", "chain_id"):
         document = json.loads(to_json(GENESIS))
         document[place] = value
-        refused(json.dumps(document))
+        try:
+            from_json(json.dumps(document))
+        except BadMessage:
+            continue
+        # What was drawn may be right in its place: a version, or the id of a chain.
+        assert place == "chain_id" or (place, value) == ("version", 1)
     document = json.loads(to_json(GENESIS))
     document["members"][0]["node_key"] = value
     refused(json.dumps(document))
