@@ -72,6 +72,14 @@ class Replica:
         slot = self.state.log.slots.get(sequence)
         return slot is not None and (slot.wanted == digest or digest in slot.persisted)
 
+    @property
+    def waits_for_primary(self) -> bool:
+        """Does the progress timer run, for another primary than me? For the shell's account (L22)."""
+        s = self.state
+        if s.in_view_change or s.primary == s.me or not s.voter.active:
+            return False
+        return view_change.work_pending(s)
+
     def snapshot(self) -> Snapshot:
         """For status pages; a copy that nobody can change."""
         return take_snapshot(self.state)

@@ -18,6 +18,7 @@ from node.gossip import GossipTask
 from node.logs import log_event
 from node.mempool import Mempool
 from node.outlet import Outlet
+from node.pace import Pace
 from node.pipeline import Pipeline
 from node.proposer import Proposer
 from node.rejoin import Rejoin
@@ -49,6 +50,7 @@ class Epochs:
         pipeline: Pipeline,
         bodies: Bodies,
         mempool: Mempool,
+        pace: Pace,
         gossip: GossipTask,
         proposer: Proposer,
         runner: Runner,
@@ -62,7 +64,7 @@ class Epochs:
         self.genesis, self.domain = genesis, genesis.vote_domain()
         self.signer, self.member, self.state, self.voter = signer, member, state, voter
         self.executor, self.pipeline, self.bodies = executor, pipeline, bodies
-        self.mempool, self.gossip, self.proposer = mempool, gossip, proposer
+        self.mempool, self.pace, self.gossip, self.proposer = mempool, pace, gossip, proposer
         self.runner, self.outlet, self.sync = runner, outlet, sync
         self.rejoin, self.vitals, self.on_pending = rejoin, vitals, on_pending
 
@@ -94,6 +96,7 @@ class Epochs:
         self.sync.following = not voting
         self.bodies.begin_epoch(epoch.parameters)
         self.mempool.begin_epoch(epoch.parameters)
+        self.pace.begin_epoch(epoch.parameters)
         self.proposer.begin_epoch(epoch.parameters, me, height)
         self.outlet.begin_epoch([v.member for v in epoch.validators.validators], me)
         self.runner.install(None if halted else self.replica)
@@ -135,6 +138,7 @@ class Epochs:
         others = [m.id for m in self.genesis.members if m.id != self.member]
         self.gossip.gossip.set_members(others, None if primary == self.member else primary)
         self.mempool.begin_view()
+        self.pace.begin_view()
 
     def _rejoined(self) -> bool:
         """Has a `members.rejoin` of this very process been executed in the epoch that is over?

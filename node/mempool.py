@@ -69,6 +69,7 @@ class Mempool(VerifiedTransactions):
         self._pool: dict[bytes, _Entry] = {}  # by id, in order of arrival
         self._waiting: dict[bytes, _Entry] = {}  # takeable now, in order of arrival
         self._later: dict[bytes, _Entry] = {}  # valid from some height above the next
+        self._owed: dict[bytes, _Entry] = {}  # all others, also in flight, in order of arrival
         self._flying: dict[bytes, int] = {}  # id → sequence; also of ids that are not in the pool
         self._sequences: dict[int, list[bytes]] = {}
         self._expiries: dict[int, dict[bytes, None]] = {}
@@ -170,10 +171,15 @@ class Mempool(VerifiedTransactions):
         self._expiries.setdefault(body.expiry_height, {})[tx.id] = None
         if tx.id not in self._flying:
             self._wait(entry)
+        elif entry.from_height <= self.height + 1:
+            self._owed[tx.id] = entry
 
     def _wait(self, entry: _Entry) -> None:
-        place = self._waiting if entry.from_height <= self.height + 1 else self._later
-        place[entry.tx.id] = entry
+        if entry.from_height > self.height + 1:
+            self._later[entry.tx.id] = entry
+            return
+        self._waiting[entry.tx.id] = entry
+        self._owed.setdefault(entry.tx.id, entry)
 
     # ── what was verified (rule 15: checked once, remembered by its bytes) ───
 
@@ -279,7 +285,9 @@ class Mempool(VerifiedTransactions):
                 gone.append(tx_id)
         for entry in [e for e in self._later.values() if e.from_height <= height + 1]:
             del self._later[entry.tx.id]
-            self._waiting[entry.tx.id] = entry  # It queues up when it becomes valid.
+            self._arrivals += 1
+            entry.arrival = self._arrivals  # It queues up when it becomes valid.
+            self._waiting[entry.tx.id] = self._owed[entry.tx.id] = entry
         return gone
 
     def _remove(self, tx_id: bytes) -> None:
@@ -288,6 +296,7 @@ class Mempool(VerifiedTransactions):
             return
         self._waiting.pop(tx_id, None)
         self._later.pop(tx_id, None)
+        self._owed.pop(tx_id, None)
         self._forwarded.pop(tx_id, None)
         del self._verified[entry.tx.raw]
         self.bytes -= len(entry.tx.raw)
@@ -345,12 +354,29 @@ class Mempool(VerifiedTransactions):
 
     @property
     def pending(self) -> int:
-        """All that wait or are in flight: work that the progress timer counts on (L17)."""
+        """All that wait or are in flight."""
         return len(self._pool)
+
+    @property
+    def owed(self) -> int:
+        """Of them, those that could stand in a block by now: work that the progress timer counts
+        on (L17). No primary can help it if a transaction is valid from a later height only."""
+        return len(self._owed)
 
     @property
     def in_flight(self) -> int:
         return sum(1 for tx_id in self._flying if tx_id in self._pool)
+
+    @property
+    def arrivals(self) -> int:
+        """How many have come, or have become valid, so far: the number of the newest."""
+        return self._arrivals
+
+    @property
+    def oldest_owed(self) -> int | None:
+        """The number of the oldest that could stand in a block by now and was not executed yet."""
+        entry = next(iter(self._owed.values()), None)
+        return None if entry is None else entry.arrival
 
     @property
     def organisations(self) -> int:

@@ -23,7 +23,14 @@ from consensus.effects import (
     ViewEntered,
     ViewLeft,
 )
-from consensus.events import BlockWritten, BodyDropped, CaughtUp, PendingWork, ProposalChecked
+from consensus.events import (
+    BlockWritten,
+    BodyDropped,
+    CaughtUp,
+    Complain,
+    PendingWork,
+    ProposalChecked,
+)
 from contracts.catalogue import registry
 from contracts.framework import Registry
 from node.admission import Admission
@@ -52,6 +59,7 @@ from node.net.frames import Kind
 from node.net.handshake import Chain
 from node.net.network import Network
 from node.outlet import Outlet
+from node.pace import Pace
 from node.pipeline import Pipeline, Written
 from node.proofs import ProofMaker
 from node.proposer import Proposer
@@ -156,6 +164,7 @@ class Node:
             bytes_max=config.mempool.size_max_bytes,
             per_sender_max=config.mempool.per_sender_max,
         )
+        self.pace = Pace(self.mempool, epoch.parameters)
         self.bodies = Bodies(self.blocks, self.state.height(), self._counted_on, self._body_dropped)
         threads = config.mempool.verify_threads or default_threads()
         self.verify_pool = VerifyPool(threads, observe=self.metrics.crypto_verify_seconds.observe)
@@ -294,6 +303,7 @@ class Node:
             self.pipeline,
             self.bodies,
             self.mempool,
+            self.pace,
             self.gossip,
             self.proposer,
             self.runner,
@@ -379,7 +389,7 @@ class Node:
                     group.create_task(work, name=name)
                     for name, work in (
                         ("failure", self.runner.failure()),
-                        ("tick", self.runner.tick(self.verify_pool.note_wait_ms)),
+                        ("tick", self.runner.tick(self._ticked)),
                         ("journal", self.runner.sync()),
                         ("propose", self.outlet.propose()),
                         ("write", self.pipeline.write()),
@@ -420,6 +430,7 @@ class Node:
         assert batch.certificate is not None
         gone = self.mempool.executed(batch.tx_ids, height)
         self.vitals.expired(gone)
+        self.pace.block(batch.header.transactions_count, written.size_bytes)
         self.gossip.gossip.gone([*batch.tx_ids, *gone])
         members = [v.member for v in written.epoch.validators.validators]
         signers = [members[s.index] for s in batch.certificate.signatures]
@@ -489,8 +500,13 @@ class Node:
         core = self.epochs.replica.state
         return question.view == core.view and not core.in_view_change
 
+    def _ticked(self, waited_ms: float) -> None:
+        self.verify_pool.note_wait_ms(waited_ms)
+        if self.pace.tick(self.epochs.replica.waits_for_primary):
+            self.runner.step(Complain())  # L22
+
     def _pending(self) -> None:
-        self.runner.step(PendingWork(self.mempool.pending > 0))
+        self.runner.step(PendingWork(self.mempool.owed > 0))
         self.outlet.nudge()
 
     def _membership(self, public_key: bytes) -> str | None:

@@ -46,6 +46,7 @@ class Written:
     batch: BlockBatch
     fetched: bool
     epoch: EpochRecord  # that signed it
+    size_bytes: int  # of its proposal
 
 
 class Pipeline:
@@ -186,10 +187,11 @@ class Pipeline:
         """The block is on disk: memory forgets it, and everybody may know."""
         height, _, fetched = self._queue.popleft()
         assert height == batch.header.height
+        raw = self.bodies.get(height, batch.header.proposal_digest)
         self.executor.certified(height)
         del self.headers[height]
         self.bodies.certified(height)
-        written = Written(batch, fetched, self.epoch)
+        written = Written(batch, fetched, self.epoch, len(raw or b""))
         if batch.epoch is not None:
             self.epoch = batch.epoch
         elif batch.header.epoch_end != self.epoch.end:

@@ -522,6 +522,8 @@ class PoolModel(RuleBasedStateMachine):
         assert mine.bytes == sum(len(one.raw) for one in self.here.values())
         assert sum(mine._groups.values()) == mine.pending <= 12
         assert len(mine._waiting) + len(mine._later) + mine.in_flight == mine.pending
+        assert not mine._owed.keys() & mine._later.keys()
+        assert mine._waiting.keys() <= mine._owed.keys() <= mine._pool.keys()
         assert set(mine._verified) == {one.raw for one in self.here.values()}
         assert all(one.body.expiry_height > self.height for one in self.here.values())
         order = [entry.arrival for entry in mine._waiting.values()]

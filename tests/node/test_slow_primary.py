@@ -1,0 +1,143 @@
+"""Slow and censoring primaries are replaced, with whole nodes over real sockets (rules L17, L22)."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import pytest
+
+from consensus.effects import BuildProposal
+from consensus.events import ProposalBuilt
+from node.node import Node
+from node.proposer import Proposer
+from salus.forms import TransactionState
+from salus.parameters import Parameters
+from tests.node.network import Hospitals, hospitals
+from tests.node.test_node import anchor
+
+P = TypeVar("P", bound=Proposer)
+
+# Not 1 s: the tests wait for several of them.
+LIMITS = Parameters(progress_timeout_ms=400)
+
+
+class SlowProposer(Proposer):
+    """Holds each permission back for nine tenths of the progress timeout, then uses it."""
+
+    permitted_ms = 0
+
+    def permit(self, permission: BuildProposal) -> None:
+        super().permit(permission)
+        self.permitted_ms = self.now_ms()
+
+    def wait_ms(self) -> int | None:
+        left = super().wait_ms()
+        if left is None:
+            return None
+        held_ms = self.parameters.progress_timeout_ms * 9 // 10
+        return max(left, held_ms - (self.now_ms() - self.permitted_ms))
+
+
+class DrippingProposer(Proposer):
+    """Proposes in time, one transaction of all that wait."""
+
+    def propose(self) -> ProposalBuilt | None:
+        fair = self.parameters
+        self.parameters = msgspec.structs.replace(fair, block_transactions_max=1)
+        try:
+            return super().propose()
+        finally:
+            self.parameters = fair
+
+    def wait_ms(self) -> int | None:
+        left = super().wait_ms()
+        return None if left is None else max(left, 50 - (self.now_ms() - self.last_proposed_ms))
+
+
+class CensoringProposer(Proposer):
+    """Sees nothing of one hospital's transactions."""
+
+    censored = b""
+
+    def propose(self) -> ProposalBuilt | None:
+        pool = self.mempool
+        hidden = {
+            tx_id: entry
+            for tx_id, entry in pool._waiting.items()
+            if entry.tx.body.sender == self.censored
+        }
+        for tx_id in hidden:
+            del pool._waiting[tx_id]
+        try:
+            return super().propose()
+        finally:
+            pool._waiting.update(hidden)
+
+
+async def served(
+    group: Hospitals, org: int, until: Callable[[], bool], *, first: int, every_s: float = 0.1
+) -> int:
+    """A client of this hospital sends one transaction after the other until then."""
+    number = first
+    while not until():
+        node = group.nodes[org]
+        await node.facade.submit([anchor(group, number, org=org).raw])
+        number += 1
+        await asyncio.sleep(every_s)
+    return number
+
+
+def views(group: Hospitals) -> set[int]:
+    return {node.epochs.replica.state.view for node in group.nodes.values()}
+
+
+async def replaced(group: Hospitals, first: int = 0) -> None:
+    """Until nobody is in view 0 any more; then the next primary serves."""
+    async with asyncio.timeout(60):
+        number = await served(group, 1, lambda: 0 not in views(group), first=first)
+    tx = anchor(group, number, org=1)
+    await group.nodes[1].facade.submit([tx.raw])
+    view = await group.nodes[1].facade.wait(tx.id, 60)
+    assert view.state is TransactionState.COMMITTED
+
+
+@pytest.mark.slow
+async def test_a_primary_just_under_the_timeout_is_replaced(tmp_path: Path) -> None:
+    async with hospitals(tmp_path, parameters=LIMITS) as group:
+        seat(group.nodes[0], SlowProposer)
+        await replaced(group)
+
+
+@pytest.mark.slow
+async def test_a_primary_that_proposes_in_drops_is_replaced(tmp_path: Path) -> None:
+    """Commits never pause, so it is the account that ends its view and not the progress timer."""
+    async with hospitals(tmp_path, parameters=LIMITS) as group:
+        seat(group.nodes[0], DrippingProposer)
+        queue = [anchor(group, number, org=1).raw for number in range(300)]
+        await group.nodes[1].facade.submit(queue)
+        await replaced(group, first=300)
+        assert group.nodes[1].pace.slack >= 1
+
+
+@pytest.mark.slow
+async def test_a_primary_that_leaves_one_hospital_out_is_replaced(tmp_path: Path) -> None:
+    """Though the others' transactions are served at once, so that commits never pause."""
+    async with hospitals(tmp_path, parameters=LIMITS) as group:
+        proposer = seat(group.nodes[0], CensoringProposer)
+        proposer.censored = group.operators[2].public_key
+        victim = anchor(group, 99_999, org=2)
+        await group.nodes[2].facade.submit([victim.raw])
+        async with asyncio.timeout(60):
+            await served(group, 1, lambda: 0 not in views(group), first=0, every_s=0.03)
+        view = await group.nodes[2].facade.wait(victim.id, 60)
+        assert view.state is TransactionState.COMMITTED
+        assert group.nodes[1].state.height() > view.height - 1 >= 1
+
+
+def seat(node: Node, kind: type[P]) -> P:
+    """Makes this node's proposer one of that kind, in place."""
+    node.proposer.__class__ = kind
+    assert isinstance(node.proposer, kind)
+    return node.proposer
