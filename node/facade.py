@@ -32,8 +32,8 @@ from node.pipeline import Pipeline
 from node.proofs import ProofMaker
 from node.sync import BlockSource, Sync
 from node.vitals import Vitals
-from node.waiters import Waiters
-from salus.block import Header, Proposal
+from node.waiters import Outcome, Waiters
+from salus.block import DUPLICATE, Header, Proposal, Receipt
 from salus.certificate import Certificate
 from salus.codec import decode, encode
 from salus.forms import (
@@ -327,24 +327,22 @@ class Facade:
         recent = self.feed.recent(height)  # whoever waits asks at once: spare it the decoding
         block = recent if recent is not None else self._state.receipts(height)
         receipts = tuple(r for r in block if r.tx_id == tx_id)
-        committed = any(receipt.ok for receipt in receipts)
         body = self._source.blocks.body(height, header.proposal_digest)
-        return TransactionView(
-            tx_id,
-            TransactionState.COMMITTED if committed else TransactionState.REJECTED,
-            None if body is None else decode(body, Proposal).transactions[index],
-            height,
-            index,
-            header.time_ms,
-            receipts,
-        )
+        raw = None if body is None else decode(body, Proposal).transactions[index]
+        return _certified(tx_id, raw, Outcome(header, index, receipts))
 
     async def wait(self, tx_id: bytes, timeout_s: float) -> TransactionView:
-        view = self.transaction(tx_id)
-        if view.state.final:
-            return view
-        await self._waiters.for_transaction(tx_id, timeout_s)
-        return self.transaction(tx_id)
+        # What is in the pool is not certified: it leaves when its block wakes the waiters. So
+        # neither the question nor the answer has to ask the store.
+        waiting = self._pool.find(tx_id)
+        if waiting is None:
+            view = self.transaction(tx_id)
+            if view.state.final:
+                return view
+        outcome = await self._waiters.for_transaction(tx_id, timeout_s)
+        if waiting is None or outcome is None or _is_duplicate(outcome.receipts):
+            return self.transaction(tx_id)
+        return _certified(tx_id, waiting.raw, outcome)
 
     async def simulate(self, transaction: bytes) -> SimulationView:
         tx = parse(
@@ -380,6 +378,24 @@ class _Contracts:
 
         active = self._executor.active
         return self._state.at_one_height(lambda: active.query(read, contract, name, arguments))
+
+
+def _certified(tx_id: bytes, raw: bytes | None, outcome: Outcome) -> TransactionView:
+    committed = any(receipt.ok for receipt in outcome.receipts)
+    return TransactionView(
+        tx_id,
+        TransactionState.COMMITTED if committed else TransactionState.REJECTED,
+        raw,
+        outcome.header.height,
+        outcome.index,
+        outcome.header.time_ms,
+        outcome.receipts,
+    )
+
+
+def _is_duplicate(receipts: tuple[Receipt, ...]) -> bool:
+    """Ordered twice: what became of it was said by the first block."""
+    return any(receipt.code == DUPLICATE for receipt in receipts)
 
 
 def _time_text(time_ms: int) -> str:

@@ -442,7 +442,7 @@ class Node:
         self.commits.expired(gone)
         self.metrics.mempool_evicted_total.labels("expired").inc(len(gone))
         self.feed.publish(batch.header, batch.receipts)
-        self.waiters.block(height, batch.tx_ids)
+        self.waiters.block(batch.header, batch.tx_ids, batch.receipts)
         if written.fetched:
             # Block by block, so that the core sees each certificate that bears its signature (S4).
             self.runner.step(CaughtUp(height, batch.certificate, batch.header.epoch_end))

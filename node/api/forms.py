@@ -1,6 +1,7 @@
 """Nouns of the ledger as the JSON forms of salus/forms.py: bytes to hex, milliseconds to RFC 3339."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from node.api.view import BlockView, ContractsView, TransactionView
@@ -17,6 +18,7 @@ from salus.transaction import Operation, Transaction
 CALLS_SHOWN_MAX = 16
 
 
+@lru_cache(maxsize=256)  # all transactions of a block have the block's
 def time_text(time_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds; a time beyond the year 9999 is shown as its last moment."""
     try:
