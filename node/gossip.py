@@ -40,6 +40,7 @@ class GossipTask:
         self._queue: deque[tuple[str, Sequence[bytes], int]] = deque()
         self._queued_bytes: Counter[str] = Counter()
         self._filled = asyncio.Event()
+        self._stirred = asyncio.Event()  # something may be due, or was dropped
         self.intake_dropped_total = 0
 
     async def run(self, intake: Intake | None = None, penalise: Penalise | None = None) -> None:
@@ -52,9 +53,10 @@ class GossipTask:
                     group.create_task(self._work(intake, penalise), name=name)
 
     def perform(self, sends: Iterable[GossipSend]) -> None:
-        """Hand what the rules returned to the network."""
+        """Hand what the rules returned to the network; they may have put something on time."""
         for send in sends:
             self._send(send.member, send.kind, send.payload)
+        self._stirred.set()
 
     def put(self, member: str, transactions: Sequence[bytes]) -> bool:
         """Queue a peer's bodies for the intake; False if there was no place. Never blocks."""
@@ -64,6 +66,7 @@ class GossipTask:
             or self._queued_bytes.total() + size > INTAKE_BYTES_MAX
         ):
             self.intake_dropped_total += len(transactions)
+            self._stirred.set()
             return False
         self._queue.append((member, transactions, size))
         self._queued_bytes[member] += size
@@ -103,8 +106,12 @@ class GossipTask:
             await asyncio.sleep(0)  # a queue that is never empty must not keep the loop
 
     async def _tick(self) -> None:
+        """A clock that stands while nothing will ever be due: most nodes are idle most of the time."""
         dropped = 0
         while True:
+            if not self.gossip.waits:
+                self._stirred.clear()
+                await self._stirred.wait()
             await asyncio.sleep(FLUSH_INTERVAL_MS / 1000)
             self.perform(self.gossip.tick(self.now_ms()))
             total = self.gossip.dropped_total + self.intake_dropped_total

@@ -224,7 +224,14 @@ class Gossip:
         """Every FLUSH_INTERVAL_MS: announce what is due, ask others for what did not come."""
         return self._announce(now_ms) + self._ask_next(now_ms)
 
+    @property
+    def waits(self) -> bool:
+        """Something is due some time, so the clock has to tick."""
+        return bool(self._due_times or self._wanted)
+
     def _announce(self, now_ms: int) -> list[GossipSend]:
+        if not self._due_times or self._due_times[0] > now_ms:
+            return []
         due: dict[str, list[bytes]] = {member: [] for member in self._members}
         for tx_id, due_ms in self._fallen_due(now_ms):
             tracked = self._tracked.get(tx_id)

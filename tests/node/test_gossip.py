@@ -19,6 +19,7 @@ from node.gossip_rules import (
 from node.net.frames import IdsFrame, Kind, TransactionsFrame
 from salus.codec import decode
 from salus.errors import BadMessage
+from tests.steps import stepped
 
 
 class FakePool:
@@ -399,3 +400,44 @@ class TestTask:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+    @stepped
+    async def test_the_clock_stands_while_nothing_is_due(self) -> None:
+        """An idle node sleeps; a transaction sets the clock going, and its end stops it again."""
+        world, ticks, sent = World(), 0, []
+
+        def tick(now_ms: int) -> list[GossipSend]:
+            nonlocal ticks
+            ticks += 1
+            return ticked(now_ms)
+
+        ticked = world.gossip.tick
+        world.gossip.tick = tick  # type: ignore[method-assign]
+        task = GossipTask(world.gossip, lambda *send: not sent.append(send))
+        running = asyncio.create_task(task.run())
+        await asyncio.sleep(10)
+        assert ticks == 0
+        world.pool.raws[tx_id(1)] = raw(1)
+        task.perform(world.gossip.admitted([(tx_id(1), raw(1))], None, task.now_ms()))
+        await asyncio.sleep(1)
+        assert [to for to, *_ in sent] == ["a", "b", "c"]
+        del world.pool.raws[tx_id(1)]
+        world.gossip.gone([tx_id(1)])
+        await asyncio.sleep(10)
+        went = ticks
+        await asyncio.sleep(10)
+        assert ticks == went > 0
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    @stepped
+    async def test_what_an_idle_node_drops_is_said(self, caplog: pytest.LogCaptureFixture) -> None:
+        task = GossipTask(World().gossip, lambda *_: True)
+        running = asyncio.create_task(task.run())
+        await asyncio.sleep(1)
+        while task.put("flood", [bytes(1024 * 1024)]):
+            pass
+        await asyncio.sleep(1)
+        assert [record.message for record in caplog.records] == ["gossip_dropped"]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
