@@ -28,7 +28,6 @@ from consensus.events import (
     BodyDropped,
     CaughtUp,
     Complain,
-    PendingWork,
     ProposalChecked,
 )
 from contracts.catalogue import registry
@@ -506,7 +505,7 @@ class Node:
             self.runner.step(Complain())  # L22
 
     def _pending(self) -> None:
-        self.runner.step(PendingWork(self.mempool.owed > 0))
+        self.runner.pending(self.mempool.owed > 0)
         self.outlet.nudge()
 
     def _membership(self, public_key: bytes) -> str | None:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from consensus.effects import Action, Effects, PersistBody, Sending
-from consensus.events import Event, Tick
+from consensus.events import Event, PendingWork, Tick
 from consensus.replica import Replica
 from salus.vote import JournalEntry
 
@@ -54,6 +54,7 @@ class Runner:
         self.persist, self.outlet = persist, outlet
         self.tick_s = tick_ms / 1000
         self.replica: Replica | None = None
+        self._told_pending: bool | None = None  # what this replica knows; None: nothing yet
         self.steps_total = 0
         self._steps: deque[_Step] = deque()
         self._releasing = False
@@ -72,7 +73,7 @@ class Runner:
         """
         self._steps.clear()
         self._room.set()
-        self.replica = replica
+        self.replica, self._told_pending = replica, None
 
     def step(self, event: Event) -> Effects:
         """One event into the core; effects leave as soon as the law of this file lets them."""
@@ -87,6 +88,12 @@ class Runner:
         if effects.persist or effects.send or effects.deliver:
             self._follow(effects)
         return effects
+
+    def pending(self, pending: bool) -> None:
+        """Does anything wait to be ordered? Asked for every transaction, said when it changes."""
+        if pending is not self._told_pending:
+            self._told_pending = pending
+            self.step(PendingWork(pending))
 
     def persist_entry(self, entry: JournalEntry) -> None:
         """An entry of the shell's own, in its turn behind the votes of earlier steps."""

@@ -8,7 +8,7 @@ import pytest
 
 from cli.main import _known
 from consensus.effects import Action, Effects, Execute, PersistBody, Send, Sending, ViewEntered
-from consensus.events import Event, Tick
+from consensus.events import Event, PendingWork, Tick
 from consensus.messages import Fetch
 from consensus.replica import Replica
 from node.runner import Runner
@@ -76,6 +76,25 @@ async def test_nothing_overtakes_a_vote_on_its_way_to_disk() -> None:
     assert hands.done == []
     await synced(made)
     assert hands.done == [([], [VOTE]), SEND, VIEW]
+
+
+async def test_the_core_hears_of_pending_work_when_that_changes() -> None:
+    """And a new replica, which knows nothing, hears it in any case."""
+    heard: list[Event] = []
+
+    class Listener(Script):
+        def step(self, event: Event) -> Effects:
+            heard.append(event)
+            return Effects()
+
+    made = Runner(Hands().persist, Hands(), 20)
+    made.install(cast(Replica, Listener()))
+    for waits in (False, False, True, True, True, False):
+        made.pending(waits)
+    assert heard == [PendingWork(False), PendingWork(True), PendingWork(False)]
+    made.install(cast(Replica, Listener()))
+    made.pending(False)
+    assert heard[3:] == [PendingWork(False)]
 
 
 async def test_an_entry_of_the_shell_goes_to_disk_in_its_turn() -> None:
