@@ -1,6 +1,7 @@
 """Proposals, mine and theirs: judged by one function, and only while somebody asks (S15)."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -70,9 +71,15 @@ class Bench:
         self.proposer = Proposer(self.mempool, self.bodies, lambda: NOW_MS)
         self.proposer.begin_epoch(Parameters(), 0, 0)
 
-    def question(self, *transactions: ParsedTransaction) -> CheckProposal:
+    def question(
+        self,
+        *transactions: ParsedTransaction,
+        time_ms: int = NOW_MS,
+        proposer: int = 0,
+        view: int = 0,
+    ) -> CheckProposal:
         raws = tuple(tx.raw for tx in transactions)
-        raw = encode(Proposal(BLOCK_VERSION, 1, 0, 0, NOW_MS, raws))
+        raw = encode(Proposal(BLOCK_VERSION, 1, proposer, view, time_ms, raws))
         digest = proposal_digest(raw)
         self.bodies.put(1, digest, raw)
         return CheckProposal(0, 1, digest, 0, True)
@@ -88,6 +95,30 @@ async def test_a_verdict_that_comes_too_late_marks_nothing_as_ordered() -> None:
     bench.current = True
     bench.judge.check(bench.question(tx))
     assert bench.mempool.is_ordered(tx.id)
+
+
+async def test_a_first_proposal_is_judged_by_the_clock_its_proposer_and_its_view() -> None:
+    """L21: a lie about proposer or view is invalid, a time beyond the drift is off the clock."""
+    bench, drift = Bench(), Parameters().clock_drift_max_ms
+    for time_ms, proposer, view, verdict in (
+        (NOW_MS + drift, 0, 0, Verdict.VALID),
+        (NOW_MS - drift, 0, 0, Verdict.VALID),
+        (NOW_MS + drift + 1, 0, 0, Verdict.OFF_CLOCK),
+        (NOW_MS - drift - 1, 0, 0, Verdict.OFF_CLOCK),
+        (NOW_MS, 1, 0, Verdict.INVALID),
+        (NOW_MS, 0, 1, Verdict.INVALID),
+    ):
+        bench.judge.check(bench.question(time_ms=time_ms, proposer=proposer, view=view))
+        assert bench.answers.pop() is verdict, (time_ms, proposer, view)
+
+
+async def test_a_proposal_that_a_new_view_carries_on_is_never_refused_for_its_time() -> None:
+    """L21: nor for its proposer or its view: all three are those of the view that it came from."""
+    bench = Bench()
+    for time_ms, proposer, view in ((0, 0, 0), (2**50, 0, 0), (NOW_MS, 3, 0), (NOW_MS, 0, 7)):
+        question = bench.question(time_ms=time_ms, proposer=proposer, view=view)
+        bench.judge.check(dataclasses.replace(question, first=False))
+        assert bench.answers.pop() is Verdict.VALID, (time_ms, proposer, view)
 
 
 async def test_a_question_about_a_body_that_made_room_brings_it_back() -> None:

@@ -119,6 +119,8 @@ def test_known_transactions_are_not_verified_again_but_limits_hold_for_them_too(
     small = msgspec.structs.replace(GENESIS.parameters, transaction_bytes_max=len(txs[0].raw) - 1)
     assert code_of(raw, parameters=small, verified=cache) == "TOO_LARGE"
     assert code_of(raw, parameters=small) == "TOO_LARGE"
+    known = factories.proposal(5, *txs[:2])
+    assert code_of(known, parameters=small, verified=cache) == "TOO_LARGE"
 
 
 def test_null_is_a_constant_of_its_sequence() -> None:

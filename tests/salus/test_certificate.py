@@ -188,6 +188,23 @@ def test_a_broken_chain_of_sets_is_refused(
         follow(spoil(steps))
 
 
+def test_the_newest_step_hands_over_to_the_set_of_its_header_only() -> None:
+    """Rule S14: no later step is there to contradict it."""
+    steps = chain_of_epochs().steps
+    with pytest.raises(VerificationError, match="another next set"):
+        follow(_other_set(steps)[:1])
+
+
+def test_no_epoch_is_left_out() -> None:
+    """Rule S13: whoever signs for epoch e+2 could not be told from whoever signs for e+1."""
+    first = chain_of_epochs().steps[0]
+    following = REPLACE(first.next_validators, epoch=2)
+    header = REPLACE(first.header, next_validators_hash=following.hash())
+    step = EpochStep(header, factories.certificate(header, GENESIS, KEYS), following)
+    with pytest.raises(VerificationError, match="without a gap"):
+        follow([step])
+
+
 def test_only_a_last_block_hands_over() -> None:
     """Rule S13: a certified block in the middle of an epoch names the same set as the next."""
     chain = factories.Chain(GENESIS)

@@ -22,6 +22,7 @@ from tests.sim.model import Block
 from tests.sim.network import Network
 from tests.sim.observer import Observer
 from tests.sim.plan import Crash, Plan, draw
+from tests.sim.promises import Promises
 from tests.sim.shell import Node
 from tests.sim.signatures import Ledger
 
@@ -76,6 +77,7 @@ class Cluster:
         self.ledger = Ledger(plan.faulty)
         self.checkers = Checkers(self)
         self.observer = Observer() if observer is None else observer
+        self.promises = Promises(plan.faulty)
         self.addresses = [[member] for member in range(plan.n)]
         self.network = Network(self)
         self.nodes: list[Node] = []

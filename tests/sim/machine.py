@@ -114,6 +114,7 @@ class Machine:
         )
         self.replica = Replica(config)
         self.cluster.observer.born(self, config)
+        self.cluster.promises.born(self, config)
         self.watch = Watch()
         self.open, self.pending, self.complained = None, False, False
         self.proposed = set()
@@ -200,6 +201,7 @@ class Machine:
             self.cluster.note_event(self, event)
         effects = replica.step(event)
         self.cluster.observer.stepped(self, event, effects)
+        self.cluster.promises.stepped(self, event, effects)
         # After what concerns one slot, that slot; after everything else, all of them.
         kind = type(event)
         about = event.message if kind is Received else event  # type: ignore[union-attr]

@@ -35,6 +35,7 @@ class Node(Worker):
             message = sending.message
             self.cluster.checkers.on_send(self, message)
             self.cluster.observer.leaves(self, message)
+            self.cluster.promises.leaves(self, message)
             body = self.body_of(message) if isinstance(message, PrePrepare) else None
             if sending.to is None:
                 self.broadcast(message, body)

@@ -1,0 +1,257 @@
+"""What each honest node promises by itself, asked at every step and by numbers of our own.
+
+`consensus.invariants` asks the core about its own state; here what goes in is held against what
+comes out (rules S9, S10, S12, L17–L19, L23). Nothing is changed, and nothing is believed that only
+the core says, but what it has counted and where its timers stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from operator import ge
+from typing import TYPE_CHECKING
+
+from consensus.config import ReplicaConfig
+from consensus.effects import Effects, Evidence, Send, ViewEntered, ViewLeft
+from consensus.events import BlockWritten, CaughtUp, Event, Executed, PendingWork, Received, Tick
+from consensus.messages import (
+    NO_SIGNATURE,
+    Checkpoint,
+    Commit,
+    Message,
+    NewView,
+    Prepare,
+    PrePrepare,
+    SignedMessage,
+    Status,
+    ViewChange,
+    payload,
+)
+from salus.vote import VoteDomain
+
+if TYPE_CHECKING:
+    from consensus.state import State
+    from tests.sim.machine import Machine
+
+Place = tuple[type, int, int, int]  # kind of vote, view, sequence, sender
+
+_VOTES = (PrePrepare, Prepare, Commit, Checkpoint)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What one replica object was told and has said."""
+
+    domain: VoteDomain
+    on_disk: int  # certified height
+    end: int  # of the epoch, 0 while it is open
+    pending: bool = False
+    proposed: bool = False  # something that is not committed
+    view: int = 0
+    wish: int = 0
+    wished_tick: int = 0  # when it asked for that
+    given_up: int = 0  # views that gave nothing, one after the other
+    settled: int = 0  # when that was last counted
+    reached: list[int] = field(default_factory=list)  # what it knew of the members' views
+    answered: dict[int, int] = field(default_factory=dict)  # member → tick of the last answer
+    low: int = 0  # the watermark of the NEW-VIEW that it installed
+    exposed: set[Place] = field(default_factory=set)
+
+
+class Promises:
+    def __init__(self, faulty: set[int]) -> None:
+        self.faulty = faulty
+        self.told: dict[int, _Told] = {}  # by address
+
+    def born(self, node: Machine, config: ReplicaConfig) -> None:
+        assert node.replica is not None
+        s = node.replica.state
+        told = _Told(config.vote_domain, config.certified, config.epoch_end)
+        told.view, told.wish, told.settled = s.view, s.wish, s.log.settled
+        told.reached, told.proposed = list(s.reached), s.log.proposed > s.log.settled
+        if s.new_view is not None:
+            told.low = _lowest(s.new_view)
+        self.told[node.address] = told
+
+    def stepped(self, node: Machine, event: Event, effects: Effects) -> None:
+        if node.member in self.faulty:
+            return
+        assert node.replica is not None
+        told, s = self.told[node.address], node.replica.state
+        for action in effects.deliver:
+            kind = type(action)
+            if kind is Evidence:
+                told.exposed.add(_place(action.second))  # type: ignore[union-attr]
+            elif kind is ViewLeft:
+                self._left(node, told, s, event, effects, action.wish)  # type: ignore[union-attr]
+            elif kind is ViewEntered:
+                told.view = told.wish = s.view
+                assert s.new_view is not None
+                told.low = max(told.low, _lowest(s.new_view))
+        match event:
+            case Received(message) if isinstance(message, _VOTES):
+                self._double_vote(node, told, s, message)
+            case Received(message) if s.halted is None:
+                self._follows(node, told, s)
+                if isinstance(message, Status):
+                    self._answers(node, told, s, message, effects)
+            case PendingWork(pending):
+                told.pending = pending
+            case Executed() | CaughtUp():
+                told.end = told.end or event.epoch_end
+                if isinstance(event, CaughtUp):
+                    told.on_disk = max(told.on_disk, event.height)
+                    told.given_up = 0
+            case BlockWritten(height):
+                told.on_disk = max(told.on_disk, height)
+        if s.log.settled > told.settled:
+            told.settled, told.given_up = s.log.settled, 0
+        told.proposed = s.log.proposed > s.log.settled
+
+    def leaves(self, node: Machine, message: Message) -> None:
+        if node.member in self.faulty:
+            return
+        told, n = self.told[node.address], node.plan.n
+        if isinstance(message, Status):
+            assert message.certified <= told.on_disk, (
+                f"n{node.member} says that {message.certified} is certified on its disk (S12)"
+            )
+        elif isinstance(message, NewView):
+            senders = {view_change.sender for view_change in message.view_changes}
+            assert len(senders) == _quorum(n), f"a NEW-VIEW of {len(senders)} VIEW-CHANGEs (S9)"
+
+    # -- views (L17, L18, L19) ------------------------------------------------------------------
+
+    def _left(
+        self, node: Machine, told: _Told, s: State, event: Event, effects: Effects, wish: int
+    ) -> None:
+        old, told.wish = told.wish, wish
+        others = [view for member, view in enumerate(s.reached) if member != s.me]
+        n, f = node.plan.n, (node.plan.n - 1) // 3
+        joined = sum(view >= wish for view in others) >= f + 1
+        # Of the members, so many are known to be where this one was; it is one of them.
+        there = sum(view >= wish - 1 for view in others) + (old >= wish - 1)
+        assert joined or there >= _quorum(n), (
+            f"n{node.member} asks for view {wish} and {there} members are known to be near (L18, L19)"
+        )
+        for sending in effects.send:
+            if isinstance(sending, Send) and isinstance(sending.message, ViewChange):
+                low = 0 if sending.message.low is None else sending.message.low.height
+                assert low >= told.low, (
+                    f"n{node.member} asks for view {wish} from {low}, below the watermark {told.low} "
+                    "that it adopted (S10)"
+                )
+        if isinstance(event, Tick) and not joined:
+            self._timed_out(node, told, s, old)
+        told.wished_tick = s.tick
+
+    def _timed_out(self, node: Machine, told: _Told, s: State, old: int) -> None:
+        config, parameters = s.config, s.parameters
+        if old == told.view:  # it was in its view
+            work = told.pending or told.end > 0 or told.proposed
+            assert work, f"n{node.member} left an idle view (L17)"
+            return
+        doublings = min(told.given_up, parameters.timeout_doublings_max)
+        waited = s.tick - told.wished_tick
+        assert waited >= config.view_change_ticks << doublings, (
+            f"n{node.member} waited {waited} ticks for view {old}, the {told.given_up + 1}. time in "
+            "a row (L18)"
+        )
+        told.given_up += 1
+
+    def _follows(self, node: Machine, told: _Told, s: State) -> None:
+        """The highest wish of each member counts, and what f+1 others ask for is joined (L19)."""
+        assert all(map(ge, s.reached, told.reached)), f"n{node.member} forgets a view (L19)"
+        told.reached = list(s.reached)
+        if s.voter.active and s.voter.floor <= s.log.low:
+            others = sorted((v for i, v in enumerate(s.reached) if i != s.me), reverse=True)
+            f = (node.plan.n - 1) // 3
+            assert len(others) <= f or others[f] <= s.wish, (
+                f"n{node.member} does not join view {others[f]} that f+1 others ask for (L19)"
+            )
+
+    def _answers(
+        self, node: Machine, told: _Told, s: State, message: Status, effects: Effects
+    ) -> None:
+        """Whoever lacks the view gets its NEW-VIEW (L20)."""
+        sender = message.sender
+        if (
+            message.epoch != s.epoch
+            or sender >= s.n
+            or sender == s.me
+            or message.wish < message.view
+        ):
+            return
+        if told.answered.get(sender) == s.tick:
+            return  # Once a tick (B25).
+        if message.signature != NO_SIGNATURE and not self._signed(told, s, message):
+            return
+        told.answered[sender] = s.tick
+        if message.view < s.view and message.wish <= s.view:
+            assert any(
+                isinstance(sending, Send)
+                and sending.to == sender
+                and isinstance(sending.message, NewView)
+                for sending in effects.send
+            ), f"n{node.member} does not show its NEW-VIEW to n{sender} (L20)"
+
+    def _signed(self, told: _Told, s: State, message: SignedMessage) -> bool:
+        key = s.validators.key(message.sender)
+        return s.config.verifier(key, payload(told.domain, message), message.signature)
+
+    # -- evidence (L23) -------------------------------------------------------------------------
+
+    def _double_vote(
+        self,
+        node: Machine,
+        told: _Told,
+        s: State,
+        message: PrePrepare | Prepare | Commit | Checkpoint,
+    ) -> None:
+        """A vote that contradicts one that is counted here is shown to everybody, once."""
+        if message.epoch != s.epoch or s.halted is not None:
+            return
+        counted = _counted(s, message)
+        if counted is None or counted.digest == message.digest:
+            return
+        if _place(message) in told.exposed:
+            return
+        assert not self._signed(told, s, message), (
+            f"n{node.member} keeps silent about a double {type(message).__name__} of "
+            f"n{message.sender} (L23)"
+        )
+
+
+def _counted(
+    s: State, message: PrePrepare | Prepare | Commit | Checkpoint
+) -> PrePrepare | Prepare | Commit | Checkpoint | None:
+    """What this sender is known to have said in this place, where a second vote is still read."""
+    sequence, sender = message.sequence, message.sender
+    if isinstance(message, Checkpoint):
+        if message.view != 0 or sequence in s.certificates or sequence not in s.checkpoints:
+            return None
+        return s.checkpoints[sequence].votes.get(sender)
+    slot = s.log.slots.get(sequence)
+    if slot is None or sender == s.me or message.view != s.view or not s.log.votable(sequence):
+        return None
+    if isinstance(message, PrePrepare):
+        known = slot.pre_prepare
+        return known if known is not None and known.sender == sender else None
+    if isinstance(message, Commit) and slot.committed is None and s.view in slot.commits:
+        return slot.commits[s.view].votes.get(sender)
+    return None
+
+
+def _place(message: object) -> Place:
+    view, sender = message.view, message.sender  # type: ignore[attr-defined]
+    return type(message), view, getattr(message, "sequence", 0), sender
+
+
+def _lowest(new_view: NewView) -> int:
+    """The watermark that its VIEW-CHANGEs prove (S9)."""
+    proved = [vc.low.height for vc in new_view.view_changes if vc.low is not None]
+    return max(proved, default=0)
+
+
+def _quorum(n: int) -> int:
+    return (n + (n - 1) // 3) // 2 + 1
