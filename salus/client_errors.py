@@ -13,7 +13,7 @@
 `retryable` says whether the very same call may succeed later (salus/codes.py).
 """
 
-from salus.codes import Exit, Family, lookup
+from salus.codes import CODES, Exit, Family, lookup
 from salus.errors import SalusError
 from salus.forms import Problem
 
@@ -83,6 +83,8 @@ def _kind(problem: Problem, sent_transaction: bool) -> type[ClientError]:
         return NotReadyError
     if sent_transaction and row.family in (Family.TRANSACTION, Family.RECEIPT):
         return RejectedError
+    if sent_transaction and problem.tx_id is not None and problem.code not in CODES:
+        return RejectedError  # A contract's own word, which this version does not know.
     if row.exit_code is Exit.NOT_FOUND or problem.status in (404, 410):
         return NotFoundError
     if 400 <= problem.status < 500:

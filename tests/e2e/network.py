@@ -6,13 +6,13 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
 from cli import processes, testnet
-from cli.home import TestnetNode, read_testnet
+from cli.home import TestnetDescription, TestnetNode, read_testnet
 from cli.keyfiles import read_password
 from contracts.records import AnchorArgs
 from salus.client import Client, Committed
@@ -25,6 +25,7 @@ from salus.parameters import Parameters
 from salus.transaction import Operation, ParsedTransaction
 from tests.ports import free_ports
 
+ROOT = Path(__file__).resolve().parents[2]
 READY_S = 60
 WAIT_S = 60  # longer is a failure; what is promised sooner is timed by a Stopwatch
 ASK_S = 2  # then it is asked anew: a client that waits for long comes back late
@@ -34,10 +35,13 @@ POLL_S = 0.1
 class Network:
     """Processes by name; every wait has an end and says what it waited for."""
 
-    def __init__(self, root: Path, n: int, parameters: Parameters) -> None:
+    def __init__(
+        self, root: Path, n: int, parameters: Parameters, chain_id: str = "salus-e2e"
+    ) -> None:
         self.root = root
+        self.commands: dict[str, Sequence[str]] = {}  # what runs in place of a node, by name
         with patch.object(testnet, "free_ports", free_ports):
-            testnet.create(root, n, "salus-e2e", parameters)
+            testnet.create(root, n, chain_id, parameters)
         self.operators = {
             node.name: SigningKey.from_seed(
                 unlock_seed(
@@ -56,16 +60,19 @@ class Network:
         return read_testnet(self.root).node(name)
 
     def client(self, name: str, timeout_s: float = WAIT_S) -> Client:
-        return Client(self.node(name).api, signer=self.operators[name], timeout_s=timeout_s)
+        node = self.node(name)
+        token = node.node_home.token()
+        return Client(node.api, signer=self.operators[name], timeout_s=timeout_s, token=token)
 
     # -- what an operator does --------------------------------------------------------------
 
     async def up(self, *names: str) -> None:
-        started = testnet.start(self.root, list(names) or None)
+        started = self.start(*names)
         await testnet.wait_ready(self.root, started, list(names) or None, READY_S)
 
-    def start(self, name: str) -> None:
-        testnet.start(self.root, [name])
+    def start(self, *names: str) -> TestnetDescription:
+        with patch.dict(os.environ, PYTHONPATH=str(ROOT)):  # where a module of the tests is found
+            return testnet.start(self.root, list(names) or None, self.commands)
 
     def stop(self, *names: str) -> None:
         processes.stop([Path(self.node(name).home) for name in names])
@@ -131,9 +138,14 @@ class Network:
 
 
 @contextmanager
-def network(root: Path, n: int = 4, parameters: Parameters | None = None) -> Iterator[Network]:
+def network(
+    root: Path,
+    n: int = 4,
+    parameters: Parameters | None = None,
+    chain_id: str = "salus-e2e",
+) -> Iterator[Network]:
     """Made, not started; everything is ended at the end, and no log has a trace in it."""
-    made = Network(root / "net", n, parameters or Parameters())
+    made = Network(root / "net", n, parameters or Parameters(), chain_id)
     try:
         yield made
     finally:
@@ -143,5 +155,6 @@ def network(root: Path, n: int = 4, parameters: Parameters | None = None) -> Ite
                 os.kill(pid, signal.SIGCONT)
         testnet.stop(made.root)
     for node in made.nodes:
-        text = testnet.log_of(made.root, node.name).read_text()
+        log = testnet.log_of(made.root, node.name)
+        text = log.read_text() if log.exists() else ""
         assert "Traceback" not in text, f"{node.name}:\n{text[-4000:]}"

@@ -173,6 +173,17 @@ async def test_a_certified_refusal_raises_rejected_with_word_and_id(
         assert (caught.value.code, caught.value.tx_id) == ("TAG_SPENT", tx.id.hex())
 
 
+async def test_a_refusal_in_a_word_that_this_version_does_not_know_is_a_refusal_too(
+    node: FakeNode, client: Client
+) -> None:
+    """A contract of a newer node, or of somebody else, has words of its own."""
+    tx = new(node)
+    assert "SLOT_TAKEN" not in CODES
+    with pytest.raises(RejectedError) as caught:
+        await asyncio.gather(client.commit(tx), certify_next(node, "SLOT_TAKEN"))
+    assert (caught.value.code, caught.value.tx_id) == ("SLOT_TAKEN", tx.id.hex())
+
+
 async def test_a_refusal_at_admission_raises_rejected_too(node: FakeNode, client: Client) -> None:
     tx = new(node)
     with pytest.raises(RejectedError) as caught:

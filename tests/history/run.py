@@ -1,0 +1,287 @@
+"""One run: four node processes, clients at each, a nemesis; then everything is judged.
+
+In the manner of Jepsen (K. Kingsbury, jepsen.io): black-box clients, a history with real time,
+unknown outcomes kept open, and checkers that know the model and not the system.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from salus.client import Client
+from salus.client_errors import ClientError
+from salus.forms import TransactionState
+from salus.parameters import Parameters
+from tests.e2e.network import Network, network
+from tests.history.applications import ACTIVE
+from tests.history.chain import check_chain, executed_at, read_blocks, strangers
+from tests.history.clients import OPERATION_S, HistoryClient, Shared, settle
+from tests.history.growth import check_set
+from tests.history.linear import check_register
+from tests.history.nemesis import Event, Nemesis
+from tests.history.node import CHAIN_ID, MODULE
+from tests.history.operation import Kind, Operation, Outcome
+from tests.history.wires import Namespaces, Switches, Wires
+from tests.history.witness import double_votes
+
+NODES = 4
+REGISTER = (Kind.WRITE, Kind.SWAP, Kind.READ)
+
+
+@dataclass(frozen=True)
+class Plan:
+    seed: int
+    seconds: float
+    clients_per_node: int = 2
+    pause_s: float = 0.2  # of a client, on average between two operations
+    namespaces: bool = True
+    wipes: bool = False
+
+
+@dataclass
+class Report:
+    plan: Plan
+    wires: str
+    operations: list[Operation]
+    events: list[Event]
+    faults: "Counter[str]"
+    blocks: int = 0
+    epochs: int = 0
+    pairs: int = 0  # of the search, over all registers
+    control: str = ""
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.wrong
+
+    def counted(self) -> dict[str, dict[str, int]]:
+        """Kind (queries apart) → outcome → how many."""
+        found: dict[str, dict[str, int]] = {}
+        for operation in self.operations:
+            name = f"{operation.kind} by query" if operation.query else str(operation.kind)
+            row = found.setdefault(name, {outcome.value: 0 for outcome in Outcome})
+            row[operation.outcome.value] += 1
+        return dict(sorted(found.items()))
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "ok": self.ok,
+            "seed": self.plan.seed,
+            "seconds": self.plan.seconds,
+            "wires": self.wires,
+            "operations": self.counted(),
+            "faults": dict(sorted(self.faults.items())),
+            "blocks": self.blocks,
+            "epochs": self.epochs,
+            "registers": len({o.key for o in self.operations if o.kind in REGISTER}),
+            "sets": len({o.key for o in self.operations if o.kind not in REGISTER}),
+            "pairs": self.pairs,
+            "control": self.control,
+            "wrong": self.wrong,
+        }
+
+    def text(self) -> str:
+        document = self.document()
+        lines = [
+            f"seed {self.plan.seed}, {self.plan.seconds:g} s, {NODES} nodes, lines: {self.wires}",
+            "",
+            f"{'operation':<16}{'done':>7}{'failed':>8}{'open':>7}",
+        ]
+        for name, row in document["operations"].items():
+            lines.append(f"{name:<16}{row['done']:>7}{row['failed']:>8}{row['open']:>7}")
+        faults = ", ".join(f"{kind} {n}" for kind, n in document["faults"].items())
+        lines += [
+            "",
+            f"faults: {faults or 'none'}",
+            f"chain: {self.blocks} blocks, {self.epochs + 1} epochs, the same at all nodes",
+            f"histories: {document['registers']} registers, {document['sets']} sets; "
+            + f"{self.pairs} pairs searched",
+            f"control: {self.control}",
+            "",
+        ]
+        if self.ok:
+            lines.append("all is well: linearizable, nothing lost, nothing twice, no vote twice")
+        else:
+            lines += [f"WRONG: {line}" for line in self.wrong]
+            lines += ["", "what happened to the nodes:", *map(str, self.events)]
+        return "\n".join(lines)
+
+    def save(self, directory: Path) -> None:
+        """The whole history, one operation a line, and what happened to the nodes."""
+        directory.mkdir(parents=True, exist_ok=True)
+        with (directory / "history.jsonl").open("w") as file:
+            for operation in self.operations:
+                file.write(json.dumps(operation.document()) + "\n")
+        (directory / "events.txt").write_text("\n".join(map(str, self.events)) + "\n")
+        (directory / "report.txt").write_text(self.text() + "\n")
+
+
+async def run(plan: Plan, root: Path) -> Report:
+    """In an empty directory; what is wrong stands in the report."""
+    with network(root, NODES, Parameters(contracts=ACTIVE), CHAIN_ID) as net:
+        wires: Wires = Namespaces(net) if plan.namespaces else Switches(net)
+        try:
+            return await _run(plan, net, wires)
+        finally:
+            wires.close()
+
+
+async def _run(plan: Plan, net: Network, wires: Wires) -> Report:
+    for node in net.nodes:
+        net.commands[node.name] = (MODULE, "--witness", *wires.arguments(node.name))
+    await net.up()
+    rng = Random(plan.seed)
+    shared = Shared(Random(rng.random()))
+    nemesis = Nemesis(net, wires, Random(rng.random()), plan.wipes)
+    report = Report(plan, wires.name, shared.operations, nemesis.events, nemesis.counts)
+    async with AsyncExitStack() as stack:
+        clients = {
+            node.name: await stack.enter_async_context(
+                Client(
+                    node.api,
+                    signer=net.operators[node.name],
+                    timeout_s=OPERATION_S,
+                    token=node.node_home.token(),
+                )
+            )
+            for node in net.nodes
+        }
+        async with asyncio.TaskGroup() as group:
+            for name, client in clients.items():
+                others = [other for other in clients.values() if other is not client]
+                for _ in range(plan.clients_per_node):
+                    caller = HistoryClient(shared, name, client, others)
+                    group.create_task(caller.run(plan.pause_s))
+            group.create_task(nemesis.run())
+            await asyncio.sleep(plan.seconds)
+            shared.stopping = True
+            nemesis.stop()
+        await wires.heal()
+        await _recover(net)
+        report.control = await _control(net, wires, shared, clients, report.wrong)
+        await wires.heal()
+        await _recover(net)
+        await _resolve(shared, clients)
+        await _last_reads(shared, clients)
+        await net.agree()
+        status = await net.status(net.nodes[0].name)
+        report.blocks, report.epochs = status.height, status.epoch
+        for client in clients.values():
+            blocks = await read_blocks(client, status.height)
+            executed = executed_at(blocks)
+            report.wrong += check_chain(executed, shared.operations)
+            report.wrong += [
+                f"nobody sent {tx_id}"
+                for tx_id in await strangers(client, executed, shared.operations)
+            ]
+    report.wrong[:] = dict.fromkeys(report.wrong)  # the chain is the same at all nodes
+    _judge(report)
+    homes = [Path(node.home) for node in net.nodes]
+    report.wrong += [f"signed twice: {place}" for place in double_votes(homes)]
+    return report
+
+
+async def _recover(net: Network) -> None:
+    for node in net.nodes:
+        await net.until(node.name, "ready and voting", ready=True, signing="signing")
+
+
+async def _control(
+    net: Network,
+    wires: Wires,
+    shared: Shared,
+    clients: dict[str, Client],
+    wrong: list[str],
+) -> str:
+    """The judges on a fault that is certain: a node that is cut off, asked without min_height,
+    gives an old value; asked with it, it says that it cannot."""
+    *others, alone = clients
+    cuts = [cut for name in others for cut in ((alone, name), (name, alone))]
+    await wires.cut(cuts)
+    key = shared.key()
+    caller = HistoryClient(shared, others[0], clients[others[0]], [])
+    writing = await caller.write(key)
+    async with net.client(alone, OPERATION_S) as client:
+        try:
+            await HistoryClient(shared, alone, client, []).ask(Kind.READ, key)
+            wrong.append("a node that was cut off answered a read of a height it cannot have")
+        except ClientError:
+            pass
+    async with net.client(alone) as client:  # another: the first leaves the node alone for a while
+        stale = await HistoryClient(shared, alone, client, []).ask(Kind.READ, key, min_height=0)
+    shared.operations.remove(stale)  # It was allowed to be stale, and is no part of the history.
+    if check_register([writing, stale]).linearizable:
+        wrong.append(f"the judge believes a stale read: {writing}, then {stale}")
+    return f"a stale read at {alone}, which was cut off, is seen as one"
+
+
+async def _resolve(shared: Shared, clients: dict[str, Client]) -> None:
+    """What was left open is asked for at every node; what none knows stays open."""
+
+    async def resolve(operation: Operation, tx_id: str) -> None:
+        for client in clients.values():
+            form = await client.transaction(tx_id)
+            if form.state in (TransactionState.PENDING, TransactionState.ORDERED):
+                try:
+                    await client.wait(tx_id)
+                except ClientError:
+                    pass  # Refused, or still waiting: what the node says next is asked for anyway.
+                form = await client.transaction(tx_id)
+            if form.height is not None:
+                settle(shared, operation, form)
+                return
+
+    waiting = [o for o in shared.operations if o.outcome is Outcome.OPEN and o.tx_id is not None]
+    await asyncio.gather(*(resolve(operation, str(operation.tx_id)) for operation in waiting))
+
+
+async def _last_reads(shared: Shared, clients: dict[str, Client]) -> None:
+    """Every register and every set once more, at every node."""
+    registers = sorted({o.key for o in shared.operations if o.kind in REGISTER})
+    sets = sorted({o.key for o in shared.operations if o.kind not in REGISTER})
+    for name, client in clients.items():
+        caller = HistoryClient(shared, name, client, [])
+        for key in registers:
+            await caller.ask(Kind.READ, key)
+        for key in sets:
+            await caller.ask(Kind.SEE, key)
+
+
+def _judge(report: Report) -> None:
+    registers, sets = _by_key(report.operations, REGISTER), _by_key(report.operations, None)
+    for key, history in registers.items():
+        verdict = check_register(history)
+        report.pairs += verdict.pairs
+        if not verdict.linearizable:
+            why = "is not linearizable" if verdict.decided else "was not decided"
+            told = [o for o in history if o not in verdict.longest]
+            first = min(told, key=lambda o: o.ended_s)
+            report.wrong.append(
+                f"register {key} {why}; the longest order has {len(verdict.longest)} of "
+                f"{len(history)} and cannot take {first}"
+            )
+    for history in sets.values():
+        report.wrong += check_set(history)
+
+
+def _by_key(
+    operations: Iterable[Operation], kinds: tuple[Kind, ...] | None
+) -> dict[int, list[Operation]]:
+    found: dict[int, list[Operation]] = {}
+    for operation in operations:
+        if (operation.kind in REGISTER) == (kinds is not None):
+            found.setdefault(operation.key, []).append(operation)
+    return found
+
+
+def timed(plan: Plan, root: Path) -> tuple[Report, float]:
+    began = time.monotonic()
+    return asyncio.run(run(plan, root)), time.monotonic() - began
