@@ -124,12 +124,14 @@ class Nemesis:
     async def _clock(self) -> None:
         name, jump_s = self.rng.choice(self.names), self.rng.choice(CLOCK_JUMPS_S)
         event = self._begin("clock", f"{name} by {jump_s:+} s")
-        self._set_clock(name, jump_s * 1000)
+        await self._set_clock(name, jump_s * 1000)
         await self._last()
-        self._set_clock(name, 0)
+        await self._set_clock(name, 0)
         self._end(event)
 
-    def _set_clock(self, name: str, ahead_ms: int) -> None:
+    async def _set_clock(self, name: str, ahead_ms: int) -> None:
+        # Before it answers it may not have its handler yet, and the signal would end it.
+        await self.net.until(name, "up", height=lambda height: height >= 0)
         (Path(self.net.node(name).home) / CLOCK_FILE).write_text(str(ahead_ms))
         self.net.signal(name, CLOCK_SIGNAL)
 

@@ -24,7 +24,7 @@ def test_clients_see_one_register_and_one_set_while_nodes_die_sleep_and_are_cut_
     tmp_path: Path,
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.history", "--seconds", str(SECONDS), "--seed", "4",
+        [sys.executable, "-m", "tests.history", "--seconds", str(SECONDS), "--seed", "27",
          "--json", "--keep", tmp_path / "kept"],
         cwd=ROOT,
         capture_output=True,
@@ -36,7 +36,7 @@ def test_clients_see_one_register_and_one_set_while_nodes_die_sleep_and_are_cut_
     report = json.loads(done.stdout)
     assert report["ok"]
     faults, operations = report["faults"], report["operations"]
-    assert set(faults) & {"kill", "power"}, faults
+    assert faults["kill"] > 0
     assert set(faults) & {"isolate", "halves", "ring", "one way"}, faults
     for kind in ("write", "swap", "read", "add", "read by query", "see by query"):
         assert operations[kind]["done"] > 0, kind
