@@ -52,6 +52,11 @@ class Chain:
     genesis: Genesis
     genesis_hash: bytes
     expiry_window_blocks: int
+    read_at: int  # the height by which the window was read
+
+
+# A vote may change the window with any epoch, and none is shorter than this.
+WINDOW_READ_BLOCKS = 64
 
 
 class Reads:
@@ -65,17 +70,21 @@ class Reads:
 
     async def chain(self) -> Chain:
         """Genesis and limits; raises `VerificationError` if it is not the trusted chain."""
-        if self._chain is None:
-            text = (await self._get("/v1/genesis")).body
-            document = genesis_document.from_json(text)
+        known = self._chain
+        if known is not None and self._http.height < known.read_at + WINDOW_READ_BLOCKS:
+            return known
+        if known is None:
+            document = genesis_document.from_json((await self._get("/v1/genesis")).body)
             genesis_hash = document.hash()
             if self.trust is not None and genesis_hash.hex() != self.trust.genesis:
                 raise VerificationError("the node belongs to another chain", code="WRONG_CHAIN")
-            form = (await self._get("/v1/params")).decode(ParametersForm)
-            window = form.parameters.get("expiry_window_blocks")
-            if not isinstance(window, int):
-                raise ClientError("/v1/params names no expiry window")
-            self._chain = Chain(document, genesis_hash, window)
+        else:
+            document, genesis_hash = known.genesis, known.genesis_hash
+        form = (await self._get("/v1/params")).decode(ParametersForm)
+        window = form.parameters.get("expiry_window_blocks")
+        if not isinstance(window, int):
+            raise ClientError("/v1/params names no expiry window")
+        self._chain = Chain(document, genesis_hash, window, self._http.height)
         return self._chain
 
     async def height(self) -> int:

@@ -144,6 +144,20 @@ async def test_call_builds_signs_submits_and_waits(node: FakeNode, client: Clien
     assert await done.proof() == b"proof of " + tx.id[:4]
 
 
+async def test_a_client_that_lives_long_learns_of_another_expiry_window(
+    node: FakeNode, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S13: a vote may have changed it, and what is signed for the old one could be refused."""
+    one = operation("records", "anchor", 1, b"")
+    await client.build([one])
+    shorter = msgspec.structs.replace(node.genesis.parameters, expiry_window_blocks=100)
+    monkeypatch.setattr(node, "parameters", lambda: (1, shorter))
+    for _ in range(64):
+        node.chain.add()
+    await client.height()
+    assert (await client.build([one])).body.expiry_height == 64 + 100 // 2
+
+
 async def test_two_calls_have_two_nonces(client: Client) -> None:
     one = operation("records", "anchor", 1, b"")
     assert (await client.build([one])).id != (await client.build([one])).id
