@@ -23,6 +23,7 @@ from storage.state import StateStore
 log = logging.getLogger("salus.standing")
 
 BIRTH_MARK = "journal.birth"
+NEXT_BIRTH_MARK = "journal.next.birth"  # of a node key that waits to take the other's place
 META_STANDING = "standing"
 LOST = b""  # in place of a `Standing`: what was here may not vote any more
 
@@ -35,15 +36,23 @@ class Standing(Wire, frozen=True):
     node_key: Bytes32
 
 
-def mark_birth(data: Path) -> None:
+def mark_birth(data: Path, name: str = BIRTH_MARK) -> None:
     """Whoever has just *made* the node's key calls this; never for imported or restored keys."""
     data.mkdir(parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with os.fdopen(os.open(data / BIRTH_MARK, flags, 0o600), "w") as mark:
-        mark.write(_place(data / BIRTH_MARK, RealDisk()))
+    with os.fdopen(os.open(data / name, flags, 0o600), "w") as mark:
+        mark.write(_place(data / name, RealDisk()))
         mark.flush()
         os.fsync(mark.fileno())
     RealDisk().sync_directory(str(data))
+
+
+def pass_birth_on(data: Path) -> None:
+    """The key that waited takes its place: its mark is the mark now, and still the same file.
+    Called again it does nothing."""
+    if (data / NEXT_BIRTH_MARK).exists():
+        (data / NEXT_BIRTH_MARK).rename(data / BIRTH_MARK)
+        RealDisk().sync_directory(str(data))
 
 
 def is_born(data: Path, disk: Disk | None = None) -> bool:
@@ -83,7 +92,11 @@ class Voter:
         self.journal: VoteJournal | None = None
         self.lost = False  # by `lose`, and not begun anew since
         stored = state.meta(META_STANDING)
-        if stored:
+        if stored and self._replaced(stored):
+            # Votes of the old key are void for whoever knows the new one: nothing to remember.
+            set_aside(str(self.directory), disk=self.disk)
+            self._be_born()
+        elif stored:
             self._open(decode(stored, Standing))
         elif stored is None and is_born(data, self.disk):
             self._be_born()
@@ -135,6 +148,10 @@ class Voter:
         if self.journal is not None:
             return {META_STANDING: self._standing(self.journal)}
         return {META_STANDING: LOST} if self.lost else {}
+
+    def _replaced(self, stored: bytes) -> bool:
+        """Has a vote given the node another key, one that was made here and never signed?"""
+        return decode(stored, Standing).node_key != self.node_key and is_born(self.data, self.disk)
 
     def _be_born(self) -> None:
         """The mark becomes a journal; a crash may have come between this and the word for it."""

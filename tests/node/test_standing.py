@@ -9,9 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from node.standing import BIRTH_MARK, META_STANDING, Voter, is_born, mark_birth
+from node.standing import (
+    BIRTH_MARK,
+    META_STANDING,
+    NEXT_BIRTH_MARK,
+    Voter,
+    is_born,
+    mark_birth,
+    pass_birth_on,
+)
 from salus.hashing import ZERO_HASH
 from salus.vote import JournalEntry, VoteType
+from storage.journal import VoteJournal
 from storage.kv import MemoryKV
 from storage.state import StateStore
 from storage.votes import floor_entry
@@ -30,10 +39,11 @@ class House:
         self.data = root / "data"
         self.state = StateStore(MemoryKV(), GENESIS)
         self.voter: Voter | None = None
+        self.key = KEY
 
     def start(self) -> Voter:
         self.stop()
-        self.voter = Voter(self.data, self.state, GENESIS, KEY)
+        self.voter = Voter(self.data, self.state, GENESIS, self.key)
         return self.voter
 
     def stop(self) -> None:
@@ -198,3 +208,86 @@ def test_a_rejoin_begins_anew(house: House) -> None:
     assert not voter.may_vote(2)
     assert voter.may_vote(3)
     assert house.start().may_vote(3)
+
+
+# -- another node key, by vote (decision 0006) -----------------------------------------------
+
+SECOND = factories.seed("second node key")
+
+
+def rotate(house: House) -> None:
+    """As `salus keys rotate node` makes the new key, and `--finish` puts it in its place."""
+    mark_birth(house.data, NEXT_BIRTH_MARK)
+    house.start().append([VOTE])  # the old key goes on meanwhile, restarts included
+    assert house.start().may_vote(0)
+    house.stop()
+    pass_birth_on(house.data)
+    house.key = SECOND
+
+
+def test_a_key_that_was_made_here_votes_with_a_journal_of_its_own(house: House) -> None:
+    assert house.start().may_vote(0)
+    rotate(house)
+    voter = house.start()
+    assert voter.may_vote(0)
+    assert voter.journal is not None
+    assert VOTE not in voter.journal.entries(), "that was another key's vote"
+    voter.append([VOTE])
+    voter = house.start()
+    assert voter.journal is not None
+    assert VOTE in voter.journal.entries(), "born once: a restart goes on with this journal"
+    assert not (house.data / BIRTH_MARK).exists()
+
+
+def test_another_key_without_a_mark_of_its_own_does_not_vote(house: House) -> None:
+    """An imported one may have voted elsewhere."""
+    house.start().append([VOTE])
+    house.key = SECOND
+    assert not house.start().may_vote(0)
+
+
+def test_the_old_key_put_back_does_not_vote_again(house: House) -> None:
+    """Its journal has made way: what it signed is not known any more."""
+    house.start()
+    rotate(house)
+    house.start()
+    house.key = KEY
+    assert not house.start().may_vote(0)
+    house.key = SECOND
+    assert house.start().may_vote(0), "the new one has kept its own"
+
+
+def test_a_crash_while_the_new_key_is_born_leaves_it_able_to(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.start()
+    rotate(house)
+
+    def crash(voter: Voter, journal: VoteJournal) -> bytes:
+        journal.close()  # as the system does with a dead process's locks
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Voter, "_standing", crash)
+        with pytest.raises(KeyboardInterrupt):
+            house.start()
+    assert house.start().may_vote(0)
+
+
+def test_a_backup_of_the_waiting_mark_is_no_leave_to_vote_again(
+    house: House, tmp_path: Path
+) -> None:
+    house.start()
+    mark_birth(house.data, NEXT_BIRTH_MARK)
+    shutil.copy2(house.data / NEXT_BIRTH_MARK, tmp_path / "backup")
+    house.stop()
+    pass_birth_on(house.data)
+    pass_birth_on(house.data)  # whoever finishes twice finishes once
+    house.key = SECOND
+    house.start().append([VOTE])
+    house.stop()
+    shutil.rmtree(house.data / "journal")
+    house.state = StateStore(MemoryKV(), GENESIS)
+    shutil.copy2(tmp_path / "backup", house.data / NEXT_BIRTH_MARK)
+    pass_birth_on(house.data)
+    assert not house.start().may_vote(0)
