@@ -110,7 +110,13 @@ def _restore_commits(s: State) -> None:
         for kind, view, digest in s.voter.signed_at(sequence):
             if kind == VoteType.COMMIT:
                 vote = s.voter.vote(Commit, view, sequence, digest, _nothing_new())
-                s.log.slot(sequence).commits.setdefault(view, Ballot()).add(vote)
+                slot = s.log.slot(sequence)
+                slot.commits.setdefault(view, Ballot()).add(vote)
+                # Its body was synced before it, though the journal may have dropped the prepared
+                # certificate for one of a later view (S3).
+                slot.hold(digest)
+                if digest not in slot.persisted:
+                    slot.persisted.append(digest)
         if sequence in s.log.slots:
             s.log.slots[sequence].forget_commits()
 

@@ -28,7 +28,7 @@ from node.sync import Sync
 from node.vitals import Vitals
 from salus.epoch import EpochRecord
 from salus.genesis import Genesis
-from salus.keys import Signer, verify
+from salus.keys import Signer, Verifier, verify
 from storage.state import StateStore
 
 log = logging.getLogger("salus.node")
@@ -59,8 +59,10 @@ class Epochs:
         rejoin: Rejoin,
         vitals: Vitals,
         on_pending: Callable[[], None],
+        verifier: Verifier = verify,
     ) -> None:
         """`on_pending`: a new replica does not know yet what waits."""
+        self.verifier = verifier
         self.genesis, self.domain = genesis, genesis.vote_domain()
         self.signer, self.member, self.state, self.voter = signer, member, state, voter
         self.executor, self.pipeline, self.bodies = executor, pipeline, bodies
@@ -85,7 +87,7 @@ class Epochs:
                 validators=epoch.validators,
                 me=me,
                 signer=self.signer if me is not None else None,
-                verifier=verify,
+                verifier=self.verifier,
                 journal=() if journal is None else journal.entries(),
                 certified=height,
                 certificate=None if height == epoch.base else self.state.certificate(height),

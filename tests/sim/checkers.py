@@ -6,10 +6,9 @@ What one replica must hold by itself is `consensus.invariants`; double votes are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from consensus.effects import Evidence, Halt, Quarantine
+from consensus.effects import Evidence, Halt, Quarantine, ViewLeft
 from consensus.messages import (
     Checkpoint,
     Commit,
@@ -24,100 +23,129 @@ from consensus.messages import (
     decode_message,
     vote_type,
 )
-from salus.vote import JOURNAL_NEW_VIEW
-from tests.sim.model import Block
+from node.executor import Executed
+from salus.block import DUPLICATE
+from storage.errors import StorageError
+from storage.state import BlockBatch
+from tests.sim.founding import null, number
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
-    from tests.sim.machine import Machine
+    from tests.sim.shell import Node
+    from tests.sim.work import Worker
 
-_VOTES = (PrePrepare, Prepare, Commit, Checkpoint)
+_VOTES = frozenset((PrePrepare, Prepare, Commit, Checkpoint, ViewChange, NewView))
 
 
 class Checkers:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.faulty = cluster.plan.faulty
-        n = cluster.plan.n
-        # Not asked of the core: a wrong formula there must be seen here (S5).
-        self.quorum = (n + (n - 1) // 3) // 2 + 1
         self.digests: dict[int, bytes] = {}  # height → what an honest node committed there
         self.headers: dict[int, bytes] = {}
         self.heights: dict[int, int] = {}  # address → certified height on disk
+        self.ran: dict[bytes, int] = {}  # transaction → height that executed it
 
-    def honest(self, node: Machine) -> bool:
+    def honest(self, node: Worker) -> bool:
         return node.member not in self.faulty
 
-    def on_committed(self, node: Machine, sequence: int, digest: bytes) -> None:
+    def on_committed(self, node: Worker, sequence: int, digest: bytes) -> None:
         if not self.honest(node):
             return
         agreed = self.digests.setdefault(sequence, digest)
         assert agreed == digest, f"AGREEMENT: two digests committed at height {sequence}"
         assert node.replica is not None
-        epoch = node.replica.state.epoch
-        assert self.cluster.ledger.committed(epoch, sequence, digest, self.quorum), (
+        state = node.replica.state
+        n = len(state.validators.validators)
+        # Not asked of the core: a wrong formula there must be seen here (S5).
+        quorum = (n + (n - 1) // 3) // 2 + 1
+        assert self.cluster.ledger.committed(state.epoch, sequence, digest, quorum), (
             f"height {sequence} committed at n{node.member} without a prepared and committed "
             "quorum of signatures (S6)"
         )
 
-    def on_executed(self, node: Machine, block: Block) -> None:
-        if self.honest(node):
-            self._header(block)
-
-    def _header(self, block: Block) -> None:
-        known = self.headers.setdefault(block.height, block.header_hash)
-        assert known == block.header_hash, f"two headers at height {block.height}"
-
-    def on_certified(self, node: Machine, block: Block) -> None:
+    def on_executed(self, node: Worker, executed: Executed) -> None:
+        header = executed.header
+        if executed.header.proposal_digest == null(header.height)[0]:
+            self.cluster.cover("null executed")
         if not self.honest(node):
             return
-        self._header(block)
+        height = header.height
+        known = self.headers.setdefault(height, header.hash())
+        assert known == header.hash(), f"two headers at height {height}"
+        for receipt in executed.receipts:
+            if receipt.code != DUPLICATE:
+                ran = self.ran.setdefault(receipt.tx_id, height)
+                assert ran == height, f"a transaction ran at {ran} and again at {height} (S15)"
+
+    def on_certified(self, node: Worker, batch: BlockBatch) -> None:
+        if not self.honest(node):
+            return
+        height = batch.header.height
         before = self.heights.get(node.address, 0)
-        assert block.height == before + 1, f"certified {block.height} after {before}"
-        self.heights[node.address] = block.height
-        self.cluster.on_certified(node, block)
+        assert height == before + 1, f"certified {height} after {before}"
+        self.heights[node.address] = height
+        self.cluster.on_certified(node, batch)
 
-    def lost_disk(self, node: Machine) -> None:
-        self.heights[node.address] = node.disk.head.height
+    def lost_disk(self, node: Worker) -> None:
+        """What it comes back with is older, or nothing: `on_start` says what."""
+        self.heights.pop(node.address, None)
 
-    def on_view(self, node: Machine, view: int) -> None:
+    def on_start(self, node: Worker) -> None:
+        known = self.heights.get(node.address)
+        height = node.state.height()
+        if known is not None and self.honest(node):
+            assert height >= known, f"n{node.member} had certified {known}, its disk has {height}"
+        self.heights[node.address] = height
+
+    def damaged(self, node: Worker, error: StorageError) -> None:
+        """A store refuses to be used: only what the plan has damaged may say so. It is replaced."""
+        self.heights.pop(node.address, None)
+        self.cluster.note(node, f"REFUSES TO START: {error.message}")
+        self.cluster.cover(f"refuses to start: {error.code}")
+        if self.honest(node):
+            assert node.member in self.cluster.plan.losers, (
+                f"n{node.member} refuses its own disk: {error.message}"
+            )
+
+    def on_view(self, node: Worker, view: int) -> None:
         assert node.replica is not None
         self.cluster.on_view(node, node.replica.state.epoch, view)
 
-    def on_send(self, node: Machine, message: Message) -> None:
+    def on_send(self, node: Node, message: Message) -> None:
         """Rule S3: a vote of mine that leaves is on my disk."""
-        if isinstance(message, (*_VOTES, ViewChange, NewView)) and message.sender == node.member:
-            left = _left_digest(message)
-            for digest in _journalled(node, message):
-                assert digest == left, "the journal holds another digest than what left (S3)"
-                return
-            raise AssertionError(
+        if type(message) in _VOTES and message.sender == node.hands.me:
+            left = _left_digest(message)  # type: ignore[arg-type]
+            found = _journalled(node, message)  # type: ignore[arg-type]
+            assert found is not None, (
                 f"a vote left before it was on disk (S3): {type(message).__name__} of "
-                f"n{node.member}, epoch {message.epoch}, view {message.view}"
+                f"n{node.member}, epoch {message.epoch}"
             )
+            assert found == left, "the journal holds another digest than what left (S3)"
 
-    def on_evidence(self, node: Machine, evidence: Evidence) -> None:
-        self.cluster.note(node, f"EVIDENCE against {evidence.culprit}")
-        self.cluster.cover("evidence")
-        if self.honest(node):
-            assert evidence.culprit in self.faulty, (
-                f"honest n{evidence.culprit} is accused by n{node.member} (L23): "
-                f"{type(evidence.first).__name__}"
-            )
+    def on_alarm(self, node: Worker, action: Evidence | Quarantine | Halt | ViewLeft) -> None:
+        match action:
+            case Evidence(culprit, first, _):
+                self.cluster.note(node, f"EVIDENCE against {culprit}")
+                self.cluster.cover("evidence")
+                member = node.seats.member(node.seats.epoch, culprit)
+                assert member is not None
+                if self.honest(node):
+                    assert number(member) in self.faulty, (
+                        f"honest {member} is accused by n{node.member} (L23): "
+                        f"{type(first).__name__}"
+                    )
+            case Quarantine(reason):
+                self.cluster.note(node, f"QUARANTINE: {reason}")
+                self.cluster.cover("quarantine")
+                if self.honest(node):
+                    raise AssertionError(f"honest n{node.member} is in quarantine: {reason}")
 
-    def on_quarantine(self, node: Machine, quarantine: Quarantine) -> None:
-        self.cluster.note(node, f"QUARANTINE: {quarantine.reason}")
-        self.cluster.cover("quarantine")
-        if self.honest(node):
-            raise AssertionError(f"honest n{node.member} is in quarantine: {quarantine.reason}")
-
-    def on_halt(self, node: Machine, halt: Halt) -> None:
-        self.cluster.note(node, f"HALT: {halt.reason} at {halt.height}")
+    def on_halt(self, node: Worker, reason: str) -> None:
+        self.cluster.note(node, f"HALT: {reason}")
         self.cluster.cover("halt")
         if self.honest(node):
-            raise AssertionError(
-                f"honest n{node.member} halted at {halt.height} with at most f liars: {halt.reason}"
-            )
+            raise AssertionError(f"honest n{node.member} halted with at most f liars: {reason}")
 
 
 def _left_digest(message: SignedMessage) -> bytes:
@@ -126,21 +154,20 @@ def _left_digest(message: SignedMessage) -> bytes:
     return message.digest
 
 
-def _journalled(node: Machine, message: SignedMessage) -> Iterator[bytes]:
+def _journalled(node: Node, message: SignedMessage) -> bytes | None:
     """What the disk binds this vote to: its own entry, or the NEW-VIEW that contains it (a torn
     write may have kept that and not the entries which follow it)."""
     sequence = 0 if isinstance(message, (ViewChange, NewView, Status)) else message.sequence
     key = (int(vote_type(message)), message.epoch, message.view, sequence)
-    digest = node.disk.votes.get(key)
-    if digest is not None:
-        yield digest
-        return
-    for entry in node.disk.journal:
-        if (entry.kind, entry.epoch, entry.view) == (JOURNAL_NEW_VIEW, message.epoch, message.view):
-            if isinstance(message, NewView):
-                yield entry.digest
-            new_view = decode_message(entry.payload)
-            if isinstance(message, PrePrepare) and isinstance(new_view, NewView):
-                for vote in new_view.pre_prepares:
-                    if vote.sequence == sequence:
-                        yield vote.digest
+    entry = node.disks.votes.get(key)
+    if entry is not None:
+        return entry.digest
+    entry = node.disks.new_views.get((message.epoch, message.view))
+    if entry is None:
+        return None
+    if isinstance(message, NewView):
+        return entry.digest
+    new_view = decode_message(entry.payload)
+    assert isinstance(new_view, NewView)
+    chosen = {vote.sequence: vote.digest for vote in new_view.pre_prepares}
+    return chosen.get(sequence) if isinstance(message, PrePrepare) else None

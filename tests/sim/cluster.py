@@ -8,17 +8,23 @@ with all honest nodes up, in which a fresh transaction must be certified everywh
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import iscoroutine
 from random import Random
 from typing import Any
 
 from consensus.events import Event
+from contracts.catalogue import registry
+from salus.transaction import ParsedTransaction
+from storage.errors import StoreDamaged
+from storage.state import BlockBatch
 from tests.sim import trace
 from tests.sim.checkers import Checkers
+from tests.sim.founding import Founding, anchor, refused, retract, supersede
 from tests.sim.liars import LiarNode
 from tests.sim.machine import Machine
-from tests.sim.model import Block
 from tests.sim.network import Network
 from tests.sim.observer import Observer
 from tests.sim.plan import Crash, Plan, draw
@@ -30,7 +36,7 @@ EVENTS_MAX = 150_000  # a run that needs more is a storm, and that is a failure
 # The faults go on until so much has happened, and stop there: many runs find more than long ones.
 FAULTY_EVENTS_MIN, FAULTY_EVENTS_MAX = 1_500, 2_000
 HEAL_STRETCH = 3
-FRESH = b"fresh"  # the transaction of the liveness phase
+FRESH_BLOCKS = 64  # the fresh transaction outlives a censor's whole measure of fairness (L17)
 POLL_MS = 100.0
 TWIN_SPLIT_MS = 700.0
 
@@ -74,7 +80,9 @@ class Cluster:
         self.covered: dict[str, int] = {}
         self.rejections: dict[str, int] = {}
         self.views: dict[int, int] = {}  # epoch → highest view that somebody entered
-        self.ledger = Ledger(plan.faulty)
+        self.founding = Founding(plan.n, plan.parameters, registry())
+        self.members = list(range(plan.n))
+        self.ledger = Ledger(plan.faulty, self.founding.domain)
         self.checkers = Checkers(self)
         self.observer = Observer() if observer is None else observer
         self.promises = Promises(plan.faulty)
@@ -97,6 +105,7 @@ class Cluster:
         self.healed_at = 0.0
         self.done = False
         self.recovered: set[int] = set()
+        self.taken: set[int] = set()  # who has the fresh transaction in its pool
         self.number = 0
 
     # -- the queue ------------------------------------------------------------------------------
@@ -105,24 +114,31 @@ class Cluster:
         self._order += 1
         heapq.heappush(self._heap, (self.now + delay, self._order, call, args))
 
-    def arrive(self, address: int, kind: str, payload: Any) -> None:
+    def arrive(self, address: int, source: int, kind: str, payload: Any) -> None:
         node = self.nodes[address]
         if not node.up:
             return
         if node.paused_until > self.now:
-            self.at(node.paused_until - self.now, self.arrive, address, kind, payload)
+            self.at(node.paused_until - self.now, self.arrive, address, source, kind, payload)
             return
-        getattr(node, kind)(payload)
+        getattr(node, kind)(source, payload)
 
     def run(self) -> Result:
         """Never raises: a failure is a result."""
         failure: str | None = None
+        logged = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)  # the nodes' logs are not the trace, and cost time
         try:
             self._run()
         except AssertionError as error:
             failure = str(error) or f"assertion {trace.where(error)}"
         except Exception as error:  # noqa: BLE001  # whatever it is, the seed has failed
             failure = f"{type(error).__name__}: {error} {trace.where(error)}"
+        finally:
+            logging.disable(logged)
+            for _, _, _, args in self._heap:
+                if args and iscoroutine(args[-1]):
+                    args[-1].close()
         if failure is not None and self.say is not None:
             self.say(f"{self.now:9.1f}  FAILED: {failure}")
         p = self.plan
@@ -134,7 +150,7 @@ class Cluster:
             sorted(self.covered),
             self.rejections,
             (self.now - self.healed_at) / bound if self.healed else 0.0,
-            max((node.disk.head.height for node in self.nodes), default=0),
+            max(node.height for node in self.nodes),
         )
 
     def _run(self) -> None:
@@ -142,9 +158,20 @@ class Cluster:
         heap, pop = self._heap, heapq.heappop
         while not self.done:
             self.now, _, call, args = pop(heap)
-            call(*args)
+            try:
+                call(*args)
+            except StoreDamaged:
+                self._damaged()
             assert self.events < EVENTS_MAX, f"more than {EVENTS_MAX} events: a storm"
         self._finish()
+
+    def _damaged(self) -> None:
+        """A node has met a flipped bit in a store: its process ends, and refuses to start again."""
+        for node in self.nodes:
+            if node.up and (node.disks.state.met or node.disks.blocks.met):
+                node.die("STORE_DAMAGED")
+                return
+        raise AssertionError("a store says that it is damaged, and is not")
 
     def _schedule(self) -> None:
         plan = self.plan
@@ -152,6 +179,8 @@ class Cluster:
             self.at(self.random.random() * 50.0, node.start)
         for crash in plan.crashes:
             self.at(crash.time, self._crash, crash)
+        for time, address in plan.backups:
+            self.at(time, self._back_up, address)
         for cut in plan.cuts:
             self.at(cut.start, self.network.cut)
             self.at(cut.end, self.network.cut)
@@ -186,10 +215,28 @@ class Cluster:
 
     def _load(self, address: int, count: int) -> None:
         node = self.nodes[address]
-        if node.up and not self.healed:
-            for _ in range(count):
-                self.number += 1
-                node.submit(b"t%d" % self.number)
+        for _ in range(count):
+            if node.up and not self.healed:
+                node.submit(self.transaction(node.member, node.height).raw)
+
+    def _back_up(self, address: int) -> None:
+        self.nodes[address].disks.take_backup()
+
+    def transaction(self, of: int, height: int) -> ParsedTransaction:
+        """What a client of this member would send now."""
+        self.number += 1
+        die = self.random.random()
+        index = self.number
+        if die < 0.75:
+            operation = anchor(index)
+        elif die < 0.85:
+            operation = retract(max(1, index - 5))
+        elif die < 0.95:
+            operation = supersede(max(1, index - 5))
+        else:
+            operation = refused(index % 64)
+        life = 60 if self.random.random() < 0.9 else 4
+        return self.founding.transaction(of, operation, max(1, height + life))
 
     def _split_twins(self) -> None:
         """Each peer talks to one of the two, some to both; drawn anew all the time."""
@@ -220,15 +267,24 @@ class Cluster:
             node.clock_offset_ms /= 4
             if not node.up and node.honest:
                 node.start()
-        for node in self.honest():
-            node.admit(FRESH)
+        longest = min(node.height for node in self.honest()) + FRESH_BLOCKS
+        self.fresh = self.founding.transaction(0, anchor(0), longest)
+        self._send_fresh()
         self.at(liveness_bound_ticks(self.plan) * self.plan.parameters.tick_ms, self._too_late)
         self.at(POLL_MS, self._poll)
 
     def honest(self) -> list[Node]:
         return [node for node in self.nodes if node.member not in self.plan.faulty]
 
+    def _send_fresh(self) -> None:
+        """Again and again, as a client does that was told to come later."""
+        for node in self.honest():
+            done = node.address in self.recovered or node.address in self.taken
+            if node.up and not done and node.submit(self.fresh.raw) is None:
+                self.taken.add(node.address)
+
     def _poll(self) -> None:
+        self._send_fresh()
         if not self._missing():
             self.done = True
         self.at(POLL_MS, self._poll)
@@ -239,9 +295,7 @@ class Cluster:
         for node in self.honest():
             if node.address not in self.recovered:
                 missing.append(f"n{node.member} has not certified the fresh transaction")
-            elif node.disk.quarantined or (
-                node.replica is not None and not node.replica.state.voter.active
-            ):
+            elif node.replica is None or not node.replica.state.voter.active:
                 missing.append(f"n{node.member} does not vote again")
         return missing
 
@@ -266,8 +320,8 @@ class Cluster:
 
     # -- what the nodes report ------------------------------------------------------------------
 
-    def on_certified(self, node: Machine, block: Block) -> None:
-        if self.healed and FRESH in block.transactions:
+    def on_certified(self, node: Machine, batch: BlockBatch) -> None:
+        if self.healed and self.fresh.id in batch.tx_ids:
             self.recovered.add(node.address)
 
     def on_view(self, node: Machine, epoch: int, view: int) -> None:

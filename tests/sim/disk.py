@@ -1,121 +1,126 @@
-"""One node's disks: what was synced survives, what was not is lost or torn at a crash (S3).
+"""All disks of one node: the files of the vote journal, the state and the block store.
 
-Bodies are written before the journal entries of the same group, entries in their order; a crash
-inside a persist leaves a prefix of the group. A block is one atomic batch.
+They outlive the process; what a crash, a wipe, a backup or a flipped bit makes of them is written
+here. Law of the file: an account of the journal is kept beside it, and each group that the real
+journal took is checked against it: no two votes of one place (S4), nothing runs backwards (S12).
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
-from consensus.effects import PersistBody
-from salus.vote import JOURNAL_FLOOR, JOURNAL_NEW_VIEW, JOURNAL_PREPARED, JournalEntry, VoteType
-from tests.sim.model import GENESIS, Block
+from node.standing import BIRTH_MARK
+from salus.vote import JOURNAL_FLOOR, JOURNAL_NEW_VIEW, JournalEntry, VoteType
+from tests.sim.files import Files, Image
+from tests.sim.kv import SimKV
+from tests.sim.power import UNCUT, Power
 
-_VIEW_KINDS = (int(VoteType.VIEW_CHANGE), int(VoteType.NEW_VIEW))
-_ENDED_BY_FLOOR = (
-    int(VoteType.PRE_PREPARE),
-    int(VoteType.PREPARE),
-    int(VoteType.COMMIT),
-    int(VoteType.CHECKPOINT),
-    JOURNAL_PREPARED,
-)
+_VIEW_KINDS = (int(VoteType.VIEW_CHANGE), int(VoteType.NEW_VIEW), JOURNAL_NEW_VIEW)
+
+Place = tuple[int, int, int, int]  # kind, epoch, view, sequence
 
 
-class Disk:
-    def __init__(self) -> None:
-        self.journal: list[JournalEntry] = []
-        self.votes: dict[tuple[int, int, int, int], bytes] = {}
-        self.bodies: dict[tuple[int, bytes], bytes] = {}
-        self.blocks: list[Block] = [GENESIS]
-        self.executed: set[bytes] = set()
-        self.votes_from_epoch = 0  # a quarantined validator waits for this one (S4)
-        self.quarantined = False  # and does not know yet which one it is
-        self.wipes = 0
+@dataclass(frozen=True, slots=True)
+class Backup:
+    files: Image
+    state: dict[bytes, bytes]
+    blocks: dict[bytes, bytes]
+
+
+class Disks:
+    def __init__(self, number: int, random: Random) -> None:
+        self.random = random
+        self.power = Power()
+        self.files = Files(self.power)
+        self.state, self.blocks = SimKV(self.power, random), SimKV(self.power, random)
+        self.data = Path(f"n{number}/data")
+        self.backup: Backup | None = None
+        self.votes: dict[Place, JournalEntry] = {}  # what `append` said it had synced
+        self.new_views: dict[tuple[int, int], JournalEntry] = {}  # epoch, view
         self._views: dict[tuple[int, int], int] = {}  # (epoch, kind) → highest view
         self._floor = (0, 0)
-
-    # -- journal and bodies ---------------------------------------------------------------------
-
-    def write(self, group: list[PersistBody | JournalEntry], bodies: list[bytes]) -> None:
-        """A synced group: all of it stands."""
-        index = 0
-        for item in group:
-            if isinstance(item, PersistBody):
-                self.bodies[item.sequence, item.digest] = bodies[index]
-                index += 1
-        for item in group:
-            if not isinstance(item, PersistBody):
-                self._append(item)
-
-    def tear(
-        self, group: list[PersistBody | JournalEntry], bodies: list[bytes], random: Random
-    ) -> int:
-        """A crash inside the persist: a prefix stands. Returns its length."""
-        ordered = [item for item in group if isinstance(item, PersistBody)]
-        ordered += [item for item in group if not isinstance(item, PersistBody)]  # type: ignore[misc]
-        kept = int(random.random() * (len(ordered) + 1))
-        self.write(ordered[:kept], bodies)  # type: ignore[arg-type]
-        return kept
-
-    def _append(self, entry: JournalEntry) -> None:
-        key = (entry.kind, entry.epoch, entry.view, entry.sequence)
-        if entry.kind <= VoteType.STATUS:
-            earlier = self.votes.setdefault(key, entry.digest)
-            assert earlier == entry.digest, (
-                f"the journal would hold two votes (S4): {VoteType(entry.kind).name}, epoch "
-                f"{entry.epoch}, view {entry.view}, sequence {entry.sequence}"
-            )
-        if entry.kind in _VIEW_KINDS or entry.kind == JOURNAL_NEW_VIEW:
-            highest = self._views.get((entry.epoch, entry.kind), -1)
-            assert entry.view >= highest, f"views ran backwards on disk: {entry.view} < {highest}"
-            self._views[entry.epoch, entry.kind] = entry.view
-        if entry.kind == JOURNAL_FLOOR:
-            floor = (entry.epoch, entry.sequence)
-            assert floor >= self._floor, "the floor ran backwards on disk (S12)"
-            self._floor = floor
-        self.journal.append(entry)
-
-    def entries(self, epoch: int, *, whole: bool) -> tuple[JournalEntry, ...]:
-        """What the journal shows at a restart; entries below the floor may be gone by then."""
-        mine = [entry for entry in self.journal if entry.epoch == epoch]
-        if whole:
-            return tuple(mine)
-        floor = max((e.sequence for e in mine if e.kind == JOURNAL_FLOOR), default=0)
-        return tuple(e for e in mine if e.kind not in _ENDED_BY_FLOOR or e.sequence > floor)
-
-    # -- blocks ---------------------------------------------------------------------------------
+        self._mark_birth()
 
     @property
-    def head(self) -> Block:
-        return self.blocks[-1]
+    def journal(self) -> str:
+        return str(self.data / "journal")
 
-    def write_block(self, block: Block) -> None:
-        assert block.certificate is not None
-        assert block.height == self.head.height + 1, "certified heights have no gap"
-        self.blocks.append(block)
-        self.executed.update(block.transactions)
+    def _mark_birth(self) -> None:
+        """As the command does that makes the keys (node/standing.py, `mark_birth`)."""
+        directory, path = str(self.data), str(self.data / BIRTH_MARK)
+        self.files.make_directory(directory)
+        file = self.files.create(path)
+        device, inode, born = self.files.identity(path)
+        file.write(f"{device} {inode} {born // 1_000_000}.{born % 1_000_000:06}".encode())
+        file.sync()
+        self.files.sync_directory(directory)
+
+    def appended(self, entries: list[JournalEntry]) -> None:
+        """The journal says that these stand."""
+        for entry in entries:
+            key = (entry.kind, entry.epoch, entry.view, entry.sequence)
+            if entry.kind <= VoteType.STATUS:
+                earlier = self.votes.setdefault(key, entry)
+                assert earlier.digest == entry.digest, (
+                    f"the journal took two votes (S4): {VoteType(entry.kind).name}, epoch "
+                    f"{entry.epoch}, view {entry.view}, sequence {entry.sequence}"
+                )
+            if entry.kind in _VIEW_KINDS:
+                highest = self._views.get((entry.epoch, entry.kind), -1)
+                assert entry.view >= highest, f"views ran backwards: {entry.view} < {highest}"
+                self._views[entry.epoch, entry.kind] = entry.view
+            if entry.kind == JOURNAL_NEW_VIEW:
+                self.new_views[entry.epoch, entry.view] = entry
+            elif entry.kind == JOURNAL_FLOOR:
+                self._floor = max(self._floor, (entry.epoch, entry.sequence))
+
+    def opened(self, entries: tuple[JournalEntry, ...]) -> None:
+        """A new process has read the journal: from now on this is what stands."""
+        self.votes, self.new_views, self._views, self._floor = {}, {}, {}, (0, 0)
+        for entry in entries:
+            key = (entry.kind, entry.epoch, entry.view, entry.sequence)
+            if entry.kind <= VoteType.STATUS:
+                self.votes[key] = entry
+            elif entry.kind == JOURNAL_NEW_VIEW:
+                self.new_views[entry.epoch, entry.view] = entry
+            elif entry.kind == JOURNAL_FLOOR:
+                self._floor = (entry.epoch, entry.sequence)
+            if entry.kind in _VIEW_KINDS:
+                place = (entry.epoch, entry.kind)
+                self._views[place] = max(self._views.get(place, 0), entry.view)
 
     # -- losses ---------------------------------------------------------------------------------
 
-    def lose_journal(self) -> None:
-        """The node notices at its start: no journal, another instance id or inode (S4)."""
-        self.journal, self.votes, self._views = [], {}, {}
-        self._floor = (0, 0)
-        self.bodies.clear()
-        self.quarantine()
+    def lose(self) -> None:
+        """The power went: what was not synced is gone, or torn."""
+        self.power.left = UNCUT
+        self.files.lose(self.random)
+        self.state.lose()
+        self.blocks.lose()
 
-    def quarantine(self) -> None:
-        self.quarantined = True
-        self.wipes += 1
+    def take_backup(self) -> None:
+        self.backup = Backup(self.files.image(), dict(self.state.data), dict(self.blocks.data))
 
-    def cut_back(self, height: int) -> None:
-        """State returns to an older height (0: it is gone)."""
-        del self.blocks[height + 1 :]
-        self.executed = {tx for block in self.blocks for tx in block.transactions}
+    def restore_backup(self, *, same_inodes: bool) -> None:
+        assert self.backup is not None
+        self.files.restore(self.backup.files, same_inodes=same_inodes)
+        self.state.restore(self.backup.state)
+        self.blocks.restore(self.backup.blocks)
 
-    def forget_newest(self, random: Random) -> None:
-        """A restored image: the newest entries are missing and nothing tells so."""
-        kept = int(random.random() * len(self.journal))
-        entries, self.journal, self.votes = self.journal[:kept], [], {}
-        self._views, self._floor = {}, (0, 0)
-        for entry in entries:
-            self._append(entry)
+    def restore_journal(self) -> None:
+        """The journal alone comes from the backup, put in place of a newer one."""
+        assert self.backup is not None
+        now = self.files.image()
+        now[self.journal] = self.backup.files.get(self.journal, {})
+        self.files.restore(now, same_inodes=False)
+
+    def wipe_journal(self) -> None:
+        self.files.wipe(self.journal)
+
+    def wipe(self) -> None:
+        self.files.wipe(str(self.data))
+        self.files.make_directory(str(self.data))
+        self.state.restore({})
+        self.blocks.restore({})

@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from consensus.effects import BuildProposal, Halt, Quarantine, SendBlocks
-from consensus.events import ProposalBuilt
+from consensus.effects import Action, Effects, Halt, Quarantine, SendBlocks
+from consensus.events import Event, ProposalBuilt
 from consensus.messages import (
     NO_SIGNATURE,
     Message,
     payload,
 )
+from node.bodies import BodyMissing
 from salus.block import proposal_digest
 from salus.certificate import Certificate
-from tests.sim import model
+from salus.errors import SalusError
+from salus.validators import ValidatorSet
+from tests.sim.founding import make_body
 from tests.sim.lies import REWRITES, SPEECHES, Parcel, agree, bad_body, false_blocks
+from tests.sim.machine import NOTHING
 from tests.sim.shell import Node
-from tests.sim.signatures import DOMAIN
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
@@ -47,25 +50,27 @@ class LiarNode(Node):
         self.speeches = [SPEECHES[name] for name in names if name in SPEECHES]
         super().__init__(cluster, address, member)
 
-    def step(self, event: object) -> None:
+    def step(self, event: Event) -> Effects:
         try:
-            super().step(event)  # type: ignore[arg-type]
-        except AssertionError:
-            # Its own lies came back to its core. A liar that trips falls silent.
+            return super().step(event)
+        except (AssertionError, SalusError, BodyMissing):
+            # Its own lies came back to it. A liar that trips falls silent.
             self.cluster.note(self, "the liar's own core gave up")
             self.up = False
             self.life += 1
+            self.forget()
+            return NOTHING
 
-    def on_message(self, payload: tuple[Message, bytes | None]) -> None:
+    def on_message(self, source: int, payload: tuple[Message, bytes | None]) -> None:
         message = payload[0]
-        if message.sender == self.member:
+        if message.sender == self.me:
             return  # It knows what it said.
         self.heard.append(message)
         if "yes-man" in self.names:
             agree(self, message)
-        super().on_message(payload)
+        super().on_message(source, payload)
 
-    def perform(self, action: object) -> None:
+    def perform(self, action: Action) -> None:
         if not isinstance(action, (Quarantine, Halt)):
             super().perform(action)
 
@@ -73,14 +78,13 @@ class LiarNode(Node):
         if life == self.life and self.random.random() < 0.1:
             self.half = [self.random.random() < 0.5 for _ in range(self.plan.n)]
         super().tick(life)
-        if life == self.life:
+        if life == self.life and self.replica is not None:
             for speech in self.speeches:
                 speech(self)
 
     def broadcast(self, message: Message, body: bytes | None) -> None:
-        for member in range(self.plan.n):
-            if member != self.member:
-                self.transmit(member, message, body)
+        for member in self.hands.others:
+            self.transmit(member, message, body)
 
     def transmit(self, member: int, message: Message, body: bytes | None) -> None:
         parcels: list[Parcel] = [(message, body)]
@@ -89,56 +93,61 @@ class LiarNode(Node):
         for out, its_body in parcels:
             super().transmit(member, out, its_body)
 
-    def emit(self, sending: object) -> None:
-        if isinstance(sending, SendBlocks) and "false-blocks" in self.names:
+    def offer_blocks(self, sending: SendBlocks) -> None:
+        if "false-blocks" in self.names:
             false_blocks(self, sending)
-            return
-        super().emit(sending)  # type: ignore[arg-type]
+        else:
+            super().offer_blocks(sending)
 
-    def compose(self, asked: BuildProposal, transactions: tuple[bytes, ...]) -> bytes:
+    def on_get_blocks(self, source: int, above: int) -> None:
+        if "silent" not in self.names:
+            super().on_get_blocks(source, above)
+
+    def propose(self) -> ProposalBuilt | None:
+        """Its own content in place of what the real proposer would say."""
+        asked = self.proposer.open
+        if asked is None or self.proposer.wait_ms() is None:
+            return None
         if "censor" in self.names:
-            transactions = ()
-        if "bad-proposer" in self.names and self.random.random() < 0.5:
-            return bad_body(self, asked, transactions)
-        return super().compose(asked, transactions)
-
-    def build_soon(self) -> None:
-        if "censor" in self.names and self.open is not None:
-            self.cluster.at(30.0, self.build_censored, self.life, self.open)
-            return
-        super().build_soon()
-
-    def build_censored(self, life: int, asked: BuildProposal) -> None:
-        """Its own transactions, so that there is progress, and nobody else's."""
-        if life != self.life or self.open is not asked:
-            return
-        self.open = None
-        own = (b"own %d %d" % (self.member, self.cluster.events),)
-        body = model.make_body(asked.sequence, self.member, asked.view, self.clock_ms(), own)
+            # Its own transactions, so that there is progress, and nobody else's.
+            tx = self.cluster.transaction(self.member, self.height)
+            transactions: tuple[bytes, ...] = (tx.raw,)
+            body = make_body(asked.sequence, self.me, asked.view, self.clock_ms(), transactions)
+        elif "bad-proposer" in self.names and self.random.random() < 0.5:
+            body = bad_body(self, asked)
+        else:
+            return super().propose()
         digest = proposal_digest(body)
-        self.bodies[asked.sequence, digest] = body
-        self.step(ProposalBuilt(asked.view, asked.sequence, digest))
+        self.bodies.put(asked.sequence, digest, body)
+        self.proposer.withdraw()
+        return ProposalBuilt(asked.view, asked.sequence, digest)
 
     # -- forging --------------------------------------------------------------------------------
 
     def sign(self, message: Any) -> Any:
         """The message with this liar's own valid signature."""
-        unsigned = msgspec.structs.replace(message, sender=self.member, signature=NO_SIGNATURE)
-        return msgspec.structs.replace(
-            unsigned, signature=self.signer.sign(payload(DOMAIN, unsigned))
-        )
+        unsigned = msgspec.structs.replace(message, sender=self.me, signature=NO_SIGNATURE)
+        signature = self.signer.sign(payload(self.cluster.founding.domain, unsigned))
+        return msgspec.structs.replace(unsigned, signature=signature)
 
     def say(self, message: Message, to: int | None = None) -> None:
-        for member in range(self.plan.n):
-            if member != self.member and to in (None, member):
+        for member in self.hands.others:
+            if to in (None, member):
                 super().transmit(member, message, None)
 
     @property
+    def me(self) -> int:
+        """Its index in the set of the epoch; without a seat its lies are nobody's."""
+        return self.hands.me or 0
+
+    @property
+    def validators(self) -> ValidatorSet:
+        return self.epochs.replica.state.validators
+
+    @property
     def epoch(self) -> int:
-        assert self.replica is not None
-        return self.replica.state.epoch
+        return self.epochs.replica.state.epoch
 
     @property
     def view(self) -> int:
-        assert self.replica is not None
-        return self.replica.state.view
+        return self.epochs.replica.state.view

@@ -7,7 +7,6 @@ whom the message is, and yields what leaves instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,9 @@ from consensus.messages import (
 )
 from salus.block import proposal_digest
 from salus.certificate import Certificate, IndexedSignature
-from tests.sim import model
+from salus.codec import encode
+from tests.sim.founding import make_body, null, number
+from tests.sim.signatures import keyed
 
 if TYPE_CHECKING:
     from tests.sim.liars import LiarNode
@@ -57,13 +58,11 @@ def selective(liar: LiarNode, to: int, message: Message, body: bytes | None) -> 
 def equivocator(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
     """Two bodies to two halves, and the votes that belong to each."""
     if isinstance(message, PrePrepare) and body is not None:
-        other = model.make_body(
-            message.sequence, liar.member, message.view, liar.clock_ms(), (b"other",)
-        )
+        other = make_body(message.sequence, liar.me, message.view, liar.clock_ms() + 1, ())
         place = (message.epoch, message.view, message.sequence)
         liar.alternative[place] = proposal_digest(other)
         if liar.half[to]:
-            liar.bodies[message.sequence, proposal_digest(other)] = other
+            liar.bodies.put(message.sequence, proposal_digest(other), other)
             forged = msgspec.structs.replace(message, digest=proposal_digest(other))
             yield liar.sign(forged), other
             return
@@ -107,8 +106,8 @@ def tampered_new_view(liar: LiarNode, message: NewView, random: Random) -> NewVi
     if kind == 0 and votes:  # a prepared digest replaced by null
         index = int(random.random() * len(votes))
         vote = votes[index]
-        null = msgspec.structs.replace(vote, digest=model.null(vote.sequence)[0])
-        votes = (*votes[:index], liar.sign(null), *votes[index + 1 :])
+        empty = msgspec.structs.replace(vote, digest=null(vote.sequence)[0])
+        votes = (*votes[:index], liar.sign(empty), *votes[index + 1 :])
     elif kind == 1 and votes:  # the last ones dropped
         votes = votes[:-1]
     elif kind == 2:  # the prepared certificates of one VIEW-CHANGE dropped
@@ -121,10 +120,8 @@ def tampered_new_view(liar: LiarNode, message: NewView, random: Random) -> NewVi
     elif kind == 4 and changes:  # one VIEW-CHANGE twice
         changes = (changes[0], *changes[:-1])
     else:  # something of its own on top
-        sequence = votes[-1].sequence + 1 if votes else liar.disk.head.height + 1
-        mine = PrePrepare(
-            message.epoch, message.view, sequence, bytes(32), liar.member, NO_SIGNATURE
-        )
+        sequence = votes[-1].sequence + 1 if votes else liar.height + 1
+        mine = PrePrepare(message.epoch, message.view, sequence, bytes(32), liar.me, NO_SIGNATURE)
         votes = (*votes, liar.sign(mine))
     forged = msgspec.structs.replace(message, view_changes=changes, pre_prepares=votes)
     return liar.sign(forged)  # type: ignore[no-any-return]
@@ -144,17 +141,17 @@ def false_prepared(liar: LiarNode, message: ViewChange) -> tuple[PreparedCertifi
     """Certificates with too few or foreign signatures, of a wrong primary, view or sequence."""
     random = liar.random
     low = 0 if message.low is None else message.low.height
-    n = liar.plan.n
-    own = message.view - 1 - (message.view - 1 - liar.member) % n  # the last view it led itself
+    n = liar.validators.n
+    own = message.view - 1 - (message.view - 1 - liar.me) % n  # the last view it led itself
     view = own if own >= 0 and random.random() < 0.7 else max(0, message.view - 1)
     primary = view % n
-    q = model.validators(message.epoch, n).quorum
-    sequence = max(low, liar.disk.head.height) + 1 + int(random.random() * 3)
+    q = liar.validators.quorum
+    sequence = max(low, liar.height) + 1 + int(random.random() * 3)
     if message.prepared and random.random() < 0.7:  # against what others may have committed
         known = message.prepared[int(random.random() * len(message.prepared))]
         sequence = known.pre_prepare.sequence
     # A digest whose body everybody has, so that a replica which believes this can go on.
-    digest = model.null(sequence)[0] if random.random() < 0.7 else bytes([7]) * 32
+    digest = null(sequence)[0] if random.random() < 0.7 else bytes([7]) * 32
     vote = PrePrepare(message.epoch, view, sequence, digest, primary, bytes(64))
     others = [i for i in range(n) if i != primary]
     mine = liar.sign(Prepare(message.epoch, view, sequence, digest, 0, NO_SIGNATURE)).signature
@@ -164,9 +161,9 @@ def false_prepared(liar: LiarNode, message: ViewChange) -> tuple[PreparedCertifi
     if kind == 1:  # its own signature under every name
         signatures = tuple(IndexedSignature(i, mine) for i in others[: q - 1])
     elif kind == 2:  # its own alone
-        signatures = (IndexedSignature(liar.member, mine),)[: int(random.random() * 2)]
+        signatures = (IndexedSignature(liar.me, mine),)[: int(random.random() * 2)]
     elif kind == 3:  # one member several times
-        signatures = tuple(IndexedSignature(liar.member, mine) for _ in range(q - 1))
+        signatures = tuple(IndexedSignature(liar.me, mine) for _ in range(q - 1))
     elif kind == 4:  # signatures that were given to something else
         heard = [m for m in liar.heard if isinstance(m, (Prepare, Commit))]
         signatures = tuple(
@@ -179,7 +176,7 @@ def false_prepared(liar: LiarNode, message: ViewChange) -> tuple[PreparedCertifi
             moved = msgspec.structs.replace(real[-1].pre_prepare, sequence=sequence + 40)
             return (*real[:-1], PreparedCertificate(moved, real[-1].prepares))
         signatures = ()
-    if primary == liar.member:
+    if primary == liar.me:
         vote = liar.sign(vote)
     return (PreparedCertificate(vote, signatures),)
 
@@ -191,8 +188,9 @@ def stale_certificate(
     if isinstance(message, ViewChange):
         if message.low is not None and message.low not in liar.certificates:
             liar.certificates.append(message.low)
-        blocks = [b.certificate for b in liar.disk.blocks if b.certificate is not None]
-        pool: list[Certificate | None] = [*liar.certificates, *blocks[-20:], None]
+        heights = range(max(1, liar.height - 20), liar.height + 1)
+        blocks = [liar.state.certificate(height) for height in heights]
+        pool: list[Certificate | None] = [*liar.certificates, *blocks, None]
         low = pool[int(liar.random.random() * len(pool))]
         message = liar.sign(msgspec.structs.replace(message, low=low))
     yield message, body
@@ -219,7 +217,7 @@ def slow_primary(liar: LiarNode, to: int, message: Message, body: bytes | None) 
         timeout = liar.parameters.progress_timeout_ms
         extra = timeout * (0.6 + 0.45 * liar.random.random())
         for address in liar.cluster.addresses[to]:
-            liar.cluster.network.carry(liar.address, address, "on_message", (message, body), extra)
+            liar.cluster.network.carry(liar, address, "on_message", (message, body), extra)
         return
     yield message, body
 
@@ -231,12 +229,14 @@ def bodiless(liar: LiarNode, to: int, message: Message, body: bytes | None) -> I
     yield message, body
 
 
-def bad_body(liar: LiarNode, asked: BuildProposal, transactions: tuple[bytes, ...]) -> bytes:
+def bad_body(liar: LiarNode, asked: BuildProposal) -> bytes:
     """Each of the things that rules S15 and L21 forbid."""
-    kind = int(liar.random.random() * 6)
-    sequence, proposer, view, clock = asked.sequence, liar.member, asked.view, liar.clock_ms()
+    kind = int(liar.random.random() * 9)
+    sequence, proposer, view, clock = asked.sequence, liar.me, asked.view, liar.clock_ms()
+    tx = liar.cluster.transaction(liar.member, liar.height)
+    transactions: tuple[bytes, ...] = (tx.raw,)
     if kind == 0:
-        transactions = (*transactions, model.BAD)
+        transactions = (b"garbage",)
     elif kind == 1:
         clock += 60_000
     elif kind == 2:
@@ -244,34 +244,43 @@ def bad_body(liar: LiarNode, asked: BuildProposal, transactions: tuple[bytes, ..
     elif kind == 3:
         view += 1
     elif kind == 4:
-        proposer = (proposer + 1) % liar.plan.n
+        proposer = (proposer + 1) % liar.validators.n
+    elif kind == 5:  # twice in one proposal
+        transactions = (tx.raw, tx.raw)
+    elif kind == 6:  # an operation of somebody else, under his name
+        forged = msgspec.structs.replace(tx.body, signature=keyed(b"nobody", tx.signed))
+        transactions = (encode(forged),)
+    elif kind == 7:  # outlived
+        transactions = (liar.cluster.transaction(liar.member, -64).raw,)
     else:
-        return model.null(asked.sequence)[1]
-    return model.make_body(sequence, proposer, view, clock, transactions)
+        return null(asked.sequence)[1]
+    return make_body(sequence, proposer, view, clock, transactions)
 
 
 def false_blocks(liar: LiarNode, sending: SendBlocks) -> None:
     """Blocks with another body, or with a certificate that lacks signatures."""
-    blocks = liar.disk.blocks[sending.above + 1 : sending.above + 9]
+    member = liar.seats.member(sending.epoch, sending.to)
     out = []
-    for block in blocks:
+    for height in range(sending.above + 1, sending.above + 9):
+        block = liar.source.block(height)
+        if block is None:
+            break
         certificate = block.certificate
-        assert certificate is not None
         kind = int(liar.random.random() * 4)
         if kind == 0:
-            other = model.make_body(block.height, liar.member, 0, liar.clock_ms(), (b"other",))
-            block = replace(block, body=other)
+            other = make_body(height, liar.me, 0, liar.clock_ms(), ())
+            block = msgspec.structs.replace(block, proposal=other)
         elif kind == 1:
             fewer = msgspec.structs.replace(certificate, signatures=certificate.signatures[:-1])
-            block = replace(block, certificate=fewer)
+            block = msgspec.structs.replace(block, certificate=fewer)
         elif kind == 2:
-            wrong = flipped(certificate.header_hash)
-            block = replace(
-                block, certificate=msgspec.structs.replace(certificate, header_hash=wrong)
+            wrong = msgspec.structs.replace(
+                certificate, header_hash=flipped(certificate.header_hash)
             )
+            block = msgspec.structs.replace(block, certificate=wrong)
         out.append(block)
-    if out:
-        liar.post(sending.to, "on_blocks", tuple(out))
+    if out and member is not None:
+        liar.post(number(member), "on_blocks", tuple(out))
 
 
 def agree(liar: LiarNode, message: Message) -> None:
@@ -297,7 +306,7 @@ def inflate(liar: LiarNode) -> None:
     if liar.random.random() < 0.2:
         view = liar.view + 1 + int(liar.random.random() ** 4 * 1_000_000)
         liar.say(liar.sign(ViewChange(liar.epoch, view, None, (), 0, NO_SIGNATURE)))
-        status = Status(liar.epoch, liar.view, view, liar.disk.head.height, 0, NO_SIGNATURE)
+        status = Status(liar.epoch, liar.view, view, liar.height, 0, NO_SIGNATURE)
         liar.say(liar.sign(status))
 
 
@@ -319,9 +328,9 @@ def flood(liar: LiarNode) -> None:
     for _ in range(6):
         epoch = liar.epoch + (int(random.random() * 4) - 1 if random.random() < 0.2 else 0)
         view = liar.view + int(random.random() ** 3 * 50)
-        sequence = liar.disk.head.height + int(random.random() ** 2 * 100)
+        sequence = liar.height + int(random.random() ** 2 * 100)
         digest = bytes([int(random.random() * 256)]) * 32
-        sender = int(random.random() * (liar.plan.n + 2))
+        sender = int(random.random() * (liar.validators.n + 2))
         kind = int(random.random() * 8)
         epoch = max(0, epoch)
         message: Message

@@ -1,8 +1,9 @@
 """The lawful order of one simulated node: persist → send → deliver, and where the power goes (S3).
 
-Law of the file: effects are released first in, first out; a group of waiting persists is synced
-at once; a crash may strike between any two of these or inside the sync. What is volatile lives in
-this object and dies with `crash`; what the effects mean is written in work.py and shell.py.
+It stands for `node.runner.Runner`, which needs an event loop, and keeps its law: effects are
+released first in, first out; a group of waiting persists is synced at once; a new epoch drops what
+the old one still wanted to say. A crash may strike between any two of these or inside the sync.
+What is volatile lives in this object and dies with `crash`.
 """
 
 from __future__ import annotations
@@ -10,15 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from consensus.effects import (
-    Action,
-    BuildProposal,
-    Effects,
-    Persist,
-    PersistBody,
-    Sending,
-    WriteBlock,
-)
+from consensus.effects import Action, Effects, PersistBody, Sending
 from consensus.events import (
     BodyArrived,
     Event,
@@ -30,25 +23,31 @@ from consensus.events import (
 )
 from consensus.invariants import Watch
 from consensus.messages import Checkpoint, Commit, Prepare, PrePrepare
-from consensus.replica import Replica, ReplicaConfig
+from consensus.replica import Replica
 from salus.vote import JournalEntry
-from tests.sim import model
-from tests.sim.disk import Disk
-from tests.sim.model import Block
+from storage.errors import StoreUnavailable
+from tests.sim.disk import Disks
 from tests.sim.plan import Crash, CrashMode, Loss
-from tests.sim.signatures import DOMAIN, SimSigner, verifier
+from tests.sim.power import PowerCut
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
 
-REFORWARD_TICKS = 10
-REJOIN_TICKS = 15
 PLAIN_VOTES = frozenset((PrePrepare, Prepare, Commit, Checkpoint))
 SLOT_EVENTS = frozenset((BodyArrived, ProposalBuilt, ProposalChecked, Executed))
+NOTHING = Effects()
+
+
+class _Step:
+    __slots__ = ("effects", "synced")
+
+    def __init__(self, effects: Effects) -> None:
+        self.effects = effects
+        self.synced = not effects.persist
 
 
 class Machine:
-    """A validator at address `address` (its member index, except for a twin)."""
+    """The node at `address`; its number in the consortium is `member`, the same for a twin."""
 
     honest = True
 
@@ -56,108 +55,75 @@ class Machine:
         self.cluster, self.address, self.member = cluster, address, member
         self.plan, self.parameters = cluster.plan, cluster.plan.parameters
         self.random = cluster.random
-        self.disk = Disk()
-        self.signer = SimSigner(member, cluster.ledger)
+        self.disks = Disks(address, self.random)
         self.life = 0  # raised by each crash: what was under way before never arrives
         self.up = False
         self.paused_until = 0.0
         self.armed: Crash | None = None
         self.clock_offset_ms = cluster.plan.skew_ms[address]
         self.tick_ms = self.parameters.tick_ms * cluster.plan.tick_rate[address]
+        self.unsure: list[JournalEntry] = []  # signed, and perhaps lost with the power
         self.forget()
 
     def forget(self) -> None:
         """Everything volatile."""
-        self.queue: deque[tuple[Replica, Effects]] = deque()
-        self.syncing: list[tuple[Replica, Effects]] = []
-        self.bodies: dict[tuple[int, bytes], bytes] = {}
-        self.stack: list[Block] = []  # executed, not certified
-        self.executing: deque[tuple[int, bytes]] = deque()
-        self.writing: deque[WriteBlock] = deque()
-        self.pool: dict[bytes, int] = {}  # transaction → executed_count when it came
-        self.proposed: set[bytes] = set()
-        self.executed_count = 0
-        self.open: BuildProposal | None = None
-        self.pending = False
-        self.complained = False
-        self.ticks = 0
-        self.watch = Watch()
+        self.steps: deque[_Step] = deque()
+        self.syncing = False
+        self.releasing = False
         self.replica: Replica | None = None
+        self.watch = Watch()
 
     # -- life -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        self.up = True
-        self.bodies.update(self.disk.bodies)
-        self.make_replica()
-        self.cluster.at(self.random.random() * self.tick_ms, self.tick, self.life)
-
-    def make_replica(self) -> None:
-        """Birth, restart, or the first height of a new epoch (S13)."""
-        head, n = self.disk.head, self.plan.n
-        epoch, base, end = model.place(head)
-        voting = not self.disk.quarantined and epoch >= self.disk.votes_from_epoch
-        config = ReplicaConfig(
-            vote_domain=DOMAIN,
-            parameters=self.parameters,
-            epoch=epoch,
-            base=base,
-            validators=model.validators(epoch, n),
-            me=self.member,
-            signer=self.signer,
-            verifier=verifier,
-            journal=self.disk.entries(epoch, whole=self.plan.journal_whole),
-            certified=head.height,
-            certificate=None if head.height == base else head.certificate,
-            epoch_end=end,
-            voting=voting,
-        )
-        self.replica = Replica(config)
-        self.cluster.observer.born(self, config)
-        self.cluster.promises.born(self, config)
-        self.watch = Watch()
-        self.open, self.pending, self.complained = None, False, False
-        self.proposed = set()
-        self.stack = []
-        self.executing, self.writing = deque(), deque()
-        self.cluster.note(
-            self, f"starts epoch {epoch} above {head.height}{'' if voting else ', not voting'}"
-        )
-        if epoch:
-            self.cluster.cover("epoch changed")
-        if self.disk.wipes and voting:
-            self.cluster.cover("rejoined")
-        self.tell_pending()
+        raise NotImplementedError
 
     def crash(self, crash: Crash, where: str = "") -> None:
-        self.cluster.note(self, f"CRASH {where or crash.mode.value}; loses {crash.loss.value}")
-        self.cluster.cover(f"crash {crash.mode.name.lower()}")
+        cluster, disks = self.cluster, self.disks
+        cluster.note(self, f"CRASH {where or crash.mode.value}; loses {crash.loss.value}")
+        cluster.cover(f"crash {crash.mode.name.lower()}")
         self.up, self.armed = False, None
         self.life += 1
-        disk = self.disk
         if self.syncing:
-            group, bodies = self.group()
-            kept = disk.tear(group, bodies, self.random)
-            self.cluster.cover("crash inside a persist")
-            if 0 < kept < len(group):
-                self.cluster.cover("torn persist")
-        for _, effects in (*self.syncing, *self.queue):
-            for item in effects.persist:
-                if isinstance(item, JournalEntry):
-                    place = (item.kind, item.epoch, item.view, item.sequence)
-                    if place not in disk.votes:
-                        self.cluster.ledger.never_left(self.member, *place)
+            cluster.cover("crash inside a persist")
+            disks.power.left = int(self.random.random() * 4)
+            try:
+                self.persist()
+            except PowerCut:
+                cluster.cover("torn persist")
+        disks.lose()
+        self.unsure += [
+            item
+            for step in self.steps
+            for item in step.effects.persist
+            if isinstance(item, JournalEntry)
+        ]
         self.forget()
-        if crash.loss in (Loss.JOURNAL, Loss.EVERYTHING, Loss.BACKUP):
-            if crash.loss is not Loss.JOURNAL:
-                height = int(self.random.random() * disk.head.height)
-                disk.cut_back(height if crash.loss is Loss.BACKUP else 0)
-            disk.lose_journal()
-            self.cluster.checkers.lost_disk(self)
-            self.cluster.observer.lost_disk(self)
-        elif crash.loss is Loss.UNNOTICED:
-            disk.forget_newest(self.random)
-        self.cluster.at(crash.down_ms, self.come_back, self.life)
+        if crash.loss is not Loss.NOTHING:
+            self.lose(crash.loss)
+        cluster.at(crash.down_ms, self.come_back, self.life)
+
+    def lose(self, loss: Loss) -> None:
+        """What the disks hold when the node comes back."""
+        disks, cluster = self.disks, self.cluster
+        cluster.cover(f"loses {loss.value}")
+        if loss is Loss.EVERYTHING or (loss in _BACKUPS and disks.backup is None):
+            disks.wipe()
+        elif loss is Loss.JOURNAL:
+            disks.wipe_journal()
+        elif loss is Loss.JOURNAL_COPY:
+            disks.restore_journal()
+        elif loss in _BACKUPS:
+            disks.restore_backup(same_inodes=loss is Loss.UNNOTICED)
+        elif loss is Loss.JOURNAL_BIT:
+            disks.files.flip_bit(disks.journal, self.random)
+        elif loss is Loss.STATE_BIT:
+            disks.state.flip_bit()
+        elif loss is Loss.BODY_BIT:
+            disks.blocks.flip_bit()
+        cluster.checkers.lost_disk(self)
+        if loss is not Loss.UNNOTICED:
+            cluster.observer.lost_disk(self)
 
     def come_back(self, life: int) -> None:
         if life == self.life and not self.up:
@@ -177,54 +143,82 @@ class Machine:
         if life == self.life and self.armed is crash:
             self.crash(crash, "between two steps")
 
-    def tick(self, life: int) -> None:
-        if life != self.life:
-            return
-        self.cluster.at(self.tick_ms, self.tick, life)
-        if self.cluster.now < self.paused_until:
-            return
-        self.ticks += 1
-        if self.pool and self.ticks % REFORWARD_TICKS == 0:
-            self.forward()
-        if self.disk.quarantined and self.ticks % REJOIN_TICKS == 2:
-            self.submit(model.rejoin(self.member, self.disk.wipes))
-        self.step(Tick())
+    def die(self, why: str) -> None:
+        """The process ends by itself, as a real one does after an I/O error. The machine does not:
+        what was written stays."""
+        self.cluster.note(self, f"ENDS: {why}")
+        self.cluster.cover("ends by itself")
+        self.up, self.armed = False, None
+        self.life += 1
+        self.unsure += [
+            item
+            for step in self.steps
+            for item in step.effects.persist
+            if isinstance(item, JournalEntry)
+        ]
+        self.forget()
+        self.cluster.at(RESTART_MS, self.come_back, self.life)
 
     # -- the core -------------------------------------------------------------------------------
 
-    def step(self, event: Event) -> None:
-        """One event in, its effects into the queue, and what can be released is released."""
+    def install(self, replica: Replica | None) -> None:
+        """As `Runner.install`: votes of the old epoch that wait for the disk are dropped unsent."""
+        for step in self.steps:
+            for item in step.effects.persist:
+                if isinstance(item, JournalEntry):
+                    self.never_left(item)
+        self.steps.clear()
+        self.replica = replica
+        self.watch = Watch()
+
+    def never_left(self, entry: JournalEntry) -> None:
+        place = (entry.kind, entry.epoch, entry.view, entry.sequence)
+        if place not in self.disks.votes:
+            self.cluster.ledger.never_left(self.member, *place)
+
+    def step(self, event: Event) -> Effects:
+        """One event in; its effects are released as soon as the law lets them."""
         replica = self.replica
-        assert replica is not None
-        self.cluster.events += 1
-        if self.cluster.tracing:
-            self.cluster.note_event(self, event)
+        if replica is None:
+            return NOTHING
+        cluster = self.cluster
+        cluster.events += 1
+        if cluster.tracing:
+            cluster.note_event(self, event)
         effects = replica.step(event)
-        self.cluster.observer.stepped(self, event, effects)
-        self.cluster.promises.stepped(self, event, effects)
+        cluster.observer.stepped(self, event, effects)
+        cluster.promises.stepped(self, event, effects)
         # After what concerns one slot, that slot; after everything else, all of them.
         kind = type(event)
         about = event.message if kind is Received else event  # type: ignore[union-attr]
         single = kind in SLOT_EVENTS or (kind is Received and type(about) in PLAIN_VOTES)
         self.watch.check(replica, about.sequence if single else None)  # type: ignore[union-attr]
         if effects.persist or effects.send or effects.deliver:
-            if effects.persist or self.queue or self.syncing:
-                self.queue.append((replica, effects))
-                self.sync()
-            else:
-                self.release(replica, effects)
+            self.steps.append(_Step(effects))
+            self.release()
+        return effects
+
+    def persist_entry(self, entry: JournalEntry) -> None:
+        """An entry of the shell's own, in its turn behind the votes of earlier steps."""
+        if self.replica is not None:
+            self.steps.append(_Step(Effects(persist=[entry])))
+            self.release()
+
+    def wants(self, sequence: int, digest: bytes) -> bool:
+        return self.replica is not None and self.replica.wants(sequence, digest)
+
+    def counts_on(self, sequence: int, digest: bytes) -> bool:
+        return self.replica is not None and self.replica.counts_on(sequence, digest)
 
     def sync(self) -> None:
         """Group commit: all that waits goes to disk with one sync."""
-        if self.syncing:
+        if self.syncing or not any(not step.synced for step in self.steps):
             return
-        while self.queue and not self.queue[0][1].persist:
-            if not self.release(*self.queue.popleft()):
-                return
-        if not self.queue or self.syncing:
-            return
-        self.syncing = list(self.queue)
-        self.queue.clear()
+        self.syncing = True
+        self.group = [step for step in self.steps if not step.synced]
+        wishes = [wish for step in self.group for wish in step.effects.persist]
+        self.entries = [wish for wish in wishes if isinstance(wish, JournalEntry)]
+        self.gather([wish for wish in wishes if isinstance(wish, PersistBody)])
         delay = self.plan.persist_ms * (0.5 + self.random.random())
         if self.armed is not None and self.armed.mode is CrashMode.PERSIST:
             crash = self.armed
@@ -235,51 +229,55 @@ class Machine:
         if life == self.life and self.armed is crash:
             self.crash(crash)
 
-    def group(self) -> tuple[list[Persist], list[bytes]]:
-        items = [
-            item
-            for _, effects in self.syncing
-            for item in effects.persist
-            # A sync may have written the whole block meanwhile.
-            if not isinstance(item, PersistBody) or item.sequence > self.disk.head.height
-        ]
-        bodies = [self.body(i.sequence, i.digest) for i in items if isinstance(i, PersistBody)]
-        for body in bodies:
-            assert body is not None, "PersistBody of a body that the shell does not hold"
-        return items, bodies  # type: ignore[return-value]
-
     def synced(self, life: int) -> None:
         if life != self.life:
             return
-        group, bodies = self.group()
-        self.disk.write(group, bodies)
-        ready, self.syncing = self.syncing, []
-        for _, effects in ready:
-            self.cluster.observer.synced(self, effects)
-        for replica, effects in ready:
-            if not self.release(replica, effects):
+        try:
+            self.persist()
+        except StoreUnavailable as error:
+            self.die(error.code)
+            return
+        self.syncing = False
+        for step in self.group:
+            step.synced = True
+            self.cluster.observer.synced(self, step.effects)
+        self.release()
+
+    def release(self) -> None:
+        """Send, then deliver, in the order of the steps; the power may go in the middle."""
+        if self.releasing:
+            return  # A delivery stepped the core again; the loop below comes to it in order.
+        self.releasing = True
+        life, steps = self.life, self.steps
+        while steps and steps[0].synced:
+            effects = steps.popleft().effects
+            armed = self.armed
+            for index, sending in enumerate(effects.send):
+                if armed is not None and armed.mode is CrashMode.SEND and index >= 1:
+                    self.crash(armed)
+                    return
+                self.emit(sending)
+            if effects.send and armed is not None and armed.mode is CrashMode.DELIVER:
+                self.crash(armed)
                 return
+            for action in effects.deliver:
+                if self.replica is None:
+                    break  # Halted by the action before.
+                self.perform(action)
+                if life != self.life:
+                    return
+        self.releasing = False
         self.sync()
 
-    def release(self, replica: Replica, effects: Effects) -> bool:
-        """Send, then deliver; False when the power went in the middle."""
-        armed = self.armed
-        for index, sending in enumerate(effects.send):
-            if armed is not None and armed.mode is CrashMode.SEND and index >= 1:
-                self.crash(armed)
-                return False
-            self.emit(sending)
-        if effects.send and armed is not None and armed.mode is CrashMode.DELIVER:
-            self.crash(armed)
-            return False
-        life = self.life
-        for action in effects.deliver:
-            if replica is not self.replica:
-                break  # Its epoch is over: only what it had to say is still of use.
-            self.perform(action)
-        return life == self.life
-
     # -- what work.py and shell.py add ----------------------------------------------------------
+
+    def gather(self, bodies: list[PersistBody]) -> None:
+        """The bytes of what is to be synced, now."""
+        raise NotImplementedError
+
+    def persist(self) -> None:
+        """`entries` and the gathered bodies, to the real stores."""
+        raise NotImplementedError
 
     def emit(self, sending: Sending) -> None:
         raise NotImplementedError
@@ -287,22 +285,17 @@ class Machine:
     def perform(self, action: Action) -> None:
         raise NotImplementedError
 
-    def submit(self, tx: bytes) -> None:
+    def tick(self, life: int) -> None:
+        if life != self.life:
+            return
+        self.cluster.at(self.tick_ms, self.tick, life)
+        if self.cluster.now >= self.paused_until:
+            self.upkeep()
+            self.step(Tick())
+
+    def upkeep(self) -> None:
         raise NotImplementedError
 
-    def forward(self) -> None:
-        raise NotImplementedError
 
-    def tell_pending(self) -> None:
-        raise NotImplementedError
-
-    # -- bodies ---------------------------------------------------------------------------------
-
-    def body(self, sequence: int, digest: bytes) -> bytes | None:
-        known = self.bodies.get((sequence, digest)) or self.disk.bodies.get((sequence, digest))
-        if known is None and digest == model.null(sequence)[0]:
-            return model.null(sequence)[1]
-        return known
-
-    def body_of(self, message: PrePrepare) -> bytes | None:
-        return self.body(message.sequence, message.digest)
+RESTART_MS = 300.0  # whoever looks after the node makes room and starts it again
+_BACKUPS = (Loss.BACKUP, Loss.JOURNAL_COPY, Loss.UNNOTICED)

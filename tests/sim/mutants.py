@@ -7,13 +7,13 @@ says which plans can show it at all; the others are skipped, but counted among t
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import msgspec
 
 from consensus import checkpoint, normal_case, replica, restore, status, view_change
-from consensus.effects import Effects, Execute, PersistBody
+from consensus.effects import Effects, Execute
 from consensus.events import ProposalChecked, Verdict
 from consensus.log import Log
 from consensus.messages import ViewChange
@@ -21,9 +21,12 @@ from consensus.proofs import Choice, Proofs
 from consensus.signing import Voter
 from consensus.state import State
 from consensus.votes import Ballot
+from node.standing import Voter as StandingVoter
 from salus.validators import ValidatorSet
 from salus.vote import VoteType
-from tests.sim.disk import Disk
+from storage import keys
+from storage.blocks import BlockStore
+from storage.journal import VoteJournal
 from tests.sim.plan import CrashMode, Plan
 from tests.sim.shell import Node
 
@@ -84,9 +87,10 @@ def _weak_quorum() -> Patches:
 def _send_before_persist() -> Patches:
     real = Node.step
 
-    def eager(self: Node, event: Any) -> None:
+    def eager(self: Node, event: Any) -> Effects:
         core = self.replica
-        assert core is not None
+        if core is None:
+            return Effects()
         step = core.step
 
         def stepped(its_event: Any) -> Effects:
@@ -97,17 +101,20 @@ def _send_before_persist() -> Patches:
             return effects
 
         with patch.object(core, "step", stepped, create=True):
-            real(self, event)
+            return real(self, event)
 
     return [(Node, "step", eager)]
 
 
 def _no_journal_at_restart() -> Patches:
-    return [(Disk, "entries", lambda self, epoch, *, whole: ())]
+    return [(VoteJournal, "entries", lambda self: ())]
 
 
 def _wiped_votes_at_once() -> Patches:
-    return [(Disk, "quarantine", lambda self: None)]
+    def naive(self: StandingVoter, standing: Any) -> None:
+        self._create(first_epoch=0, floor=(0, 0))
+
+    return [(StandingVoter, "_open", naive)]
 
 
 def _trusting_new_view() -> Patches:
@@ -206,12 +213,13 @@ def _gaps_out_of_order() -> Patches:
 
 
 def _body_not_synced() -> Patches:
-    real = Disk.write
+    real = BlockStore.put_bodies
 
-    def lazy(self: Disk, group: Any, bodies: Any) -> None:
-        real(self, [item for item in group if not isinstance(item, PersistBody)], [])
+    def lazy(self: BlockStore, bodies: Any, *, sync: bool = True) -> None:
+        real(self, bodies, sync=False)
+        cast(Any, self.kv)._apply({keys.body_key(s, d): None for s, d, _ in bodies})
 
-    return [(Disk, "write", lazy)]
+    return [(BlockStore, "put_bodies", lazy)]
 
 
 def _votes_after_leaving() -> Patches:
@@ -320,7 +328,7 @@ MUTANTS = (
     Mutant("votes sent before they are synced", "S3", _send_before_persist),
     Mutant("PREPAREs not journalled", "S3", _vote_forgotten),
     Mutant("journal not read at restart", "S3", _no_journal_at_restart, _crashes),
-    Mutant("a lost journal votes at once", "S4", _wiped_votes_at_once, lambda p: bool(p.wiped)),
+    Mutant("a lost journal votes at once", "S4", _wiped_votes_at_once, lambda p: bool(p.losers)),
     Mutant("bodies not synced before COMMIT", "S3", _body_not_synced, _power_cut),
     Mutant("votes counted twice", "S5", _votes_counted_twice, _several),
     Mutant("signatures not checked", "S2", _unchecked_signatures, _lies("flooder", "replayer")),

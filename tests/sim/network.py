@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from consensus.messages import decode_message, encode_message
+from consensus.messages import Message, decode_message, encode_message
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
+    from tests.sim.machine import Machine
+    from tests.sim.shell import Node
 
 GOOD_DELAY_MS = 5.0
 
@@ -27,37 +29,39 @@ class Network:
         self.blocked: set[tuple[int, int]] = set()
         self.twin_blocked: set[tuple[int, int]] = set()
 
-    def send(self, source: int, member: int, kind: str, payload: Any) -> None:
+    def send(self, source: Machine, member: int, kind: str, payload: Any) -> None:
         """To the node of a member, and to its twin if there is one."""
         if self.codec and kind == "on_message":
             payload = (decode_message(encode_message(payload[0])), payload[1])
         for address in self.cluster.addresses[member]:
             self.carry(source, address, kind, payload)
 
-    def broadcast(self, source: int, me: int, payload: Any) -> None:
-        """A message to everybody else; the busiest line of the simulator."""
+    def broadcast(self, source: Node, message: Message, body: bytes | None) -> None:
+        """A message to all other validators; the busiest line of the simulator."""
         if self.codec:
-            payload = (decode_message(encode_message(payload[0])), payload[1])
-        for member, addresses in enumerate(self.cluster.addresses):
-            if member != me:
-                for address in addresses:
-                    self.carry(source, address, "on_message", payload)
+            message = decode_message(encode_message(message))
+        payload, addresses = (message, body), self.cluster.addresses
+        for member in source.hands.others:
+            for address in addresses[member]:
+                self.carry(source, address, "on_message", payload)
 
     def carry(
-        self, source: int, address: int, kind: str, payload: Any, extra_ms: float = 0.0
+        self, source: Machine, address: int, kind: str, payload: Any, extra_ms: float = 0.0
     ) -> None:
-        link = (source, address)
+        sender = source.address
+        link = (sender, address)
         if link in self.blocked or link in self.twin_blocked:
             return
         random = self.random
         if self.loss and random() < self.loss:
             return
-        delay = self.base[source][address] + random() * self.jitter + extra_ms
+        delay = self.base[sender][address] + random() * self.jitter + extra_ms
         if self.tail and random() < self.tail:
             delay *= 10
-        self.cluster.at(delay, self.cluster.arrive, address, kind, payload)
+        cluster, member = self.cluster, source.member
+        cluster.at(delay, cluster.arrive, address, member, kind, payload)
         if self.duplicate and random() < self.duplicate:
-            self.cluster.at(delay * 2, self.cluster.arrive, address, kind, payload)
+            cluster.at(delay * 2, cluster.arrive, address, member, kind, payload)
 
     def cut(self) -> None:
         """Recompute the blocked links: cuts may overlap."""

@@ -11,6 +11,7 @@ from random import Random
 from salus.parameters import Parameters
 
 TICK_MS = 100
+POOL_TRANSACTIONS_MAX = 24  # also the measure of fairness (L17)
 LOAD_STRETCH = 3  # the load goes on while a quiet run waits for enough events
 
 
@@ -29,8 +30,12 @@ class Loss(Enum):
     NOTHING = "nothing that was synced"
     JOURNAL = "the journal"
     EVERYTHING = "everything"
-    BACKUP = "everything since an old backup; the journal is known to be stale"
-    UNNOTICED = "the newest votes, unnoticed (a restored image): the node counts as a liar"
+    BACKUP = "everything since an old backup: other files, other inodes"
+    JOURNAL_COPY = "the newest votes: an old copy of the journal was put in its place"
+    JOURNAL_BIT = "a bit of the journal"
+    STATE_BIT = "a bit of the state store"
+    BODY_BIT = "a bit of the block store"
+    UNNOTICED = "the newest votes, unnoticed (an image of the whole disk): it counts as a liar"
 
 
 LIARS = (
@@ -90,34 +95,32 @@ class Plan:
     jitter_ms: float = 10.0
     cuts: list[Cut] = field(default_factory=list)
     # Nodes.
+    backups: list[tuple[float, int]] = field(default_factory=list)  # when an image is taken
     crashes: list[Crash] = field(default_factory=list)
     pauses: list[tuple[float, int, float]] = field(default_factory=list)  # SIGSTOP
     skew_ms: list[float] = field(default_factory=list)
     tick_rate: list[float] = field(default_factory=list)
     persist_ms: float = 2.0
-    execute_ms: float = 1.0
     # Lies: member index → behaviours.
     liars: dict[int, tuple[str, ...]] = field(default_factory=dict)
     # Load: (time, node, count).
     load: list[tuple[float, int, int]] = field(default_factory=list)
     # How the shell may differ lawfully.
     codec: bool = False  # every message goes through its bytes
-    body_first: bool = False  # BodyArrived before the PRE-PREPARE that came with it
-    journal_whole: bool = False  # a restart shows entries below the floor as well
 
     @property
     def faulty(self) -> set[int]:
         """Members whose key may have signed anything."""
-        amnesiac = {crash.node for crash in self.crashes if crash.loss is Loss.UNNOTICED}
+        # A flipped bit in the newest record of a journal looks like a torn one, so its votes are
+        # lost unnoticed.
+        unnoticed = (Loss.UNNOTICED, Loss.JOURNAL_BIT)
+        amnesiac = {crash.node for crash in self.crashes if crash.loss in unnoticed}
         return amnesiac | set(self.liars)
 
     @property
-    def wiped(self) -> set[int]:
-        return {
-            crash.node
-            for crash in self.crashes
-            if crash.loss in (Loss.JOURNAL, Loss.EVERYTHING, Loss.BACKUP)
-        }
+    def losers(self) -> set[int]:
+        """Members whose disk loses more than a power cut may take: they count among the f."""
+        return {crash.node for crash in self.crashes if crash.loss is not Loss.NOTHING}
 
     def describe(self) -> list[str]:
         p = self.parameters
@@ -130,7 +133,7 @@ class Plan:
         weather = (
             f"network until {self.heal_at:.0f} ms: loss {self.loss:.2f}, twice "
             f"{self.duplicate:.2f}, slow {self.tail:.2f}, jitter {self.jitter_ms:.0f} ms; persist "
-            f"{self.persist_ms:.1f} ms, execute {self.execute_ms:.1f} ms"
+            f"{self.persist_ms:.1f} ms"
         )
         lines = [size, weather]
         lines += [f"liar n{i}: {', '.join(names)}" for i, names in sorted(self.liars.items())]
@@ -167,8 +170,6 @@ def draw(seed: int) -> Plan:
     if r.random() < 0.08:
         _draw_blackouts(r, plan)
     plan.codec = r.random() < 0.06
-    plan.body_first = r.random() < 0.5
-    plan.journal_whole = r.random() < 0.5
     return plan
 
 
@@ -186,6 +187,10 @@ def _parameters(r: Random) -> Parameters:
         timeout_doublings_max=r.choice((1, 2, 2, 3, 6)),
         clock_drift_max_ms=1_000,
         block_transactions_max=4,
+        state_bucket_bits=4,
+        expiry_window_blocks=64,
+        pool_transactions_max=POOL_TRANSACTIONS_MAX,
+        transaction_operations_max=4,
     )
 
 
@@ -236,7 +241,6 @@ def _draw_nodes(r: Random, plan: Plan) -> None:
     plan.skew_ms = [r.uniform(-300.0, 300.0) if skewed else 0.0 for _ in range(nodes)]
     plan.tick_rate = [r.uniform(0.85, 1.15) for _ in range(nodes)]
     plan.persist_ms = r.choice((0.5, 3.0, 20.0, 60.0))
-    plan.execute_ms = r.choice((0.5, 5.0, 60.0))
     if r.random() < 0.15:
         for _ in range(r.randrange(1, 4)):
             length = r.choice((200.0, 1_500.0))
@@ -261,11 +265,22 @@ def _draw_crashes(r: Random, plan: Plan, losers: list[int]) -> None:
         mode = r.choice((CrashMode.NOW, CrashMode.PERSIST))
         plan.crashes += [Crash(time, i, mode, down()) for i in honest]
     for member in losers:
-        if r.random() < 0.75:
-            loss = r.choice((Loss.JOURNAL, Loss.JOURNAL, Loss.EVERYTHING, Loss.BACKUP))
-        else:
-            loss = Loss.UNNOTICED
-        time = r.uniform(0.1, 0.9) * plan.heal_at
+        loss = r.choice(
+            (
+                Loss.JOURNAL,
+                Loss.JOURNAL,
+                Loss.EVERYTHING,
+                Loss.BACKUP,
+                Loss.JOURNAL_COPY,
+                Loss.JOURNAL_BIT,
+                Loss.STATE_BIT,
+                Loss.BODY_BIT,
+                Loss.UNNOTICED,
+                Loss.UNNOTICED,
+            )
+        )
+        time = r.uniform(0.2, 0.9) * plan.heal_at
+        plan.backups.append((r.uniform(0.05, 0.95) * time, member))
         plan.crashes.append(Crash(time, member, CrashMode.NOW, down(), loss))
     plan.crashes.sort(key=lambda crash: crash.time)
 

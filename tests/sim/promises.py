@@ -111,7 +111,8 @@ class Promises:
     def leaves(self, node: Machine, message: Message) -> None:
         if node.member in self.faulty:
             return
-        told, n = self.told[node.address], node.plan.n
+        assert node.replica is not None
+        told, n = self.told[node.address], node.replica.state.n
         if isinstance(message, Status):
             assert message.certified <= told.on_disk, (
                 f"n{node.member} says that {message.certified} is certified on its disk (S12)"
@@ -127,7 +128,7 @@ class Promises:
     ) -> None:
         old, told.wish = told.wish, wish
         others = [view for member, view in enumerate(s.reached) if member != s.me]
-        n, f = node.plan.n, (node.plan.n - 1) // 3
+        n, f = s.n, (s.n - 1) // 3
         joined = sum(view >= wish for view in others) >= f + 1
         # Of the members, so many are known to be where this one was; it is one of them.
         there = sum(view >= wish - 1 for view in others) + (old >= wish - 1)
@@ -165,7 +166,7 @@ class Promises:
         told.reached = list(s.reached)
         if s.voter.active and s.voter.floor <= s.log.low:
             others = sorted((v for i, v in enumerate(s.reached) if i != s.me), reverse=True)
-            f = (node.plan.n - 1) // 3
+            f = (s.n - 1) // 3
             assert len(others) <= f or others[f] <= s.wish, (
                 f"n{node.member} does not join view {others[f]} that f+1 others ask for (L19)"
             )

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from consensus.effects import (
-    Send,
-    SendBlocks,
-    SendBody,
-    Sending,
-)
-from consensus.events import (
-    BodyArrived,
-    CaughtUp,
-    Received,
-)
-from consensus.messages import Message, PrePrepare
-from salus.block import proposal_digest
-from salus.certificate import check_signatures
-from salus.errors import SalusError
-from tests.sim import model
-from tests.sim.model import Block
-from tests.sim.signatures import DOMAIN, verifier
-from tests.sim.work import Worker, certified
+from collections.abc import Sequence
+from typing import Any, cast
 
-BLOCKS_PER_ANSWER_MAX = 16
+from consensus.effects import Send, SendBlocks, SendBody, Sending
+from consensus.events import BodyArrived, Received
+from consensus.messages import Fetch, Message, PrePrepare, Status
+from node.net.frames import EvidenceFrame, Kind
+from salus.block import proposal_digest
+from salus.certificate import CertifiedBlock
+from salus.codec import decode
+from salus.errors import SalusError
+from tests.sim.founding import name, number
+from tests.sim.parts import run
+from tests.sim.work import Worker
 
 
 class Node(Worker):
@@ -31,126 +24,109 @@ class Node(Worker):
     # -- sending --------------------------------------------------------------------------------
 
     def emit(self, sending: Sending) -> None:
+        """As `Outlet.send`, without encoding: the network of the simulator carries objects."""
         if isinstance(sending, Send):
             message = sending.message
             self.cluster.checkers.on_send(self, message)
             self.cluster.observer.leaves(self, message)
             self.cluster.promises.leaves(self, message)
-            body = self.body_of(message) if isinstance(message, PrePrepare) else None
+            body = None
+            if isinstance(message, PrePrepare) and message.sender == self.hands.me:
+                body = self.bodies.get(message.sequence, message.digest)
             if sending.to is None:
                 self.broadcast(message, body)
-            else:
-                self.transmit(sending.to, message, body)
+            elif sending.to != self.hands.me:
+                self.transmit(number(self.hands.members[sending.to]), message, body)
         elif isinstance(sending, SendBody):
-            found = self.body(sending.sequence, sending.digest)
+            found = self.bodies.get(sending.sequence, sending.digest)
             if found is not None:
                 self.cluster.cover("body served")
-                self.post(sending.to, "on_body", (sending.sequence, sending.digest, found))
+                peer = number(self.hands.members[sending.to])
+                self.post(peer, "on_body", (sending.sequence, sending.digest, found))
         else:
             self.offer_blocks(sending)
 
     def broadcast(self, message: Message, body: bytes | None) -> None:
-        self.cluster.network.broadcast(self.address, self.member, (message, body))
+        self.cluster.network.broadcast(self, message, body)
 
     def transmit(self, member: int, message: Message, body: bytes | None) -> None:
         self.post(member, "on_message", (message, body))
 
     def post(self, member: int, kind: str, payload: object) -> None:
-        self.cluster.network.send(self.address, member, kind, payload)
+        self.cluster.network.send(self, member, kind, payload)
 
     def offer_blocks(self, sending: SendBlocks) -> None:
-        blocks = self.disk.blocks[sending.above + 1 : sending.above + 1 + BLOCKS_PER_ANSWER_MAX]
-        if blocks:
-            self.post(sending.to, "on_blocks", tuple(blocks))
+        member = self.seats.member(sending.epoch, sending.to)
+        if member is not None:
+            self.fetcher.offer(member, sending.above)
 
-    # -- receiving ------------------------------------------------------------------------------
+    # -- receiving: as `Inlet` ------------------------------------------------------------------
 
-    def on_message(self, payload: tuple[Message, bytes | None]) -> None:
+    def on_message(self, source: int, payload: tuple[Message, bytes | None]) -> None:
         message, body = payload
-        arrived: BodyArrived | None = None
+        if isinstance(message, (Fetch, Status)):
+            # Never relayed and perhaps unsigned: they speak for the connection they came on.
+            seat = self.seats.index(name(source), message.epoch)
+            if seat != message.sender and self.seats.known(message.epoch):
+                return
+        life = self.life
+        self.step(Received(message))
         if (
             body is not None
+            and life == self.life
             and isinstance(message, PrePrepare)
             and proposal_digest(body) == message.digest
-            and self.wants_body(message.sequence)
         ):
-            self.bodies[message.sequence, message.digest] = body
-            arrived = BodyArrived(message.sequence, message.digest)
-        if arrived is not None and self.plan.body_first:
-            self.step(arrived)
-            arrived = None
-            if not self.up:
-                return
-        self.step(Received(message))
-        if arrived is not None and self.up:
-            self.step(arrived)
+            self.arrived(message.sequence, message.digest, body)
 
-    def wants_body(self, sequence: int) -> bool:
-        """The shell's own bound: bodies within two windows of the certified height."""
-        height = self.disk.head.height
-        return height < sequence <= height + 2 * self.parameters.watermark_window
-
-    def on_body(self, payload: tuple[int, bytes, bytes]) -> None:
+    def on_body(self, source: int, payload: tuple[int, bytes, bytes]) -> None:
         sequence, digest, body = payload
-        if proposal_digest(body) == digest and self.wants_body(sequence):
-            self.bodies[sequence, digest] = body
+        if proposal_digest(body) == digest:
+            self.arrived(sequence, digest, body)
+
+    def arrived(self, sequence: int, digest: bytes, body: bytes) -> None:
+        if self.wants(sequence, digest) and self.bodies.admit(sequence, digest, body):
             self.step(BodyArrived(sequence, digest))
 
-    def on_get_blocks(self, payload: tuple[int, int]) -> None:
-        member, above = payload
-        self.emit(SendBlocks(member, above, 0))
+    def on_get_blocks(self, source: int, above: int) -> None:
+        self.fetcher.answer(source, above, asked=True)
 
-    def on_transactions(self, payload: tuple[bytes, ...]) -> None:
-        for tx in payload:
-            self.admit(tx)
+    def on_blocks(self, source: int, blocks: Sequence[CertifiedBlock]) -> None:
+        self.fetcher.receive(source, blocks)
 
-    def on_blocks(self, blocks: tuple[Block, ...]) -> None:
-        """Certified blocks: each certificate against the set of its height, each body executed
-        on the block before (S14)."""
-        last: Block | None = None
-        for block in blocks:
-            if not self.up:
-                return
-            head = self.disk.head
-            if block.height != head.height + 1:
-                continue
-            mine = self.check_block(head, block)
-            if mine is None:
-                break
-            self.disk.write_block(mine)
-            self.cluster.cover("catch-up")
-            self.cluster.checkers.on_certified(self, mine)
-            self.note_executed(mine)
-            last = mine
-            if mine.ends_epoch:
-                self.caught_up(mine)
-                last = None
-        if last is not None and self.up:
-            self.caught_up(last)
-
-    def check_block(self, head: Block, block: Block) -> Block | None:
-        """My own execution of it with its certificate, or None if either is false."""
+    def on_frame(self, source: int, payload: tuple[Kind, bytes]) -> None:
+        """Gossip and evidence."""
+        kind, frame = payload
         try:
-            mine = model.execute(
-                head, block.body, proposal_digest(block.body), self.disk.executed, self.parameters
-            )
-            certificate = block.certificate
-            if certificate is None or certificate.header_hash != mine.header_hash:
-                return None
-            if certificate.height != mine.height:
-                return None
-            check_signatures(
-                certificate, model.validators(mine.epoch, self.plan.n), DOMAIN, verifier
-            )
-        except (SalusError, AssertionError):
-            return None
-        return certified(mine, certificate)
+            if kind is Kind.EVIDENCE:
+                self.on_evidence(source, frame)
+            else:
+                self.admission.receive(name(source), kind, frame)
+        except SalusError:
+            self.cluster.cover("bad frame refused")
 
-    def caught_up(self, block: Block) -> None:
-        assert block.certificate is not None
-        while self.stack and self.stack[0].height <= block.height:
-            self.stack.pop(0)
-        while self.executing and self.executing[0][0] <= block.height:
-            self.executing.popleft()
-        self.step(CaughtUp(block.height, block.certificate, block.end))
-        self.after_certified(block)
+    def on_evidence(self, source: int, frame: bytes) -> None:
+        messages = self.evidence.examine(decode(frame, EvidenceFrame))
+        if len(messages) == 2 and self.evidence.passed_on(messages[0]):
+            self.alarms.pass_on(name(source), frame)
+        life = self.life
+        for message in messages:
+            if life == self.life:
+                self.step(Received(message))
+
+    def intake(self, life: int, member: str, transactions: Sequence[bytes]) -> None:
+        if life != self.life:
+            return
+        try:
+            run(self.admission.intake(member, transactions))
+        except SalusError:
+            self.cluster.cover("forged transaction refused")
+
+    # -- for the checkers and the liars ---------------------------------------------------------
+
+    @property
+    def height(self) -> int:
+        return self.state.height() if hasattr(self, "state") else 0
+
+    def block(self, height: int) -> CertifiedBlock | None:
+        return cast(Any, self.source.block(height))

@@ -1,20 +1,18 @@
-"""Cheap signatures at the Signer seam, and the account of everything ever signed (rule S4).
+"""Cheap signatures at the Signer seam, and the account of every vote ever signed (rule S4).
 
 A signature is a keyed hash; nobody in the simulation inverts it, so it is unforgeable to liars
-that only use `Signers.sign_as` with their own keys. Law of the file: every signature made by
-anybody in a run passes `Ledger.record`.
+that only sign with their own keys. Law of the file: every vote signed by anybody in a run passes
+`Ledger.record`.
 """
 
+from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
 
+from salus.keys import SigningKey
 from salus.vote import VoteDomain, VoteType
 
-GENESIS_HASH = sha256(b"simulated genesis").digest()
-DOMAIN = VoteDomain("sim", GENESIS_HASH)
-
-_PREFIX_BYTES = len(DOMAIN.payload(VoteType.PREPARE, 0, 0, 0, bytes(32))) - (1 + 4 + 2 + 32)
 _tuple = msgspec.msgpack.Decoder(tuple[int, int, int, int, bytes])
 
 # Two digests under one place are a double vote; STATUS is no vote (salus/vote.py).
@@ -23,8 +21,10 @@ _PREPARING = (int(VoteType.PRE_PREPARE), int(VoteType.PREPARE))
 _COMMIT = int(VoteType.COMMIT)
 
 
-def public_key(member: int) -> bytes:
-    return bytes([member + 1]) * 32
+@lru_cache(maxsize=1_024)
+def true_key(label: str) -> SigningKey:
+    """A real Ed25519 key, as genesis and contracts ask for; it signs only what they check."""
+    return SigningKey.from_seed(sha256(b"simulated " + label.encode()).digest())
 
 
 def keyed(key: bytes, payload: bytes) -> bytes:
@@ -37,17 +37,31 @@ def verifier(public_key: bytes, payload: bytes, signature: bytes) -> bool:
     return signature == keyed(public_key, payload)
 
 
-class Ledger:
-    """Who signed what: the double-vote check, and the quorums behind commits."""
+class SimKey:
+    """A `Signer` for transactions."""
 
-    def __init__(self, faulty: set[int]) -> None:
+    __slots__ = ("public_key",)
+
+    def __init__(self, label: str) -> None:
+        self.public_key = true_key(label).public_key
+
+    def sign(self, payload: bytes) -> bytes:
+        return keyed(self.public_key, payload)
+
+
+class Ledger:
+    """Who signed which vote: the double-vote check, and the quorums behind commits. Members are
+    numbered by place in the consortium, whatever their index in an epoch's set is."""
+
+    def __init__(self, faulty: set[int], domain: VoteDomain) -> None:
         self.faulty = faulty
+        self._prefix_bytes = len(domain.payload(VoteType.PREPARE, 0, 0, 0, bytes(32))) - 39
         self.voted: dict[tuple[int, int, int, int, int], bytes] = {}
         # (epoch, sequence, digest) → view → bit masks of who prepared and who committed
         self.quorums: dict[tuple[int, int, bytes], dict[int, list[int]]] = {}
 
     def record(self, member: int, payload: bytes) -> None:
-        epoch, kind, view, sequence, digest = _tuple.decode(payload[_PREFIX_BYTES:])
+        epoch, kind, view, sequence, digest = _tuple.decode(payload[self._prefix_bytes :])
         if kind not in _VOTES:
             return
         if member not in self.faulty:
@@ -76,10 +90,12 @@ class Ledger:
 
 
 class SimSigner:
-    """The `Signer` of one member; twins share one."""
+    """The node key of one member, as its replica uses it; twins share one."""
 
-    def __init__(self, member: int, ledger: Ledger) -> None:
-        self.public_key = public_key(member)
+    __slots__ = ("_ledger", "_member", "public_key")
+
+    def __init__(self, public_key: bytes, member: int, ledger: Ledger) -> None:
+        self.public_key = public_key
         self._member, self._ledger = member, ledger
 
     def sign(self, payload: bytes) -> bytes:

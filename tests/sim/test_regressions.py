@@ -1,9 +1,11 @@
 """What the simulator found once: each is a small scene now, named for what must happen."""
 
 from consensus.events import CaughtUp, Executed
+from consensus.invariants import check
 from consensus.log import OLD_COMMIT_VIEWS_MAX, Slot
 from consensus.messages import Checkpoint, Commit, Fetch, NewView, Prepare, PrePrepare
 from consensus.votes import Ballot
+from salus.vote import JOURNAL_PREPARED
 from tests.consensus.lab import (
     A,
     B,
@@ -97,3 +99,21 @@ def test_views_that_pass_leave_a_bounded_trail_in_a_slot() -> None:
     slot.committed, slot.committed_view = A, 35
     slot.enter_view()
     assert list(slot.commits) == [35]
+
+
+def test_a_restart_knows_the_body_of_every_commit_of_its_journal() -> None:
+    """S3: of two prepared certificates the journal keeps that of the higher view; the COMMIT of
+    the lower one still binds, and its body still lies on the disk."""
+    before = Lab(me=3)
+    before.propose(1, A)
+    before.votes(Prepare, [1, 2], 0, 1, A)
+    before.hear(new_view(1, *(view_change(i, 1, prepared(0, 1, A, without=3)) for i in (0, 1, 2))))
+    before.votes(Prepare, [0, 2], 1, 1, A)
+    before.journal = [
+        entry for entry in before.journal if (entry.kind, entry.view) != (JOURNAL_PREPARED, 0)
+    ]
+    after = before.crash()
+    check(after.replica)
+    other = Lab(me=3, journal=tuple(e for e in before.journal if e.kind != JOURNAL_PREPARED))
+    check(other.replica)
+    assert other.state.log.slots[1].persisted == [A]

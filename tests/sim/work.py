@@ -1,256 +1,444 @@
-"""What a node does for its core: propose, judge, execute, write, and keep a pool (S6, S12, S15).
+"""What a node is made of: the real parts over its disks, built anew at each start.
 
-Each job takes a while and ends in an event; jobs of one kind end in their order. A sync may
-overtake any of them: then the job is dropped, as `CaughtUp` has told the core more.
+As in `node.node.Node`, which needs an event loop: this is the same composition with the parts of
+parts.py in place of those that wait, listen or measure.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Coroutine
+from typing import Any, cast
 
 from consensus.effects import (
-    BuildProposal,
-    CatchUp,
+    Action,
     CheckProposal,
     Evidence,
-    Execute,
     Halt,
+    PersistBody,
     Quarantine,
-    Rejected,
     ViewEntered,
     ViewLeft,
-    WriteBlock,
 )
 from consensus.events import (
     BlockWritten,
+    BodyDropped,
+    CaughtUp,
     Complain,
-    Executed,
     PendingWork,
     ProposalBuilt,
     ProposalChecked,
 )
 from consensus.replica import Replica
-from salus.block import proposal_digest
-from salus.certificate import Certificate
-from tests.sim import model
+from node.admission import Admission
+from node.bodies import Bodies
+from node.epochs import Epochs
+from node.evidence import EvidenceDesk
+from node.executor import Executor
+from node.gossip_rules import Gossip
+from node.mempool import Mempool
+from node.pipeline import Written
+from node.proposer import Proposer
+from node.rejoin import Rejoin
+from node.seats import Seats
+from node.standing import Voter
+from node.sync import BlockSource
+from node.vitals import Vitals
+from salus.errors import SalusError
+from salus.statemap import StateTree
+from salus.transaction import ParsedTransaction
+from storage.blocks import BlockStore
+from storage.errors import JournalDamaged, StorageError, StoreUnavailable
+from storage.state import StateStore
+from storage.votes import floor_entry
+from tests.sim.founding import TIME_MS, name
 from tests.sim.machine import Machine
-from tests.sim.model import Block
+from tests.sim.parts import (
+    SILENCE,
+    Fetcher,
+    Hands,
+    HeardAlarms,
+    Inline,
+    LaterJudge,
+    Rumours,
+    SeenPipeline,
+    run,
+)
+from tests.sim.plan import CrashMode
+from tests.sim.power import PowerCut
+from tests.sim.signatures import SimSigner, keyed, true_key, verifier
 
-# Rule L17, fairness: so many later transactions were executed before one that waits here.
-POOL_TRANSACTIONS_MAX = 40
-BUILD_MS = 1.0
+UPKEEP_TICKS = 10
+FLOOR_EVERY_BLOCKS = 4  # the real node: 64, more than a run lasts
+REJOIN_TICKS = 15
 
 
 class Worker(Machine):
-    """A machine that performs the deliveries of its core."""
+    """A machine with everything inside."""
+
+    # -- building -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """A new process. What its disks do not allow, whoever looks after it puts right: a damaged
+        journal is set aside, a damaged store is thrown away and fetched again."""
+        self.up = True
+        self.node_key = true_key(f"node {name(self.member)}").public_key
+        try:
+            self.build()
+        except StorageError as error:
+            self.cluster.checkers.damaged(self, error)
+            if isinstance(error, JournalDamaged):
+                self.disks.wipe_journal()
+            else:
+                self.disks.wipe()
+            self.forget()
+            self.build()
+        self.cluster.at(self.random.random() * self.tick_ms, self.tick, self.life)
+
+    def build(self) -> None:
+        cluster, disks, founding = self.cluster, self.disks, self.cluster.founding
+        genesis, genesis_hash, domain = founding.genesis, founding.hash, founding.domain
+        if not disks.state.data:
+            disks.state.restore(founding.state)
+            disks.blocks.restore(founding.blocks)
+        self.blocks = BlockStore(disks.blocks, genesis_hash)
+        self.state = StateStore(disks.state, genesis_hash)
+        self.voter = Voter(
+            disks.data, self.state, genesis_hash, self.node_key, disks.files, self.random.randbytes
+        )
+        entries = () if self.voter.journal is None else self.voter.journal.entries()
+        disks.opened(entries)
+        for entry in self.unsure:
+            self.never_left(entry)
+        self.unsure.clear()
+        height = self.state.height()
+        cluster.checkers.on_start(self)
+        epoch = self.state.current_epoch()
+        tree = StateTree(
+            genesis.parameters.state_bucket_bits,
+            height=height,
+            uncertified_max=epoch.parameters.execute_ahead_max,
+        )
+        tree.load(self.state.buckets())
+        recent = self.state.recent_ids(max(0, height - epoch.parameters.expiry_window_blocks))
+        self.executor = Executor(
+            founding.registry, genesis, self.state, tree, self.state.head, epoch, recent
+        )
+        self.mempool = Mempool(
+            genesis.chain_id,
+            genesis_hash,
+            epoch.parameters,
+            verifier,
+            height=height,
+            is_executed=self.executor.is_executed,
+            organisation=self.executor.organisation,
+            admit=self._admissible,
+        )
+        self.bodies = Bodies(self.blocks, height, self._counted_on, self._body_dropped)
+        self.pipeline = SeenPipeline(
+            self.executor,
+            self.state,
+            self.bodies,
+            domain,
+            verifier,
+            epoch,
+            self._block_written,
+            self.voter.vouch,
+            lambda fault: None,
+            SILENCE,
+            cast(Any, None),
+        )
+        self.pipeline.node = cast(Any, self)
+        self.writing = False
+        self.seats = Seats(lambda: self.pipeline.epoch, self.state.epoch)
+        self.source = BlockSource(self.state, self.blocks)
+        self.fetcher = Fetcher(cast(Any, self))
+        self.proposer = Proposer(self.mempool, self.bodies, self.clock_ms)
+        self.judge = LaterJudge(
+            self.bodies,
+            self.mempool,
+            cast(Any, Inline()),
+            domain,
+            verifier,
+            lambda: self.pipeline.epoch,
+            self.clock_ms,
+            self._judged,
+            self._in_view,
+            self._fatal,
+        )
+        self.judge.node = cast(Any, self)
+        self.hands = Hands(
+            cast(Any, self),
+            cast(Any, self),
+            self.bodies,
+            self.judge,
+            self.pipeline,
+            self.proposer,
+            cast(Any, self.fetcher),
+            self.seats,
+            self._alarm,
+        )
+        self.hands.node = cast(Any, self)
+        self.rings_at = 0.0
+        self.rumours = Rumours(cast(Any, self), Gossip(self.mempool, (), None))
+        self.admission = Admission(
+            self.mempool,
+            cast(Any, Inline()),
+            cast(Any, self.rumours),
+            SILENCE,
+            lambda tx: None,
+            self._pending,
+        )
+        self.signer = SimSigner(self.node_key, self.member, cluster.ledger)
+        self.rejoin = Rejoin(
+            cast(Any, SimTransactionKey(self.node_key)),
+            genesis.chain_id,
+            genesis_hash,
+            self.admission.submit,
+            self.random.randbytes,
+        )
+        self.vitals = Vitals(
+            disks.data,
+            lambda: self.epochs.replica,
+            lambda: self.epochs.may_vote(),
+            lambda: (),
+            lambda: self.cluster.now / 1000,
+        )
+        self.evidence = EvidenceDesk(domain, verifier, lambda: self.pipeline.epoch)
+        self.alarms = HeardAlarms(
+            self.vitals,
+            SILENCE,
+            self.seats,
+            self.voter,
+            cast(Any, self),
+            cast(Any, self.fetcher),
+            self.admission,
+            self.evidence,
+            cast(Any, self.rumours),
+            SILENCE,
+        )
+        self.alarms.node = cast(Any, self)
+        self.epochs = Epochs(
+            genesis,
+            self.signer,
+            name(self.member),
+            self.state,
+            self.voter,
+            self.executor,
+            cast(Any, self.pipeline),
+            self.bodies,
+            self.mempool,
+            cast(Any, self.rumours),
+            self.proposer,
+            cast(Any, self),
+            self.hands,
+            cast(Any, self.fetcher),
+            self.rejoin,
+            self.vitals,
+            self._pending,
+            verifier,
+        )
+        self.ticks = 0
+        self.epochs.begin(epoch)
+
+    def install(self, replica: Replica | None) -> None:
+        """Birth, restart, or the first height of a new epoch (S13)."""
+        super().install(replica)
+        if replica is None:
+            return
+        config, cluster = replica.state.config, self.cluster
+        cluster.observer.born(self, config)
+        cluster.promises.born(self, config)
+        voting = replica.state.voter.active
+        cluster.note(
+            self,
+            f"starts epoch {config.epoch} above {config.certified}"
+            f"{'' if voting else ', not voting'}",
+        )
+        if config.epoch:
+            cluster.cover("epoch changed")
+        if voting and self.voter.first_epoch:
+            cluster.cover("rejoined")
+
+    # -- disk -----------------------------------------------------------------------------------
+
+    def gather(self, bodies: list[PersistBody]) -> None:
+        self.raws = self.bodies.persist([(body.sequence, body.digest) for body in bodies])
+
+    def persist(self) -> None:
+        if self.raws:
+            self.blocks.put_bodies(self.raws, sync=True)
+        if self.entries:
+            try:
+                self.voter.append(self.entries)
+            except OSError as error:  # a full disk, before it has its words
+                raise StoreUnavailable(str(error), code="DISK_FULL") from error
+            if self.voter.journal is not None:
+                self.disks.appended(self.entries)
+        self.bodies.persisted(self.raws)
+
+    def write_soon(self) -> None:
+        """There is one writer (`Pipeline.write`)."""
+        pipeline = self.pipeline
+        if not self.writing and pipeline.queued_height > self.state.height():
+            self.writing = True
+            delay = self.plan.persist_ms * self.random.random()
+            self.cluster.at(delay, self.write, self.life)
+
+    def write(self, life: int) -> None:
+        if life != self.life:
+            return
+        armed = self.armed
+        batch, bodies = self.pipeline.due()
+        height, digest = batch.header.height, batch.header.proposal_digest
+        if armed is not None and armed.mode is CrashMode.PERSIST:
+            self.disks.power.left = int(self.random.random() * 2)
+        try:
+            if bodies:
+                self.blocks.put_bodies(bodies, sync=True)
+                self.bodies.persisted(bodies)
+            self.state.commit(batch, meta=self.voter.vouch())
+            if self.bodies.orphaned(height, digest):
+                self.blocks.drop_orphans([(height, digest)])
+        except PowerCut:
+            assert armed is not None
+            self.cluster.cover("crash inside a block's batch")
+            self.crash(armed)
+            return
+        except StoreUnavailable as error:
+            self.die(error.code)
+            return
+        self.disks.power.left = -1
+        self.writing = False
+        self.pipeline.stands(batch)
+        if life == self.life:
+            self.fetcher.feed()
+            self.write_soon()
+
+    def _block_written(self, written: Written) -> None:
+        """As `Node._block_written`."""
+        batch, height = written.batch, written.batch.header.height
+        assert batch.certificate is not None
+        life = self.life
+        gone = self.mempool.executed(batch.tx_ids, height)
+        self.rumours.gossip.gone([*batch.tx_ids, *gone])
+        self.cluster.checkers.on_certified(self, batch)
+        if written.fetched:
+            self.step(CaughtUp(height, batch.certificate, batch.header.epoch_end))
+        else:
+            self.step(BlockWritten(height))
+        if life != self.life:
+            return
+        if self.voter.journal is not None and height % FLOOR_EVERY_BLOCKS == 0:
+            self.persist_entry(floor_entry((batch.header.epoch, height)))
+        if life == self.life and batch.epoch is not None:
+            before = self.voter.journal
+            self.epochs.over(batch.epoch)
+            if self.voter.journal is not before and self.voter.journal is not None:
+                self.disks.opened(self.voter.journal.entries())
+        if life == self.life:
+            self._pending()
 
     # -- deliveries -----------------------------------------------------------------------------
 
-    def perform(self, action: object) -> None:
-        match action:
-            case BuildProposal():
-                self.open = action
-                self.build_soon()
-            case CheckProposal():
-                self.cluster.at(BUILD_MS, self.checked, self.life, self.replica, action)
-            case Execute(sequence, digest):
-                if sequence <= self.disk.head.height:
-                    return  # A sync has passed it while this step waited for its persist.
-                self.cluster.checkers.on_committed(self, sequence, digest)
-                self.executing.append((sequence, digest))
-                self.cluster.at(
-                    self.plan.execute_ms * (0.5 + self.random.random()), self.executed, self.life
-                )
-            case WriteBlock():
-                self.writing.append(action)
-                self.cluster.at(
-                    self.plan.persist_ms * self.random.random(), self.written, self.life
-                )
-            case CatchUp():
-                peers = [i for i in range(self.plan.n) if i != self.member]
-                if peers:
-                    peer = peers[int(self.random.random() * len(peers))]
-                    self.post(peer, "on_get_blocks", (self.member, self.disk.head.height))
-            case ViewEntered(view, _):
-                self.open = None
-                self.proposed = set()
-                self.complained = False
-                # The new primary starts with a clean slate, and is owed what we are owed (L17).
-                self.pool = dict.fromkeys(self.pool, self.executed_count)
-                self.forward()
-                self.cluster.checkers.on_view(self, view)
-                self.cluster.note(self, f"enters view {view}")
-            case ViewLeft():
-                self.open = None
+    def perform(self, action: Action) -> None:
+        self.hands.act(action)
+        self.write_soon()
+
+    def judged(self, life: int, work: Coroutine[Any, Any, None]) -> None:
+        if life == self.life:
+            run(work)
+        else:
+            work.close()
+
+    def _judged(self, checked: ProposalChecked) -> None:
+        self.step(checked)
+
+    def _fatal(self, error: BaseException) -> None:
+        raise error
+
+    def _alarm(self, action: Evidence | Quarantine | Halt | ViewEntered | ViewLeft) -> None:
+        if isinstance(action, ViewEntered):
+            self.cluster.checkers.on_view(self, action.view)
+            self.cluster.note(self, f"enters view {action.view}")
+            self.epochs.view_entered(action)
+        else:
+            if isinstance(action, ViewLeft):
                 self.cluster.note(self, f"leaves its view: {action}")
-            case Evidence():
-                self.cluster.checkers.on_evidence(self, action)
-            case Rejected(reason):
-                self.cluster.rejections[reason] = self.cluster.rejections.get(reason, 0) + 1
-            case Quarantine():
-                self.cluster.checkers.on_quarantine(self, action)
-                self.disk.quarantine()
-            case Halt():
-                self.cluster.checkers.on_halt(self, action)
-            case _:
-                raise AssertionError(f"an action that the shell does not know: {action}")
+            self.alarms.sound(action)
 
-    def build_soon(self) -> None:
-        if self.open is not None and (self.open.fill or self.fresh()):
-            self.cluster.at(BUILD_MS, self.build, self.life, self.open)
+    # -- proposing ------------------------------------------------------------------------------
 
-    def fresh(self) -> list[bytes]:
-        limit = self.parameters.block_transactions_max
-        taken: list[bytes] = []
-        for tx in self.pool:
-            if tx not in self.proposed:
-                taken.append(tx)
-                if len(taken) == limit:
-                    break
-        return taken
+    def nudge(self) -> None:
+        wait_ms = self.proposer.wait_ms()
+        if wait_ms is not None:
+            due = self.cluster.now + max(1, wait_ms)
+            if not self.cluster.now < self.rings_at <= due:
+                self.rings_at = due
+                self.cluster.at(max(1, wait_ms), self.rings, self.life)
 
-    def build(self, life: int, asked: BuildProposal) -> None:
-        if life != self.life or self.open is not asked:
-            return
-        transactions = self.fresh()
-        if not transactions and not asked.fill:
-            return
-        self.open = None
-        self.proposed.update(transactions)
-        body = self.compose(asked, tuple(transactions))
-        digest = proposal_digest(body)
-        self.bodies[asked.sequence, digest] = body
-        self.step(ProposalBuilt(asked.view, asked.sequence, digest))
+    def rings(self, life: int) -> None:
+        if life == self.life:
+            self.rings_at = 0.0
+            built = self.propose()
+            if built is not None:
+                self.step(built)
+            if life == self.life:
+                self.nudge()
 
-    def compose(self, asked: BuildProposal, transactions: tuple[bytes, ...]) -> bytes:
-        return model.make_body(
-            asked.sequence, self.member, asked.view, self.clock_ms(), transactions
-        )
+    def propose(self) -> ProposalBuilt | None:
+        return self.proposer.propose()
 
     def clock_ms(self) -> int:
-        return model.GENESIS_TIME_MS + max(0, int(self.cluster.now + self.clock_offset_ms))
+        return TIME_MS + max(0, int(self.cluster.now + self.clock_offset_ms))
 
-    def checked(self, life: int, replica: Replica, asked: CheckProposal) -> None:
-        if life != self.life or replica is not self.replica:
-            return
-        if asked.sequence <= self.disk.head.height:
-            return  # A sync has passed it.
-        body = self.body(asked.sequence, asked.digest)
-        assert body is not None, "CheckProposal of a body that the shell does not hold"
-        verdict = model.judge(
-            body,
-            asked.sequence,
-            asked.view,
-            asked.proposer,
-            first=asked.first,
-            clock_ms=self.clock_ms(),
-            parameters=self.parameters,
-        )
-        self.step(ProposalChecked(asked.view, asked.sequence, asked.digest, verdict))
+    # -- once in a while ------------------------------------------------------------------------
 
-    def executed(self, life: int) -> None:
-        """The worker's next job; jobs that a sync has overtaken are gone from the queue."""
-        if life != self.life or not self.executing:
-            return
-        sequence, digest = self.executing.popleft()
-        head = self.stack[-1] if self.stack else self.disk.head
-        assert sequence == head.height + 1, (
-            f"executed out of order or twice (S6): {sequence} on top of {head.height}"
-        )
-        body = self.body(sequence, digest)
-        assert body is not None, "Execute of a body that the shell does not hold"
-        known = self.disk.executed.union(*(block.transactions for block in self.stack))
-        block = model.execute(head, body, digest, known, self.parameters)
-        self.stack.append(block)
-        self.cluster.checkers.on_executed(self, block)
-        self.note_executed(block)
-        self.step(Executed(sequence, block.header_hash, block.end))
-
-    def note_executed(self, block: Block) -> None:
-        self.executed_count += len(block.transactions)
-        for tx in block.transactions:
-            self.pool.pop(tx, None)
-        if block.digest == model.null(block.height)[0]:
-            self.cluster.cover("null executed")
-        for since in self.pool.values():  # The oldest comes first.
-            if self.executed_count - since > POOL_TRANSACTIONS_MAX and not self.complained:
-                self.complained = True
-                self.cluster.cover("fairness complaint")
-                self.cluster.at(0.0, self.complain, self.life)
-            break
-        self.cluster.at(0.0, self.tell_pending_later, self.life)
-
-    def complain(self, life: int) -> None:
-        if life == self.life:
+    def upkeep(self) -> None:
+        self.ticks += 1
+        self.rumours.perform(self.rumours.gossip.tick(self.rumours.now_ms()))
+        self.fetcher.tick()
+        if self.ticks % UPKEEP_TICKS == 0 and self.mempool.fairness():
+            self.cluster.cover("fairness complaint")
             self.step(Complain())
+        if self.ticks % REJOIN_TICKS == 2:
+            if self.vitals.me is None or self.epochs.may_vote() or self.fetcher.behind:
+                return
+            run(self.rejoin.ask(self.state.height(), self.cluster.now / 1000))
 
-    def written(self, life: int) -> None:
-        if life != self.life or not self.writing:
-            return
-        asked = self.writing.popleft()
-        if self.disk.head.height >= asked.height:
-            return  # A sync wrote it meanwhile, and CaughtUp said so.
-        block = certified(self.stack.pop(0), asked.certificate)
-        assert block.height == asked.height, "blocks are written in order"
-        assert block.header_hash == asked.certificate.header_hash, "another header was certified"
-        self.disk.write_block(block)
-        self.cluster.checkers.on_certified(self, block)
-        self.step(BlockWritten(block.height))
-        if self.up:
-            self.after_certified(block)
+    # -- between the parts ----------------------------------------------------------------------
 
-    def after_certified(self, block: Block) -> None:
-        head = self.disk.head.height
-        if len(self.bodies) > 4 * self.parameters.watermark_window:
-            self.bodies = {key: body for key, body in self.bodies.items() if key[0] > head}
-        if self.disk.quarantined:
-            mine = model.rejoin(self.member, self.disk.wipes)
-            if mine in self.disk.executed:
-                # Its execution stands on disk: my old votes are all of this epoch or older.
-                epochs = [b.epoch for b in self.disk.blocks if mine in b.transactions]
-                self.disk.quarantined = False
-                self.disk.votes_from_epoch = epochs[0] + 1
-        if block.ends_epoch and self.up:
-            self.make_replica()
+    def _counted_on(self, sequence: int, digest: bytes) -> bool:
+        return sequence <= self.executor.head.height or self.counts_on(sequence, digest)
 
-    # -- transactions ---------------------------------------------------------------------------
+    def _body_dropped(self, sequence: int, digest: bytes) -> None:
+        self.step(BodyDropped(sequence, digest))
 
-    def submit(self, tx: bytes) -> None:
-        """From a client: into the pool, and to everybody."""
-        self.admit(tx)
-        for member in range(self.plan.n):
-            if member != self.member:
-                self.post(member, "on_transactions", (tx,))
+    def _admissible(self, tx: ParsedTransaction) -> None:
+        for operation in tx.body.operations:
+            self.executor.active.check(operation)
 
-    def forward(self) -> None:
-        """What waits long is said again: to the primary, and so to everybody in turn."""
-        oldest = tuple(self.pool)[:4]
-        for member in range(self.plan.n):
-            if member != self.member:
-                self.post(member, "on_transactions", oldest)
+    def _in_view(self, question: CheckProposal) -> bool:
+        core = self.epochs.replica.state
+        return question.view == core.view and not core.in_view_change
 
-    def admit(self, tx: bytes) -> None:
-        if tx in self.pool or tx in self.disk.executed:
-            return
-        if any(tx in block.transactions for block in self.stack):
-            return
-        self.pool[tx] = self.executed_count
-        self.tell_pending()
-        self.build_soon()
+    def _pending(self) -> None:
+        self.step(PendingWork(self.mempool.pending > 0))
+        self.hands.nudge()
 
-    def tell_pending_later(self, life: int) -> None:
-        if life == self.life:
-            self.tell_pending()
-
-    def tell_pending(self) -> None:
-        pending = bool(self.pool)
-        if pending != self.pending:
-            self.pending = pending
-            self.step(PendingWork(pending))
-
-    def post(self, member: int, kind: str, payload: object) -> None:
-        raise NotImplementedError
+    def submit(self, raw: bytes) -> str | None:
+        """From a client; the code with which it was refused, if it was."""
+        try:
+            (answer,) = run(self.admission.submit([raw]))
+        except SalusError as error:
+            return error.code
+        return cast("str | None", answer.code)
 
 
-def certified(block: Block, certificate: Certificate) -> Block:
-    return replace(block, certificate=certificate)
+class SimTransactionKey:
+    """A node key that signs transactions: votes go through `SimSigner` alone."""
+
+    def __init__(self, public_key: bytes) -> None:
+        self.public_key = public_key
+
+    def sign(self, payload: bytes) -> bytes:
+        return keyed(self.public_key, payload)

@@ -1,0 +1,150 @@
+"""The consortium of one run: keys, genesis, founded stores, and transactions of its members.
+
+Operations do not depend on the chain, so they are made once for a process and only signed anew.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+from contracts.framework import Registry
+from contracts.records import AnchorArgs, RetractArgs, SupersedeArgs
+from node.executor import genesis_block
+from salus.block import BLOCK_VERSION, Proposal, null_proposal, proposal_digest
+from salus.codec import encode
+from salus.genesis import GENESIS_VERSION, Genesis, Member, Role
+from salus.keys import box_public_key
+from salus.parameters import Parameters
+from salus.record import record_leaf, tag_hash
+from salus.transaction import Operation, ParsedTransaction, build
+from storage.blocks import BlockStore
+from storage.state import StateStore
+from tests.sim.kv import SimKV
+from tests.sim.power import Power
+from tests.sim.signatures import SimKey, true_key
+
+CHAIN_ID = "simulated"
+TIME_MS = 1_000_000
+
+
+def name(number: int) -> str:
+    """The member's id; ascending with its number."""
+    return f"n{number:02}"
+
+
+def number(member: str) -> int:
+    return int(member[1:])
+
+
+@lru_cache(maxsize=256)
+def member(index: int, *, validator: bool = True) -> Member:
+    who = name(index)
+    return Member(
+        who,
+        f"Hospital {who}",
+        (Role.HOSPITAL,),
+        validator,
+        true_key(f"node {who}").public_key,
+        true_key(f"operator {who}").public_key,
+        box_public_key(sha256(f"box {who}".encode()).digest()),
+    )
+
+
+@lru_cache(maxsize=256)
+def operator(index: int) -> SimKey:
+    return SimKey(f"operator {name(index)}")
+
+
+@lru_cache(maxsize=1_024)
+def null(sequence: int) -> tuple[bytes, bytes]:
+    """(digest, body) of Null(sequence)."""
+    body = null_proposal(sequence)
+    return proposal_digest(body), body
+
+
+def make_body(
+    sequence: int, proposer: int, view: int, time_ms: int, transactions: tuple[bytes, ...]
+) -> bytes:
+    return encode(Proposal(BLOCK_VERSION, sequence, proposer, view, time_ms, transactions))
+
+
+class Founding:
+    """Genesis of one run, and what every node's disks hold at its first start."""
+
+    def __init__(self, n: int, parameters: Parameters, registry: Registry) -> None:
+        members = tuple(member(index) for index in range(n))
+        self.genesis = Genesis(GENESIS_VERSION, CHAIN_ID, TIME_MS, members, parameters)
+        self.registry = registry
+        self.hash = self.genesis.hash()
+        self.domain = self.genesis.vote_domain()
+        power = Power()
+        state, blocks = SimKV(power, _NO_DICE), SimKV(power, _NO_DICE)
+        StateStore(state, self.hash).initialise(genesis_block(self.genesis, registry))
+        BlockStore(blocks, self.hash)
+        self.state, self.blocks = state.data, blocks.data
+        self._made = 0
+
+    def transaction(
+        self, of: int, operation: Operation, expiry_height: int, first_height: int = 0
+    ) -> ParsedTransaction:
+        """Signed by the operator of a member; each has a nonce of its own."""
+        self._made += 1
+        return build(
+            (operation,),
+            signer=operator(of),
+            chain_id=CHAIN_ID,
+            genesis_hash=self.hash,
+            nonce=self._made.to_bytes(16),
+            first_height=first_height,
+            expiry_height=expiry_height,
+        )
+
+
+_NO_DICE: Any = None  # founding meets no faults
+
+
+# -- operations -----------------------------------------------------------------------------------
+
+
+def _word(what: str, index: int) -> bytes:
+    return sha256(f"{what} {index}".encode()).digest()
+
+
+def _leaf(index: int) -> bytes:
+    return record_leaf(_word("version", index), tag_hash(_word("tag", index)))
+
+
+@lru_cache(maxsize=4_096)
+def anchor(index: int) -> Operation:
+    """A batch of one record version; number `index` of its organisation."""
+    return _records("anchor", AnchorArgs(_leaf(index), 1, _word("author", index), bytes(32)))
+
+
+@lru_cache(maxsize=4_096)
+def retract(index: int) -> Operation:
+    """Ends the version that `anchor(index)` brought: OK once, refused again or too early."""
+    args = RetractArgs(
+        _leaf(index), 1, 0, _word("version", index), _word("tag", index), (), bytes(32)
+    )
+    return _records("retract", args)
+
+
+@lru_cache(maxsize=4_096)
+def supersede(index: int) -> Operation:
+    """By the batch that `anchor(index + 1)` brought."""
+    args = SupersedeArgs(
+        _leaf(index), 1, 0, _word("version", index), _word("tag", index), (), _leaf(index + 1)
+    )
+    return _records("supersede", args)
+
+
+@lru_cache(maxsize=64)
+def refused(index: int) -> Operation:
+    """Anchors three leaves, which no batch has: executed, and refused."""
+    return _records("anchor", AnchorArgs(_leaf(index), 3, bytes(32), bytes(32)))
+
+
+def _records(method: str, args: object) -> Operation:
+    return Operation("records", method, 1, encode(args))
