@@ -52,6 +52,8 @@ class Checkers:
     def on_committed(self, node: Worker, sequence: int, digest: bytes) -> None:
         if not self.honest(node):
             return
+        assert sequence > node.ran_to, f"n{node.member} is told to execute {sequence} again (S6)"
+        node.ran_to = sequence
         agreed = self.digests.setdefault(sequence, digest)
         assert agreed == digest, f"AGREEMENT: two digests committed at height {sequence}"
         assert node.replica is not None

@@ -168,7 +168,7 @@ class Cluster:
     def _damaged(self) -> None:
         """A node has met a flipped bit in a store: its process ends, and refuses to start again."""
         for node in self.nodes:
-            if node.up and (node.disks.state.met or node.disks.blocks.met):
+            if node.up and node.disks.met_damage:
                 node.die("STORE_DAMAGED")
                 return
         raise AssertionError("a store says that it is damaged, and is not")

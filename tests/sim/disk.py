@@ -47,6 +47,11 @@ class Disks:
     def journal(self) -> str:
         return str(self.data / "journal")
 
+    @property
+    def met_damage(self) -> bool:
+        """A flipped bit of a store has been read."""
+        return self.state.met or self.blocks.met
+
     def _mark_birth(self) -> None:
         """As the command does that makes the keys (node/standing.py, `mark_birth`)."""
         directory, path = str(self.data), str(self.data / BIRTH_MARK)

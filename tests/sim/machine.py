@@ -170,6 +170,7 @@ class Machine:
         self.steps.clear()
         self.replica = replica
         self.watch = Watch()
+        self.ran_to = 0  # the last sequence that this replica object let execute
 
     def never_left(self, entry: JournalEntry) -> None:
         place = (entry.kind, entry.epoch, entry.view, entry.sequence)

@@ -35,7 +35,7 @@ def test_an_idle_chain_stays_in_its_view(n: int, monkeypatch: pytest.MonkeyPatch
         assert result.failure is None
         assert cluster.now > 5_000  # the idle time was waited out
         assert not wishes
-        assert {node.disk.head.height for node in cluster.nodes} == {1}
+        assert {node.height for node in cluster.nodes} == {1}
 
 
 def test_a_loaded_chain_in_good_weather_stays_in_its_view() -> None:

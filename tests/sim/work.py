@@ -36,6 +36,7 @@ from node.evidence import EvidenceDesk
 from node.executor import Executor
 from node.gossip_rules import Gossip
 from node.mempool import Mempool
+from node.pace import Pace
 from node.pipeline import Written
 from node.proposer import Proposer
 from node.rejoin import Rejoin
@@ -47,7 +48,7 @@ from salus.errors import SalusError
 from salus.statemap import StateTree
 from salus.transaction import ParsedTransaction
 from storage.blocks import BlockStore
-from storage.errors import JournalDamaged, StorageError, StoreUnavailable
+from storage.errors import JournalDamaged, StorageError, StoreDamaged, StoreUnavailable
 from storage.state import StateStore
 from storage.votes import floor_entry
 from tests.sim.founding import TIME_MS, name
@@ -82,17 +83,23 @@ class Worker(Machine):
         journal is set aside, a damaged store is thrown away and fetched again."""
         self.up = True
         self.node_key = true_key(f"node {name(self.member)}").public_key
+        if self.disks.met_damage:  # by the process before
+            self._replace(StoreDamaged("met while it ran"))
         try:
             self.build()
         except StorageError as error:
-            self.cluster.checkers.damaged(self, error)
-            if isinstance(error, JournalDamaged):
-                self.disks.wipe_journal()
-            else:
-                self.disks.wipe()
-            self.forget()
+            self._replace(error)
             self.build()
         self.cluster.at(self.random.random() * self.tick_ms, self.tick, self.life)
+
+    def _replace(self, error: StorageError) -> None:
+        self.cluster.checkers.damaged(self, error)
+        self.cluster.observer.lost_disk(self)
+        if isinstance(error, JournalDamaged):
+            self.disks.wipe_journal()
+        else:
+            self.disks.wipe()
+        self.forget()
 
     def build(self) -> None:
         cluster, disks, founding = self.cluster, self.disks, self.cluster.founding
@@ -119,7 +126,7 @@ class Worker(Machine):
             uncertified_max=epoch.parameters.execute_ahead_max,
         )
         tree.load(self.state.buckets())
-        recent = self.state.recent_ids(max(0, height - epoch.parameters.expiry_window_blocks))
+        recent = self.state.recent_ids(self.state.replay_start())
         self.executor = Executor(
             founding.registry, genesis, self.state, tree, self.state.head, epoch, recent
         )
@@ -133,6 +140,7 @@ class Worker(Machine):
             organisation=self.executor.organisation,
             admit=self._admissible,
         )
+        self.pace = Pace(self.mempool, epoch.parameters)
         self.bodies = Bodies(self.blocks, height, self._counted_on, self._body_dropped)
         self.pipeline = SeenPipeline(
             self.executor,
@@ -218,24 +226,25 @@ class Worker(Machine):
         )
         self.alarms.node = cast(Any, self)
         self.epochs = Epochs(
-            genesis,
-            self.signer,
-            name(self.member),
-            self.state,
-            self.voter,
-            self.executor,
-            cast(Any, self.pipeline),
-            self.bodies,
-            self.mempool,
-            cast(Any, self.rumours),
-            self.proposer,
-            cast(Any, self),
-            self.hands,
-            cast(Any, self.fetcher),
-            self.rejoin,
-            self.vitals,
-            self._pending,
-            verifier,
+            genesis=genesis,
+            signer=self.signer,
+            member=name(self.member),
+            state=self.state,
+            voter=self.voter,
+            executor=self.executor,
+            pipeline=self.pipeline,
+            bodies=self.bodies,
+            mempool=self.mempool,
+            pace=self.pace,
+            gossip=cast(Any, self.rumours),
+            proposer=self.proposer,
+            runner=cast(Any, self),
+            outlet=self.hands,
+            sync=cast(Any, self.fetcher),
+            rejoin=self.rejoin,
+            vitals=self.vitals,
+            on_pending=self._pending,
+            verifier=verifier,
         )
         self.ticks = 0
         self.epochs.begin(epoch)
@@ -321,6 +330,7 @@ class Worker(Machine):
         life = self.life
         gone = self.mempool.executed(batch.tx_ids, height)
         self.rumours.gossip.gone([*batch.tx_ids, *gone])
+        self.pace.block(batch.header.transactions_count, written.size_bytes)
         self.cluster.checkers.on_certified(self, batch)
         if written.fetched:
             self.step(CaughtUp(height, batch.certificate, batch.header.epoch_end))
@@ -400,6 +410,9 @@ class Worker(Machine):
         if self.ticks % UPKEEP_TICKS == 0 and self.mempool.fairness():
             self.cluster.cover("fairness complaint")
             self.step(Complain())
+        if self.pace.tick(self.epochs.replica.waits_for_primary):
+            self.cluster.cover("complaint of a slow primary")
+            self.step(Complain())
         if self.ticks % REJOIN_TICKS == 2:
             if self.vitals.me is None or self.epochs.may_vote() or self.fetcher.behind:
                 return
@@ -422,7 +435,7 @@ class Worker(Machine):
         return question.view == core.view and not core.in_view_change
 
     def _pending(self) -> None:
-        self.step(PendingWork(self.mempool.pending > 0))
+        self.step(PendingWork(self.mempool.owed > 0))
         self.hands.nudge()
 
     def submit(self, raw: bytes) -> str | None:
