@@ -5,11 +5,11 @@ Time is the block's time, never a clock; who the sender is, the members contract
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
-from contracts.state import ReadState
+from contracts.state import Overlay, ReadState, State
 from salus.codec import Bytes32, Wire
 from salus.genesis import Role
 from salus.parameters import Parameters
@@ -60,6 +60,8 @@ class BlockFacts(msgspec.Struct, frozen=True):
     epoch: int
     validators: ValidatorSet
     parameters: Parameters
+    # The hash of the chain's header at one of the last 2L heights below this one, else None.
+    header_hash: Callable[[int], bytes | None] = lambda height: None
 
 
 class View(Generic[P, R]):
@@ -71,26 +73,36 @@ class View(Generic[P, R]):
         self.contract, self.function, self.name = contract, function, function.__name__
 
 
-class _Reader(Protocol):
-    def get(self, key: bytes) -> bytes | None: ...
+class Act(Generic[P, R]):
+    """A change of one contract's state that it lets others ask for, by name."""
 
-
-class Context:
-    """One per operation."""
-
-    __slots__ = ("_reader", "_reads", "_tx", "block", "ends_epoch", "identity", "operation")
+    __slots__ = ("callers", "contract", "function", "name")
 
     def __init__(
         self,
-        block: BlockFacts,
-        tx: ParsedTransaction,
-        operation: int,
-        identity: Identity | None,
-        reader: _Reader,
-        reads: tuple[str, ...],
+        contract: str,
+        callers: tuple[str, ...],
+        function: Callable[Concatenate[State, P], R],
     ) -> None:
-        self.block, self.operation, self.identity = block, operation, identity
-        self._tx, self._reader, self._reads = tx, reader, reads
+        self.contract, self.callers = contract, callers
+        self.function, self.name = function, function.__name__
+
+
+class Rights(NamedTuple):
+    """What a contract may do beyond its own state: as it declared."""
+
+    caller: str
+    reads: tuple[str, ...]
+    acts: tuple[str, ...]
+
+
+class Scope:
+    """A place of the chain from which a contract runs, with the others within its rights."""
+
+    __slots__ = ("_overlay", "_rights", "block", "ends_epoch")
+
+    def __init__(self, block: BlockFacts, overlay: Overlay, rights: Rights) -> None:
+        self.block, self._overlay, self._rights = block, overlay, rights
         self.ends_epoch = False
 
     @property
@@ -119,6 +131,53 @@ class Context:
     def parameters(self) -> Parameters:
         return self.block.parameters
 
+    def ask(self, view: View[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Put a question to another contract that this one declared to read."""
+        if view.contract not in self._rights.reads:
+            raise PermissionError("a contract asks only those it declared to read")
+        return view.function(ReadState(self._overlay.get, view.contract), *args, **kwargs)
+
+    def act(self, act: Act[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Let another contract change its own state: both must have declared it."""
+        rights = self._rights
+        if act.contract not in rights.acts or rights.caller not in act.callers:
+            raise PermissionError("both contracts must have declared the act")
+        return act.function(State(self._overlay, act.contract), *args, **kwargs)
+
+    def request_epoch_end(self) -> None:
+        """The epoch shall end at height + watermark_window, if its end is open (rule S13)."""
+        self.ends_epoch = True
+
+
+class Turn(Scope):
+    """A contract's turn at the end of a block, after its transactions (decision 0006)."""
+
+    __slots__ = ("last", "next_parameters")
+
+    def __init__(self, block: BlockFacts, overlay: Overlay, rights: Rights, *, last: bool) -> None:
+        """`last`: the block ends its epoch. Then what the turn writes and says is of the next
+        one, and asking for an end gives that epoch its end at birth."""
+        super().__init__(block, overlay, rights)
+        self.last, self.next_parameters = last, block.parameters
+
+
+class Context(Scope):
+    """One per operation."""
+
+    __slots__ = ("_tx", "identity", "operation")
+
+    def __init__(
+        self,
+        block: BlockFacts,
+        tx: ParsedTransaction,
+        operation: int,
+        identity: Identity | None,
+        overlay: Overlay,
+        rights: Rights,
+    ) -> None:
+        super().__init__(block, overlay, rights)
+        self._tx, self.operation, self.identity = tx, operation, identity
+
     @property
     def tx_id(self) -> bytes:
         return self._tx.id
@@ -136,13 +195,3 @@ class Context:
     @property
     def capacity(self) -> Capacity | None:
         return self.identity.capacity if self.identity else None
-
-    def ask(self, view: View[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Put a question to another contract that this one declared to read."""
-        if view.contract not in self._reads:
-            raise PermissionError("a contract asks only those it declared to read")
-        return view.function(ReadState(self._reader.get, view.contract), *args, **kwargs)
-
-    def request_epoch_end(self) -> None:
-        """The epoch shall end at height + watermark_window, if its end is open (rule S13)."""
-        self.ends_epoch = True

@@ -38,8 +38,10 @@ def _pattern(kind: Any) -> str:
     return meta.pattern
 
 
+ContractName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)")]
+
 # The texts that may be public are ids; each new pattern is a decision of its own.
-ID_PATTERNS = {_pattern(MemberId): "member id"}
+ID_PATTERNS = {_pattern(MemberId): "member id", _pattern(ContractName): "contract name"}
 
 
 class Publication(StrEnum):

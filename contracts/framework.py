@@ -19,7 +19,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, get_args, g
 import msgspec
 
 from contracts import fields
-from contracts.context import Capacity, Context, Identity, View
+from contracts.context import Act, Capacity, Context, Identity, Rights, Turn, View
 from contracts.errors import (
     BAD_ARGUMENTS,
     BAD_OPERATION,
@@ -47,6 +47,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Run = Callable[[Context, State, Any], list[Event]]
+TakeTurn = Callable[[Turn, State], None]
 Answer = Callable[[ReadState, Any], Wire | None]
 
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -133,17 +134,21 @@ class Contract:
         doc: str,
         refusals: Mapping[str, str],
         reads: tuple[str, ...] = (),
+        acts: tuple[str, ...] = (),
     ) -> None:
+        """`reads`: contracts whose views it asks; `acts`: contracts that it has acts done by."""
         _word(name, "a contract's name")
         for code in refusals:
             if not _CODE.fullmatch(code) or code in FRAMEWORK_CODES:
                 raise BadDeclaration(f"{name}: a refusal is a new word in capitals, not {code!r}")
         self.name, self.version, self.doc = name, version, doc
-        self.refusals, self.reads = dict(refusals), reads
+        self.refusals, self.rights = dict(refusals), Rights(name, reads, acts)
         self.methods: dict[str, Method] = {}
         self.queries: dict[str, Query] = {}
         self.events: dict[str, EventKind] = {}
         self.founding: Callable[[Genesis, State], None] | None = None
+        self.turn: TakeTurn | None = None
+        self.turn_due: Callable[[ReadState], int] | None = None
 
     def method(
         self, *, senders: tuple[Capacity, ...], roles: tuple[Role, ...] = ()
@@ -195,6 +200,23 @@ class Contract:
     def view(self, function: Callable[Concatenate[ReadState, P], R]) -> View[P, R]:
         """Declare what other contracts may ask (`ctx.ask`)."""
         return View(self.name, function)
+
+    def act(
+        self, *, callers: tuple[str, ...]
+    ) -> Callable[[Callable[Concatenate[State, P], R]], Act[P, R]]:
+        """Declare a change of this contract's state that others may ask for (`ctx.act`). It runs
+        within their operation, under its caps, and is undone with it."""
+        return lambda function: Act(self.name, callers, function)
+
+    def takes_turn(self, due: Callable[[ReadState], int]) -> Callable[["TakeTurn"], "TakeTurn"]:
+        """Declare what the contract does at the end of a block: of the last one of an epoch, and
+        of each from the height on that `due` reads from its state (UINT_MAX: of no other)."""
+
+        def declare(turn: TakeTurn) -> TakeTurn:
+            self.turn, self.turn_due = turn, due
+            return turn
+
+        return declare
 
     def event(self, what: str, doc: str, /, **facts: str) -> EventKind:
         if len(facts) > _FACTS_MAX:

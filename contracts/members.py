@@ -1,7 +1,7 @@
 """Members: the organisations, their keys and roles, their staff; and a validator's rejoin.
 
-Genesis founds the organisations; adding and removing them is governance and comes with an epoch
-(rule S13). An organisation registers its own staff: a random handle, a key, roles of at most
+Genesis founds the organisations; later ones are added, suspended and removed by the acts of
+contracts/member_acts.py, with an epoch (rule S13). An organisation registers its own staff: a random handle, a key, roles of at most
 eight words, and a commitment to the qualification — no name, ever (health.md §4.0).
 """
 
@@ -17,7 +17,7 @@ from contracts.framework import Contract, Membership
 from contracts.state import Read, ReadState, State
 from salus.block import Event
 from salus.codec import Bytes32, Bytes64, Uint, Wire
-from salus.genesis import Genesis, Member
+from salus.genesis import DisplayName, Genesis, Member, Role
 from salus.keys import valid_public_key, verify
 from salus.staff import possession
 from salus.validators import MemberId, Validator, ValidatorSet
@@ -65,8 +65,35 @@ REJOINS_FREE = 4
 MEMBERS_PER_PAGE = 256  # of the index: 256 ids of 32 letters fit into half of a state value
 
 
+class MemberStatus(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"  # its keys open nothing, until it is reinstated
+    REMOVED = "removed"  # for ever: nobody gets its id or its keys
+
+
+class MemberEntry(Wire, frozen=True):
+    """State under member/<id>: an organisation, its keys in force and how it stands."""
+
+    id: MemberId
+    name: DisplayName
+    roles: tuple[Role, ...]
+    validator: bool
+    node_key: Bytes32
+    operator_key: Bytes32
+    box_key: Bytes32
+    status: MemberStatus
+    since_height: Uint  # of the status
+    returns: bool  # suspended while it had a vote: it stands for one again when reinstated
+
+
+class BoxEntry(Wire, frozen=True):
+    """State under box/<X25519 key>: whose it is; for ever, as with signing keys."""
+
+    member: MemberId
+
+
 class KeyStanding(Wire, frozen=True):
-    """State under key/<public key>: to whom a key belongs."""
+    """State under key/<public key>: to whom a key belongs, or once belonged."""
 
     member: MemberId
     capacity: Capacity
@@ -86,7 +113,7 @@ class StaffEntry(Wire, frozen=True):
 
 
 class MemberPage(Wire, frozen=True):
-    """State under index/<page>: member ids in ascending order, MEMBERS_PER_PAGE a page."""
+    """State under index/<page>: member ids as they came, MEMBERS_PER_PAGE a page."""
 
     ids: tuple[MemberId, ...]
 
@@ -195,22 +222,53 @@ def rejoin(ctx: Context, state: State, args: RejoinArgs) -> list[Event]:
 def found(genesis: Genesis, state: State) -> None:
     """The founding members and their keys."""
     for member in genesis.members:
-        state.put(_member(member.id), member)
-        state.put(_key(member.node_key), KeyStanding(member.id, Capacity.NODE, None))
-        state.put(_key(member.operator_key), KeyStanding(member.id, Capacity.OPERATOR, None))
+        put_new(state, member, 0)
     ids = tuple(member.id for member in genesis.members)
     for page, start in enumerate(range(0, len(ids), MEMBERS_PER_PAGE)):
-        state.put(_page(page), MemberPage(ids[start : start + MEMBERS_PER_PAGE]))
+        state.put(page_key(page), MemberPage(ids[start : start + MEMBERS_PER_PAGE]))
+
+
+def put_new(state: State, member: Member, height: int) -> None:
+    """The entry of a new organisation and its three keys; the index is the caller's."""
+    entry = MemberEntry(
+        member.id,
+        member.name,
+        member.roles,
+        member.validator,
+        member.node_key,
+        member.operator_key,
+        member.box_key,
+        MemberStatus.ACTIVE,
+        height,
+        False,
+    )
+    put_entry(state, entry)
+    state.put(_key(member.node_key), KeyStanding(member.id, Capacity.NODE, None))
+    state.put(_key(member.operator_key), KeyStanding(member.id, Capacity.OPERATOR, None))
+    state.put(box_key(member.box_key), BoxEntry(member.id))
+
+
+def put_entry(state: State, entry: MemberEntry) -> None:
+    state.put(_member(entry.id), entry)
+
+
+def get_entry(state: ReadState, member_id: str) -> MemberEntry | None:
+    return state.get(MemberEntry, _member(member_id))
 
 
 def identify(state: ReadState, sender: bytes, time_ms: int) -> Identity | None:
-    """Whose key it is at this block time; None for strangers, revoked and expired staff."""
+    """Whose key it is at this block time; None for strangers, replaced keys, revoked and expired
+    staff, and everybody of an organisation that is suspended or removed."""
     standing = state.get(KeyStanding, _key(sender))
     if standing is None:
         return None
-    member = state.get(Member, _member(standing.member))
+    member = get_entry(state, standing.member)
     assert member is not None, "a key without its member"
+    if member.status is not MemberStatus.ACTIVE:
+        return None
     if standing.staff is None:
+        if sender != _in_force(member, standing.capacity):
+            return None
         return Identity(standing.member, standing.capacity, member.roles)
     staff = state.get(StaffEntry, _staff(standing.member, standing.staff))
     assert staff is not None, "a staff key without its entry"
@@ -219,9 +277,13 @@ def identify(state: ReadState, sender: bytes, time_ms: int) -> Identity | None:
     return Identity(standing.member, standing.capacity, member.roles, standing.staff, staff.roles)
 
 
+def _in_force(member: MemberEntry, capacity: Capacity) -> bytes:
+    return member.node_key if capacity is Capacity.NODE else member.operator_key
+
+
 def validator_set(state: ReadState, epoch: int) -> ValidatorSet:
     """The members with a vote, ascending by id."""
-    chosen = [member for member in _all(state) if member.validator]
+    chosen = [member for member in all_members(state) if member.validator]
     return ValidatorSet(epoch, tuple(Validator(m.id, m.node_key) for m in chosen))
 
 
@@ -237,9 +299,23 @@ def rejoin_of(read: Read, member: str) -> RejoinEntry | None:
 
 
 @members.view
-def organisation(state: ReadState, member: str) -> Member | None:
+def organisation(state: ReadState, member: str) -> MemberEntry | None:
     """For other contracts: an organisation by id."""
-    return state.get(Member, _member(member))
+    return get_entry(state, member)
+
+
+@members.view
+def key_taken(state: ReadState, public_key: bytes) -> bool:
+    """For other contracts: does, or did, this key belong to anybody? Of either kind."""
+    if state.get(KeyStanding, _key(public_key)) is not None:
+        return True
+    return state.get(BoxEntry, box_key(public_key)) is not None
+
+
+@members.view
+def voters(state: ReadState, epoch: int) -> ValidatorSet:
+    """For other contracts: who has a vote, as the state now says; not yet in force."""
+    return validator_set(state, epoch)
 
 
 class NoArgs(Wire, frozen=True):
@@ -247,13 +323,13 @@ class NoArgs(Wire, frozen=True):
 
 
 class MemberList(Wire, frozen=True):
-    members: tuple[Member, ...]
+    members: tuple[MemberEntry, ...]
 
 
 @members.query
 def list_members(state: ReadState, args: NoArgs) -> MemberList:
-    """All organisations, ascending by id."""
-    return MemberList(tuple(_all(state)))
+    """All organisations that ever were, ascending by id."""
+    return MemberList(tuple(all_members(state)))
 
 
 class MemberArgs(Wire, frozen=True):
@@ -261,9 +337,9 @@ class MemberArgs(Wire, frozen=True):
 
 
 @members.query
-def member(state: ReadState, args: MemberArgs) -> Member | None:
+def member(state: ReadState, args: MemberArgs) -> MemberEntry | None:
     """An organisation by id."""
-    return state.get(Member, _member(args.id))
+    return get_entry(state, args.id)
 
 
 class StaffArgs(Wire, frozen=True):
@@ -283,7 +359,8 @@ class KeyArgs(Wire, frozen=True):
 
 class KeyStatus(StrEnum):
     ACTIVE = "active"
-    REVOKED = "revoked"
+    REVOKED = "revoked"  # or replaced, or of an organisation that was removed
+    SUSPENDED = "suspended"  # its organisation is
 
 
 class KeyAnswer(Wire, frozen=True):
@@ -297,34 +374,45 @@ class KeyAnswer(Wire, frozen=True):
 
 @members.query
 def key(state: ReadState, args: KeyArgs) -> KeyAnswer | None:
-    """To whom a public key belongs, and whether it was revoked."""
+    """To whom a public key belongs or belonged, and whether it still opens anything."""
     standing = state.get(KeyStanding, _key(args.public_key))
     if standing is None:
         return None
+    owner = get_entry(state, standing.member)
+    assert owner is not None, "a key without its member"
     entry = None
     if standing.staff is not None:
         entry = state.get(StaffEntry, _staff(standing.member, standing.staff))
-    revoked = entry is not None and entry.revoked_height is not None
+        revoked = entry is not None and entry.revoked_height is not None
+    else:
+        revoked = args.public_key != _in_force(owner, standing.capacity)
+    if revoked or owner.status is MemberStatus.REMOVED:
+        status = KeyStatus.REVOKED
+    elif owner.status is MemberStatus.SUSPENDED:
+        status = KeyStatus.SUSPENDED
+    else:
+        status = KeyStatus.ACTIVE
     return KeyAnswer(
         standing.member,
         standing.capacity,
         standing.staff,
-        KeyStatus.REVOKED if revoked else KeyStatus.ACTIVE,
+        status,
         entry.from_ms if entry else None,
         entry.until_ms if entry else None,
     )
 
 
-def _all(state: ReadState) -> list[Member]:
-    found: list[Member] = []
+def all_members(state: ReadState) -> list[MemberEntry]:
+    """Ascending by id, whatever order they came in."""
+    found: list[MemberEntry] = []
     page = 0
-    while (entry := state.get(MemberPage, _page(page))) is not None:
+    while (entry := state.get(MemberPage, page_key(page))) is not None:
         for member_id in entry.ids:
-            member = state.get(Member, _member(member_id))
+            member = get_entry(state, member_id)
             assert member is not None, "an id in the index without its member"
             found.append(member)
         page += 1
-    return found
+    return sorted(found, key=lambda member: member.id)
 
 
 def _member(member_id: str) -> bytes:
@@ -343,5 +431,9 @@ def _rejoin(member_id: str) -> bytes:
     return b"rejoin/" + member_id.encode("ascii")
 
 
-def _page(number: int) -> bytes:
+def page_key(number: int) -> bytes:
     return b"index/" + number.to_bytes(4)
+
+
+def box_key(public_key: bytes) -> bytes:
+    return b"box/" + public_key

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import NamedTuple
 
-from contracts.context import BlockFacts, Context, Identity
+from contracts.context import BlockFacts, Context, Identity, Turn
 from contracts.errors import (
     BAD_ARGUMENTS,
     BAD_OPERATION,
@@ -24,10 +25,11 @@ from contracts.errors import (
     StoreFailed,
 )
 from contracts.framework import Active, Contract, Method, publishable
-from contracts.state import Overlay, ReadState, State
+from contracts.state import SYSTEM_OPERATION, Overlay, ReadState, State
 from salus.block import EVENTS_PER_OPERATION_MAX, OK, Event, Fact, Receipt
 from salus.codec import Wire, decode
 from salus.errors import BadMessage
+from salus.parameters import Parameters
 from salus.transaction import Operation, ParsedTransaction
 
 # Frames that a contract may stack; ours need about ten. Recursion in contracts is banned by a
@@ -46,6 +48,13 @@ class Fault:
     contract: str
     method: str
     kind: str
+
+
+class Turns(NamedTuple):
+    """What the contracts' turns at the end of a block say of what comes after it."""
+
+    parameters: Parameters  # of the next epoch, if the block ends one
+    end_epoch: bool
 
 
 _code = attrgetter("code")
@@ -87,6 +96,37 @@ class Runtime:
         self.ends_epoch |= ends_epoch
         return receipts
 
+    def take_turns(self, source: bytes, *, last: bool) -> Turns:
+        """What contracts do at the end of the block, after its transactions. `source`: of the
+        salts; `last`: the block ends its epoch.
+
+        A fault undoes that contract's turn and nothing else: the chain goes on as it was."""
+        overlay, parameters, end_epoch = self.overlay, self.block.parameters, False
+        for contract in self.active.contracts.values():
+            if contract.turn is None or contract.turn_due is None:
+                continue
+            overlay.begin_system(source)
+            mark = overlay.mark()
+            turn = Turn(self.block, overlay, contract.rights, last=last)
+            try:
+                due = last or contract.turn_due(ReadState(overlay.peek, contract.name)) <= (
+                    self.block.height
+                )
+                if due:
+                    contract.turn(turn, State(overlay, contract.name))
+            except (KeyboardInterrupt, SystemExit, MemoryError, StoreFailed):
+                raise  # As in `_operation`.
+            except BaseException as error:  # noqa: BLE001 — whatever it is, it is a fault (S16)
+                overlay.rollback(mark)
+                kind, height = type(error).__name__, self.block.height
+                fault = Fault(height, source, SYSTEM_OPERATION, contract.name, "turn", kind)
+                self.faults.append(fault)
+                continue
+            end_epoch |= turn.ends_epoch
+            if turn.next_parameters is not self.block.parameters:
+                parameters = turn.next_parameters
+        return Turns(parameters, end_epoch)
+
     def calls(self, receipts: list[Receipt]) -> dict[tuple[str, str], int]:
         """How often the block's operations ended how: (contract.method, code); for metrics, and
         «other» where no method ran. Counted at once: one by one it would cost each operation."""
@@ -123,7 +163,7 @@ class Runtime:
         if not method.allows(identity):
             return Receipt(tx.id, index, NOT_AUTHORISED, {}, ()), False
         contract = self.active.contracts[method.contract]
-        context = Context(self.block, tx, index, identity, self.overlay, contract.reads)
+        context = Context(self.block, tx, index, identity, self.overlay, contract.rights)
         try:
             events = self._call(contract, method, context, args)
         except Refused as refusal:
@@ -136,7 +176,7 @@ class Runtime:
             raise
         except BaseException as error:  # noqa: BLE001 — whatever it is, it is a fault (S16)
             return self._fault(context, method, error), False
-        if method.contract == self.active.membership.contract:
+        if method.contract == self.active.membership.contract or contract.rights.acts:
             self._identities.clear()
         return Receipt(tx.id, index, OK, {}, tuple(events)), context.ends_epoch
 

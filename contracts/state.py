@@ -9,11 +9,15 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from contracts.errors import LimitState, StoreFailed
-from salus.codec import Wire, check, decode, encode
+from salus.codec import UINT_MAX, Wire, check, decode, encode
 from salus.parameters import Parameters
 
 T = TypeVar("T", bound=Wire)
+
+SYSTEM_OPERATION = 2**32 - 1  # ◆ stands for the operation in the salt of what the block writes
 
 STATE_KEY_BYTES_MAX = 128  # prefix, word and two hashes; a longer key is a contract's mistake
 
@@ -59,6 +63,13 @@ class Overlay:
 
     def begin_operation(self, operation: int) -> None:
         self._operation = operation
+
+    def begin_system(self, source: bytes) -> None:
+        """What the block itself writes, once all transactions are through: no caps of theirs.
+        `source`: what its salts are made of."""
+        self._limits = uncapped(self._limits)
+        self.begin_transaction(source)
+        self._operation = SYSTEM_OPERATION
 
     def mark(self) -> int:
         """A point to return to within this transaction."""
@@ -106,6 +117,16 @@ class Overlay:
             return self._read(key)
         except Exception as error:
             raise StoreFailed from error
+
+
+def uncapped(parameters: Parameters) -> Parameters:
+    """The caps are for one transaction; the block itself, and genesis, have none."""
+    return msgspec.structs.replace(
+        parameters,
+        keys_touched_max=UINT_MAX,
+        state_bytes_written_max=UINT_MAX,
+        state_value_bytes_max=UINT_MAX,
+    )
 
 
 @cache

@@ -3,6 +3,7 @@
     SalusError
     └── NodeError
         ├── ConfigError        node.toml, environment or command line; carries all problems at once
+        ├── UpgradeNeeded      the next epoch runs contracts that this software lacks
         ├── NodeBusy           a bounded queue is full: try again (429, 503)
         └── NetworkError       a peer or the way to it
             ├── PeerRefused    the other side said no, with its reason
@@ -27,6 +28,12 @@ class NodeBusy(NodeError):
     """A bounded queue of this node is full; the same request may succeed later."""
 
     code = "NODE_BUSY"
+
+
+class UpgradeNeeded(NodeError):
+    """The chain goes on with newer software; this node stops before the block that needs it."""
+
+    code = "UPGRADE_NEEDED"
 
 
 class NetworkError(NodeError):

@@ -14,10 +14,11 @@ from typing import Protocol
 import msgspec
 
 from contracts.context import BlockFacts
-from contracts.errors import DUPLICATE
+from contracts.errors import DUPLICATE, StoreFailed
 from contracts.framework import Active, Registry
-from contracts.runtime import Fault, Runtime, fixed_depth
-from contracts.state import Overlay, ReadState, State
+from contracts.runtime import Fault, Runtime, Turns, fixed_depth
+from contracts.state import Overlay, ReadState, State, uncapped
+from node.errors import UpgradeNeeded
 from node.replay import ReplayIndex
 from salus import merkle
 from salus.block import (
@@ -29,11 +30,11 @@ from salus.block import (
     transactions_root,
 )
 from salus.certificate import Certificate
-from salus.codec import UINT_MAX, decode, encode
+from salus.codec import decode, encode
 from salus.epoch import EPOCH_STATE_KEY, EpochRecord
+from salus.errors import BadMessage
 from salus.genesis import Genesis
 from salus.hashing import ZERO_HASH
-from salus.parameters import Parameters
 from salus.statemap import (
     SALT_BYTES,
     StateTree,
@@ -57,8 +58,6 @@ ORGANISATIONS_BLOCKS = 16
 # A key is mostly read before it is written, in the same block.
 _key_hash = lru_cache(maxsize=8_192)(key_hash)
 
-SYSTEM_OPERATION = 2**32 - 1  # ◆ stands for the operation in the salt of what the block writes
-
 
 class CertifiedState(Protocol):
     """The certified state on disk, with its caches; storage.state.StateStore is the real one."""
@@ -67,6 +66,8 @@ class CertifiedState(Protocol):
         """salt ‖ value."""
 
     def bucket(self, index: int) -> bytes: ...
+
+    def header(self, height: int) -> Header: ...
 
     def find_transaction(self, tx_id: bytes) -> tuple[int, int] | None: ...
 
@@ -125,7 +126,8 @@ class Executor:
     # ── moving ───────────────────────────────────────────────────────────────
 
     def execute(self, proposal: ParsedProposal) -> Executed:
-        """Run the next proposal on top of the head."""
+        """Run the next proposal on top of the head. Raises `UpgradeNeeded` before the last block of
+        an epoch, when the next one needs a contract that this software lacks."""
         body, parent, epoch = proposal.body, self.head, self.epoch
         height = parent.height + 1
         assert body.sequence == height, "blocks are executed in order, each once (S6)"
@@ -137,6 +139,7 @@ class Executor:
             epoch.epoch,
             epoch.validators,
             epoch.parameters,
+            self._header_hash,
         )
         runtime = Runtime(self.active, block, Overlay(self.read, epoch.parameters))
         receipts: list[Receipt] = []
@@ -149,8 +152,15 @@ class Executor:
                 else:
                     receipts += runtime.run(tx)
                     new.append(tx)
-        end = self._epoch_end(height, runtime.ends_epoch)
-        next_epoch = self._next_epoch(height, runtime.overlay) if height == end else None
+            # L is 8 at least: an end that is fixed here and now lies ahead.
+            last = height == epoch.end
+            turns = runtime.take_turns(proposal.digest, last=last)
+        if last:
+            # What a transaction asked for in this block, this very end grants.
+            end, next_epoch = height, self._next_epoch(height, runtime.overlay, turns)
+        else:
+            end = self._epoch_end(height, runtime.ends_epoch or turns.end_epoch)
+            next_epoch = None
         self._write_epoch(runtime.overlay, end, next_epoch, proposal.digest)
         writes, buckets, write_set = self._stored(runtime.overlay)
 
@@ -272,6 +282,7 @@ class Executor:
             self.epoch.epoch,
             self.epoch.validators,
             self.epoch.parameters,
+            self._header_hash,
         )
         overlay = Overlay(self._read_certified, self.epoch.parameters)
         with fixed_depth():
@@ -290,13 +301,21 @@ class Executor:
             return height + epoch.parameters.watermark_window
         return epoch.end
 
-    def _next_epoch(self, height: int, overlay: Overlay) -> EpochRecord:
+    def _next_epoch(self, height: int, overlay: Overlay, turns: Turns) -> EpochRecord:
+        """Set, limits and contract versions as the state and the turns now say; an end that a
+        turn asks for is one of the new epoch, at birth."""
+        number, parameters = self.epoch.epoch + 1, turns.parameters
         membership = self.active.membership
-        validators = membership.validator_set(
-            ReadState(overlay.peek, membership.contract), self.epoch.epoch + 1
-        )
+        validators = membership.validator_set(ReadState(overlay.peek, membership.contract), number)
         assert validators.n > 0, "an epoch without validators could never end"
-        return EpochRecord(self.epoch.epoch + 1, height, validators, self.epoch.parameters)
+        try:
+            self.registry.activate(parameters.contracts)
+        except BadMessage as error:
+            raise UpgradeNeeded(
+                f"block {height} hands over to an epoch for which {error.message}"
+            ) from None
+        end = height + parameters.watermark_window if turns.end_epoch else 0
+        return EpochRecord(number, height, validators, parameters, end)
 
     def _write_epoch(
         self, overlay: Overlay, end: int, next_epoch: EpochRecord | None, digest: bytes
@@ -365,6 +384,18 @@ class Executor:
 
     # ── reading ──────────────────────────────────────────────────────────────
 
+    def _header_hash(self, height: int) -> bytes | None:
+        """Of the chain below the block that is executed; for contracts."""
+        executed = self._stack.get(height)
+        if executed is not None:
+            return executed.header.hash()
+        if not 0 <= height <= self.certified_head.height:
+            return None
+        try:
+            return self.reader.header(height).hash()
+        except Exception as error:
+            raise StoreFailed from error
+
     def _read_certified(self, key: bytes) -> bytes | None:
         stored = self.reader.get(key)
         return None if stored is None else stored[SALT_BYTES:]
@@ -382,8 +413,7 @@ def _duplicate(tx: ParsedTransaction) -> list[Receipt]:
 
 
 def _put_system(overlay: Overlay, salt_source: bytes, record: EpochRecord) -> None:
-    overlay.begin_transaction(salt_source)
-    overlay.begin_operation(SYSTEM_OPERATION)
+    overlay.begin_system(salt_source)
     overlay.put(EPOCH_STATE_KEY, encode(record))
 
 
@@ -398,7 +428,7 @@ def genesis_block(genesis: Genesis, registry: Registry) -> BlockBatch:
     """◆ Block 0: derived by everybody from the document, certified by nobody."""
     parameters, genesis_hash = genesis.parameters, genesis.hash()
     epoch = EpochRecord(0, 0, genesis.validators(), parameters)
-    overlay = Overlay(lambda key: None, _uncapped(parameters))
+    overlay = Overlay(lambda key: None, uncapped(parameters))
     active = registry.activate(parameters.contracts)
     for contract in active.contracts.values():
         if contract.founding is not None:
@@ -447,14 +477,4 @@ def genesis_block(genesis: Genesis, registry: Registry) -> BlockBatch:
         write_set=b"".join(changes),
         write_sets_kept=write_sets_kept(parameters),
         epoch=epoch,
-    )
-
-
-def _uncapped(parameters: Parameters) -> Parameters:
-    """The caps are for one transaction; genesis founds everything at once."""
-    return msgspec.structs.replace(
-        parameters,
-        keys_touched_max=UINT_MAX,
-        state_bytes_written_max=UINT_MAX,
-        state_value_bytes_max=UINT_MAX,
     )

@@ -54,6 +54,7 @@ class Parameters(Wire, frozen=True):
     state_bucket_bits: Annotated[int, msgspec.Meta(ge=1, le=24)] = 18
     pool_transactions_max: Positive = 20_000  # also the fairness measure of rule 17
     contracts: Annotated[tuple[ContractVersion, ...], msgspec.Meta(max_length=64)] = (
+        ContractVersion("governance", 1),
         ContractVersion("members", 1),
         ContractVersion("records", 1),
     )
@@ -61,6 +62,24 @@ class Parameters(Wire, frozen=True):
     def hash(self) -> bytes:
         return _hash_parameters(encode(self))
 
+
+# What a vote may choose (decision 0006): outside of these a network might still run, but too slowly
+# to be called back, or without room for the next vote. The limits themselves stand above.
+_BY_VOTE: dict[str, tuple[int, int]] = {
+    "progress_timeout_ms": (100, 60_000),  # a minute without a block is an outage
+    "view_change_timeout_ms": (100, 60_000),
+    "clock_drift_max_ms": (100, 600_000),
+    "block_transactions_max": (1, 10_000),
+    "transaction_bytes_max": (2_048, 2**20),  # a proposal with three keys has 0.7 kB
+    "keys_touched_max": (64, 2**20),  # a vote touches a dozen
+    "state_value_bytes_max": (8_192, 2**20),  # a proposal with 100 ballots has 4 kB, the agenda 6
+    "state_bytes_written_max": (32_768, 2**26),
+    "pool_transactions_max": (100, 10**6),
+    "epoch_blocks_max": (8, 10**9),
+}
+
+# Chosen once, or not by number; everything else can be changed by `governance.change_parameters`.
+FIXED_PARAMETERS = ("state_bucket_bits", "contracts")
 
 # The largest message of agreement is a NEW-VIEW: q VIEW-CHANGEs, each with a certificate of q votes
 # for each sequence of the window. So n and L together decide whether it can be sent at all.
@@ -118,4 +137,15 @@ def check_parameters(
         require(
             new.state_bucket_bits == old.state_bucket_bits,
             "state_bucket_bits is chosen once, at genesis",
+        )
+        for name, (least, most) in _BY_VOTE.items():
+            value = getattr(new, name)
+            require(
+                value == getattr(old, name) or least <= value <= most,
+                f"{name} can be changed to {least} … {most}",
+            )
+        versions = {entry.contract: entry.version for entry in new.contracts}
+        require(
+            all(versions.get(entry.contract, 0) >= entry.version for entry in old.contracts),
+            "contracts stay, and their versions only rise",
         )

@@ -10,6 +10,7 @@ from salus.block import ParsedProposal, Proposal, Receipt, null_proposal
 from salus.certificate import Certificate, IndexedSignature
 from salus.codec import Wire, decode
 from salus.genesis import Genesis
+from salus.governance import possession as key_possession
 from salus.keys import SigningKey
 from salus.parameters import Parameters
 from salus.staff import possession
@@ -141,3 +142,9 @@ class Lab:
 def possession_of(name: str, org: str, handle: bytes) -> bytes:
     """What the staff key of that name signs so that the organisation may register it."""
     return factories.key(name).sign(possession(factories.genesis().chain_id, org, handle))
+
+
+def proof_of(name: str, member: str, capacity: str) -> bytes:
+    """What the key of that name signs so that a vote may enter it for the organisation."""
+    payload = key_possession(factories.genesis().chain_id, member, capacity)
+    return factories.key(name).sign(payload)

@@ -1,8 +1,9 @@
 """Golden transcripts: what each operation says and what it leaves in state, as text.
 
 One block per command. `NAME` is 32 bytes that stand for it; `root(a,b)`, `path(a;a,b)`,
-`version(a)`, `tag(a)`, `tag_hash(a)` make batches of versions; `possession(key,org,HANDLE)` signs; `+` joins operations of one transaction,
-a leading `independent` lets each stand alone. `pytest --rewrite` writes what the code now says.
+`version(a)`, `tag(a)`, `tag_hash(a)` make batches of versions; `possession(key,org,HANDLE)` and `proved(key,member,capacity)` sign;
+`header(N)` is the hash of that header; fields that may be null and are left out are null; `+` joins
+operations of one transaction, a leading `independent` lets each stand alone. `pytest --rewrite` writes what the code now says.
 """
 
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.inspect import UnionType
 
 from contracts import fields
 from contracts.fields import from_json
@@ -18,10 +20,11 @@ from node.executor import Executor
 from salus.block import Receipt
 from salus.codec import decode
 from salus.epoch import EPOCH_STATE_KEY, EpochRecord
+from salus.keys import box_public_key
 from salus.record import tag_hash
 from salus.transaction import Operation
 from tests import factories
-from tests.contracts.lab import Lab, h, possession_of
+from tests.contracts.lab import Lab, h, possession_of, proof_of
 from tests.contracts.test_records import Batch
 
 FILES = sorted((Path(__file__).parent / "golden").glob("*.txt"))
@@ -35,8 +38,10 @@ def _known(word: str) -> object:
     if call is None:
         if word.isdigit():
             return int(word)
+        if word in ("true", "false"):
+            return word == "true"
         return h(word).hex() if word.isupper() else word
-    kind, inside = call.groups()
+    kind, inside = call[1], call[2].replace("_", " ")
     versions = inside.rpartition(";")[2].split(",")
     match kind:
         case "root":
@@ -51,6 +56,11 @@ def _known(word: str) -> object:
         case "possession":
             name, org, handle = inside.split(",")
             return possession_of(name, org, h(handle)).hex()
+        case "proved":
+            name, member, capacity = inside.split(",")
+            return proof_of(name, member, capacity).hex()
+        case "box":
+            return box_public_key(factories.seed(inside)).hex()
         case "key":
             return factories.key(inside).public_key.hex()
         case "time":
@@ -65,7 +75,15 @@ def operation_of(executor: Executor, text: str) -> Operation:
     name, *words = text.split()
     contract, _, method = name.partition(".")
     declared = executor.active.method(contract, method)
-    document = {key: _known(value) for key, _, value in (word.partition("=") for word in words)}
+    document: dict[str, object] = {
+        field.name: None for field in declared.fields if isinstance(field.shape, UnionType)
+    }
+    for key, _, value in (word.partition("=") for word in words):
+        call = _CALL.fullmatch(value)
+        if call is not None and call[1] == "header":
+            document[key] = executor.reader.header(int(call[2])).hash().hex()
+        else:
+            document[key] = _known(value)
     return declared.operation(from_json(declared.args, document))
 
 

@@ -104,7 +104,8 @@ async def test_status_params_validators_peers_consensus_mempool(
     assert (await get(client, "/v1/status"))["quorum"] == {"needed": 3, "online": 4}
     parameters = await get(client, "/v1/params")
     assert parameters["hash"] == node.genesis.parameters.hash().hex()
-    assert parameters["parameters"]["contracts"] == {"members": 1, "records": 1}  # type: ignore[index]
+    active = {"governance": 1, "members": 1, "records": 1}
+    assert parameters["parameters"]["contracts"] == active  # type: ignore[index]
     validators = await get(client, "/v1/validators")
     assert (validators["n"], validators["f"], validators["quorum"]) == (4, 1, 3)
     assert (await get(client, "/v1/peers"))["items"][0]["member"] == "hosp-b"  # type: ignore[index]
