@@ -81,6 +81,7 @@ from salus.transaction import ParsedTransaction
 from salus.vote import JournalEntry
 from storage.blocks import BlockStore
 from storage.kv import LevelKV
+from storage.recent import check_recent
 from storage.state import StateStore
 from storage.vault import Vault, vault_lock
 from storage.votes import floor_entry
@@ -132,6 +133,7 @@ class Node:
         self.state = StateStore(LevelKV(data / "state", cache_bytes=cache), self.genesis_hash)
         if not self.state.initialised:
             self.state.initialise(genesis_block(genesis, self.contracts))
+        check_recent(self.blocks, self.state)
         self.voter = Voter(data, self.state, self.genesis_hash, key.public_key)
         epoch = self.state.current_epoch()
         tree = StateTree(

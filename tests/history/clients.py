@@ -30,7 +30,7 @@ from tests.history.applications import (
 from tests.history.operation import Kind, Operation, Outcome
 
 OPERATION_S = 3.0  # then the outcome is unknown; longer than a view change
-OPERATIONS_PER_KEY = 48  # one register's history is searched as a whole
+OPERATIONS_PER_KEY = 32  # one register's history is searched as a whole
 KEYS = 3  # registers at a time: clients must meet at one
 AGAIN_SHARE = 0.5  # of the unknown outcomes, sent once more elsewhere
 QUERY_SHARE = 0.5  # of the reads, as a query with min_height
