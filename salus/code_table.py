@@ -339,6 +339,12 @@ KEY: tuple[Row, ...] = (
      "Choose another place or name, or move it away yourself."),
     ("BAD_JOIN", 422, 65, FINAL, "The join file is not valid or not signed by its own keys",
      "Ask its sender for a new one: salus genesis join."),
+    ("BAD_ROTATION", 422, 65, FINAL, "The rotation file is not valid or not signed by the new key",
+     "Ask its sender for a new one: salus keys rotate."),
+    ("LAPSED", 409, 1, FINAL, "What passed had become impossible when its time came",
+     "salus gov show NUMBER says why; propose anew what is possible."),
+    ("KEYS_DIFFER", 409, 1, FINAL, "The proposal names other keys than the hospital's own file",
+     "Do not vote for it: ask the proposer, and the hospital by telephone."),
 )
 CLI: tuple[Row, ...] = (
     ("USAGE", 400, 2, FINAL, "The command was called in a way that it does not know",

@@ -7,7 +7,8 @@ import pytest
 
 from salus.errors import BadMessage
 from salus.genesis import Member, Role
-from salus.join import Card, read_join, write_join
+from salus.governance import possession
+from salus.join import Card, read_admission, read_join, write_join
 from tests import factories
 
 NODE, OPERATOR = factories.key("node a"), factories.key("operator a")
@@ -46,3 +47,43 @@ def test_a_field_that_stands_twice_is_refused() -> None:
     """People see the one and the program takes the other."""
     twice = TEXT.replace('"name": "A"', '"name": "B",\n    "name": "A"')
     assert "twice" in refused(twice)
+
+
+# -- for a network that runs -----------------------------------------------------------------
+
+ADMITTED = write_join(CARD, NODE, OPERATOR, "health-net")
+
+
+def test_an_admission_is_what_both_keys_sign_for_one_chain() -> None:
+    card, admission = read_admission(ADMITTED)
+    assert card == CARD
+    assert admission is not None
+    assert admission.chain_id == "health-net"
+    for capacity, key in (("node", NODE), ("operator", OPERATOR)):
+        word = getattr(admission, f"{capacity}_possession")
+        assert key.sign(possession("health-net", "a", capacity)) == word
+    assert read_join(ADMITTED) == CARD, "whoever founds a network reads the card alone"
+    assert read_admission(TEXT) == (CARD, None)
+
+
+@pytest.mark.parametrize("field", ["chain_id", "node_possession", "operator_possession"])
+def test_an_admission_that_was_changed_is_refused(field: str) -> None:
+    other = json.loads(write_join(CARD, NODE, OPERATOR, "other-net"))["admission"]
+    document = json.loads(ADMITTED)
+    document["admission"][field] = other[field]
+    assert "did not sign for the chain" in refused(json.dumps(document))
+
+
+@pytest.mark.parametrize("value", [5, None, [], "x", {}, {"chain_id": "health-net"}])
+def test_an_admission_of_another_kind_is_a_bad_join_file(value: Any) -> None:
+    refused(json.dumps({**json.loads(TEXT), "admission": value}))
+
+
+def test_the_possession_of_one_capacity_is_not_that_of_the_other() -> None:
+    document = json.loads(ADMITTED)
+    words = document["admission"]
+    words["node_possession"], words["operator_possession"] = (
+        words["operator_possession"],
+        words["node_possession"],
+    )
+    refused(json.dumps(document))
