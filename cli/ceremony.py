@@ -11,7 +11,7 @@ from cli.home import NodeHome
 from salus.errors import BadMessage
 from salus.files import replace
 from salus.genesis import GENESIS_VERSION, Genesis, from_json, to_json
-from salus.join import Card, read_join, write_join
+from salus.join import Admission, Card, read_admission, read_join, write_join
 from salus.keys import address
 from salus.parameters import Parameters, check_parameters
 
@@ -71,42 +71,109 @@ def read_cards(files: Sequence[Path]) -> list[tuple[Card, Path]]:
     return cards
 
 
+def read_admission_of(file: Path) -> tuple[Card, Admission]:
+    """The card of a join file that is for a running network."""
+    ((card, _),) = read_cards((file,))
+    _, admission = read_admission(file.read_bytes())
+    if admission is None:
+        raise CliError(
+            "BAD_JOIN",
+            f"{file} is for a founding: its keys have not signed for a chain that runs",
+            next_step=f"{card.member.id}: salus genesis install GENESIS --hash HASH --by-vote, then"
+            " salus genesis join",
+        )
+    return card, admission
+
+
+def keys_of(file: Path) -> tuple[dict[str, Any], str]:
+    """What a join or rotation file says, named as in a proposal, and its fingerprint."""
+    from salus.rotation import FORMAT, read_rotation
+
+    data = file.read_bytes()
+    if FORMAT.encode() in data:
+        rotation = read_rotation(data)
+        told: dict[str, Any] = {
+            "action": f"rotate_{rotation.capacity}_key",
+            "member": rotation.member,
+            "new_key": rotation.new_key.hex(),
+        }
+        return told, rotation.fingerprint()
+    card, _ = read_admission_of(file)
+    member = card.member
+    told = {
+        "action": "add_member",
+        "member": member.id,
+        "roles": sorted(role.value for role in member.roles),
+        "node_key": member.node_key.hex(),
+        "operator_key": member.operator_key.hex(),
+        "box_key": member.box_key.hex(),
+    }
+    return told, card.fingerprint()
+
+
 def own_card(home: NodeHome, password_file: str | None = None) -> tuple[Card, str]:
     """The card of this home and its join file; signed anew if `p2p.advertise` names another place
-    than the file: the node has moved."""
+    than the file (the node has moved), or if it shall join the chain of the genesis in the home
+    and does not say so yet."""
     from cli.keyfiles import password_for
     from node.config import load
-    from salus.keystore import Keystore
 
     text = home.join.read_text()
-    card = read_join(text)
+    card, admission = read_admission(text)
     advertised = load(home.config, environ=os.environ).config.p2p.advertise
-    if advertised is None or str(advertised) == card.endpoint:
+    place = card.endpoint if advertised is None else str(advertised)
+    joins = joining(home, card)
+    told = None if admission is None else admission.chain_id
+    if place == card.endpoint and joins in (None, told):
         return card, text
+    card = Card(card.member, place)
     password = password_for(home, password_file)
+    return card, sign_card(home, card, joins or told, password=password)
+
+
+def sign_card(home: NodeHome, card: Card, chain_id: str | None, *, password: str) -> str:
+    """The join file of the home, signed by its keys."""
+    from salus.keystore import Keystore
+
     node, operator = (
         Keystore.unlock(home.keys / f"{name}.json", password) for name in ("node", "operator")
     )
     if (node.public_key, operator.public_key) != (card.member.node_key, card.member.operator_key):
         raise CliError("BAD_JOIN", f"the keys of {home.path} are not those of its join.json")
-    card = Card(card.member, str(advertised))
-    text = write_join(card, node, operator)
+    text = write_join(card, node, operator, chain_id)
     replace(home.join, text.encode(), mode=0o644)
-    return card, text
+    return text
+
+
+def joining(home: NodeHome, card: Card) -> str | None:
+    """The chain that this home is to join by vote: its genesis does not know the card's key."""
+    if not home.genesis.exists():
+        return None
+    founding = from_json(home.genesis.read_bytes())
+    known = any(m.node_key == card.member.node_key for m in founding.members)
+    return None if known else founding.chain_id
 
 
 def install_genesis(
-    home: NodeHome, founding: Genesis, places: Mapping[bytes, str], *, dry_run: bool = False
+    home: NodeHome,
+    founding: Genesis,
+    places: Mapping[bytes, str],
+    *,
+    by_vote: bool = False,
+    dry_run: bool = False,
 ) -> str:
-    """Write genesis.json and the peers of node.toml; the id of the member whose home this is."""
+    """Write genesis.json and the peers of node.toml; the id of the member whose home this is.
+    `by_vote`: it need not be a founder."""
     card = read_join(home.join.read_bytes())
     member = next((m for m in founding.members if m.node_key == card.member.node_key), None)
-    if member is None:
+    if member is None and not by_vote:
         raise CliError(
             "NOT_IN_GENESIS",
             f"no member of {founding.chain_id} has the node key {address(card.member.node_key)}",
-            next_step="send your join.json to whoever assembles, and install the new genesis",
+            next_step="send your join.json to whoever assembles, and install the new genesis; if the"
+            " network runs already: --by-vote",
         )
+    member = member or card.member
     if home.genesis.exists():
         present = from_json(home.genesis.read_bytes())
         if present.hash() != founding.hash():
@@ -116,14 +183,12 @@ def install_genesis(
             )
     if not dry_run:
         replace(home.genesis, to_json(founding).encode(), mode=0o644)
-        set_peers(home, founding, places, own=member.node_key)
+        set_peers(home, places, own=member.node_key, order=[m.node_key for m in founding.members])
     return member.id
 
 
-def install_checked(
-    home: NodeHome, file: Path, expected: str, places: Mapping[bytes, str], *, dry_run: bool = False
-) -> str:
-    """Install the document only if its hash is the one that everybody agreed on."""
+def agreed(file: Path, expected: str) -> Genesis:
+    """The document of a file, if its hash is the one that everybody agreed on."""
     founding = from_json(file.read_bytes())
     if founding.hash().hex() != expected.strip().lower():
         raise CliError(
@@ -131,24 +196,25 @@ def install_checked(
             f"{file} has the hash {founding.hash().hex()}, not the one you named",
             next_step="do not start; ask the others which document is theirs",
         )
-    return install_genesis(home, founding, places, dry_run=dry_run)
+    return founding
 
 
 def set_peers(
-    home: NodeHome, founding: Genesis, places: Mapping[bytes, str], *, own: bytes
+    home: NodeHome, places: Mapping[bytes, str], *, own: bytes, order: Sequence[bytes] = ()
 ) -> None:
-    """The other members' places in node.toml, comments kept; who is not named stays as he was."""
+    """The other members' places in node.toml, comments kept; who is not named stays as he was.
+    `order`: the keys that come first."""
     import tomlkit
 
     document = tomlkit.parse(home.config.read_text())
     table = document.setdefault("p2p", tomlkit.table())
     known = {str(peer).partition("@")[0]: str(peer) for peer in table.get("peers", ())}
     known |= {address(key): f"{address(key)}@{place}" for key, place in places.items()}
-    peers = [
-        known[address(m.node_key)]
-        for m in founding.members
-        if m.node_key != own and address(m.node_key) in known
-    ]
+    first = {address(key): place for place, key in enumerate(order)}
+    ordered = sorted(
+        known, key=lambda key: first.get(key, len(first))
+    )  # who came later stays behind
+    peers = [known[key] for key in ordered if key != address(own)]
     if not peers:
         return
     table["peers"] = tomlkit.array()

@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": ("cli.commands.demo:demo", "Four hospitals, one story, every step checked."),
     "record": ("cli.commands.record:record", "Documents in the vault, anchored on the chain."),
     "tx": ("cli.commands.tx:tx", "Build, sign, send and follow transactions."),
+    "gov": ("cli.commands.gov:gov", "Change members, keys, parameters and contracts by vote."),
     "query": ("cli.commands.query:query", "Blocks, transactions, state, validators, peers."),
     "block": ("cli.commands.query:block", "Short for: salus query block."),
     "events": ("cli.commands.events:events", "Follow what the contracts say, block by block."),

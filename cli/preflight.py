@@ -107,8 +107,16 @@ class Preflight:
         if self.genesis is None:
             return Finding("keys", None, f"node key {address(key)}; no genesis to compare with")
         self.member = next((m for m in self.genesis.members if m.node_key == key), None)
+        if self.member is None and (named := self._named(key)) is not None:
+            # Whether it is a member by now, only the chain can say: the node will.
+            return Finding(
+                "keys",
+                None,
+                f"the node key of «{named}» stands not in genesis: a member by vote, or to be one",
+                "NOT_IN_GENESIS",
+                "salus status; salus gov list",
+            )
         if self.member is None:
-            # Not always wrong: a member may have been added or a key changed by governance.
             return Finding(
                 "keys",
                 False,
@@ -117,6 +125,16 @@ class Preflight:
                 "restore the key that your join file named: salus keys import",
             )
         return Finding("keys", True, f"the node key is that of «{self.member.id}» in genesis")
+
+    def _named(self, key: bytes) -> str | None:
+        """The member whose join file in this home names the key, if it does."""
+        from salus.join import read_join
+
+        try:
+            card = read_join(self.home.join.read_bytes())
+        except (OSError, SalusError):
+            return None
+        return card.member.id if card.member.node_key == key else None
 
     def _ports(self) -> Iterator[Finding]:
         if self.config is None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from cli.ceremony import draft, install_checked, own_card, parameters_with, read_cards
+from cli.ceremony import agreed, draft, install_genesis, own_card, parameters_with, read_cards
 from cli.errors import CliError
 from cli.group import group
 from cli.session import Session, pass_session
@@ -54,7 +54,8 @@ def join(session: Session, output: Path | None, password_file: str | None) -> No
     """The signed join file of this home, to be sent to whoever assembles.
 
     If p2p.advertise in node.toml names another place than the file, it is signed anew: for a node
-    that has moved.
+    that has moved. Where a genesis is in place that does not know this home's keys, the file asks
+    the members of that chain to be admitted by vote (salus gov propose add-member).
     """
     card, text = own_card(session.home.node, password_file)
     if output is not None:
@@ -134,14 +135,22 @@ def show(session: Session, file: Path | None) -> None:
 @click.argument("file", type=_file)
 @click.option("--hash", "expected", required=True, help="The hash that all hospitals agreed on.")
 @click.option("--join", "joins", type=_file, multiple=True, help="Join files: where peers are.")
+@click.option("--by-vote", is_flag=True, help="The network runs: we are no founder, and join it.")
 @click.option("--dry-run", is_flag=True, help="Check everything; write nothing.")
 @pass_session
 def install(
-    session: Session, file: Path, expected: str, joins: tuple[Path, ...], dry_run: bool
+    session: Session,
+    file: Path,
+    expected: str,
+    joins: tuple[Path, ...],
+    by_vote: bool,
+    dry_run: bool,
 ) -> None:
     """Put the agreed genesis (and the peers' places) into this home."""
     places = {card.member.node_key: card.endpoint for card, _ in read_cards(joins)}
-    member = install_checked(session.home.node, file, expected, places, dry_run=dry_run)
+    member = install_genesis(
+        session.home.node, agreed(file, expected), places, by_vote=by_vote, dry_run=dry_run
+    )
     session.out.result(
         {"member": member, "genesis_hash": expected, "peers": len(places)},
         f"{session.out.mark(True)} installed as {member}; next: salus start",

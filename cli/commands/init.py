@@ -22,9 +22,17 @@ from cli.session import Session, pass_session
     "--from-genesis",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Put an agreed genesis in place as well (needs --genesis-hash).",
+    help="Of a running network that this node will join by vote (needs --genesis-hash).",
 )
 @click.option("--genesis-hash", metavar="HASH", help="What all hospitals agreed on.")
+@click.option(
+    "--join",
+    "joins",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="With --from-genesis: the others' join files, for their places. Repeatable.",
+)
 @click.option("--password-file", type=click.Path(dir_okay=False), help="Will open the keys.")
 @click.option("--dry-run", is_flag=True, help="Check everything; make nothing.")
 @pass_session
@@ -37,12 +45,14 @@ def init(
     observer: bool,
     from_genesis: Path | None,
     genesis_hash: str | None,
+    joins: tuple[Path, ...],
     password_file: str | None,
     dry_run: bool,
 ) -> None:
     """Make keys, node.toml and a join file for one node."""
     import msgspec
 
+    from cli.ceremony import agreed, install_genesis, read_cards
     from cli.keyfiles import make_keys, password_for
     from node.config_docs import render_toml
     from salus.genesis import Member, Role
@@ -67,6 +77,16 @@ def init(
         ) from None
     if (from_genesis is None) != (genesis_hash is None):
         raise CliError("USAGE", "--from-genesis and --genesis-hash go together")
+    founding = None
+    if from_genesis is not None and genesis_hash is not None:
+        founding = agreed(from_genesis, genesis_hash)
+        if any(founder.id == moniker for founder in founding.members):
+            raise CliError("USAGE", f"«{moniker}» is a founder of {founding.chain_id}: another id")
+    elif joins:
+        raise CliError(
+            "USAGE", "--join needs --from-genesis: where nothing runs, «genesis install»"
+        )
+    places = {other.member.node_key: other.endpoint for other, _ in read_cards(joins)}
     if dry_run:
         session.out.result({"home": str(home.path), "member": moniker}, f"would make {home.path}")
         return
@@ -84,11 +104,10 @@ def init(
     port = endpoint.rpartition(":")[2]
     settings: dict[str, object] = {"p2p.listen": f"0.0.0.0:{port}", "p2p.advertise": endpoint}
     home.config.write_text(render_toml(settings))
-    home.join.write_text(write_join(card, keys.node, keys.operator))
-    if from_genesis is not None and genesis_hash is not None:
-        from cli.ceremony import install_checked
-
-        install_checked(home, from_genesis, genesis_hash, {})
+    chain_id = None if founding is None else founding.chain_id
+    home.join.write_text(write_join(card, keys.node, keys.operator, chain_id))
+    if founding is not None:
+        install_genesis(home, founding, places, by_vote=True)
     document = {
         "home": str(home.path),
         "member": moniker,
@@ -97,11 +116,14 @@ def init(
         "join": str(home.join),
         "fingerprint": card.fingerprint(),
     }
+    sends = "whoever assembles genesis"
+    if founding is not None:
+        sends = "a hospital with a vote (salus gov propose add-member); meanwhile: salus start"
     session.out.result(
         document,
         f"{session.out.mark(True)} {home.path}: keys, node.toml, join.json\n"
         f"  node key      {document['node_key']}\n"
         f"  operator key  {document['operator_key']}\n"
-        f"  fingerprint   {card.fingerprint()}   (read it aloud to whoever assembles)\n"
-        f"next: send {home.join} to whoever assembles genesis; back up {home.keys}",
+        f"  fingerprint   {card.fingerprint()}   (read it aloud to whoever gets the file)\n"
+        f"next: back up {home.keys}; send {home.join} to {sends}",
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from cli.connect import connect, waits
 from cli.errors import CliError
 from cli.group import group
 from cli.home import NodeHome
@@ -177,6 +178,73 @@ def possession(
         "possession": key.sign(payload(chain_id, employer, bytes.fromhex(handle))).hex(),
     }
     session.out.result(document)
+
+
+@keys.command()
+@click.argument("capacity", type=click.Choice(("node", "operator")))
+@click.option("--finish", is_flag=True, help="The vote has taken effect: put the key in place.")
+@_password_file
+@click.option("--dry-run", is_flag=True, help="Check; make and move nothing.")
+@pass_session
+def rotate(
+    session: Session, capacity: str, finish: bool, password_file: str | None, dry_run: bool
+) -> None:
+    """Another key for this home, by vote: made now, put in place with --finish.
+
+    The file that it writes goes to a hospital with a vote (salus gov propose rotate-node-key), or is
+    proposed by this one itself. The old key stays in force until the epoch that the vote brings.
+    """
+    from cli import key_rotation as rotation
+
+    home = _home(session)
+    if finish:
+        _finish_rotation(session, home, capacity, password_file, dry_run=dry_run)
+        return
+    path = rotation.next_key(home, capacity)
+    if dry_run:
+        session.out.result({"file": str(path), "exists": path.exists()}, f"would make {path}")
+        return
+    made = rotation.begin(home, capacity, password_for(home, password_file))
+    file = rotation.rotation_file(home, capacity)
+    document = {
+        "file": str(file),
+        "key": str(path),
+        "address": address(made.new_key),
+        "fingerprint": made.fingerprint(),
+    }
+    session.out.result(
+        document,
+        f"{session.out.mark(True)} {path}  {document['address']}\n"
+        f"  fingerprint  {made.fingerprint()}   (read it aloud to whoever proposes)\n"
+        f"next: back up {home.keys}; salus gov propose rotate-{capacity}-key --key-file {file}",
+    )
+
+
+@waits
+async def _finish_rotation(
+    session: Session, home: NodeHome, capacity: str, password_file: str | None, *, dry_run: bool
+) -> None:
+    """Only a key that the ledger knows as the member's takes the place: too early would cost the
+    vote, and the way back is a rejoin."""
+    from cli import key_rotation as rotation
+
+    key = rotation.waiting_key(home, capacity)
+    async with connect(session) as client:
+        account = await client.account(address(key))
+    if not account.active:
+        raise CliError(
+            "NOT_READY",
+            f"the new {capacity} key is not in force yet",
+            next_step="salus gov list; if this node cannot follow any more, ask another: --node URL",
+        )
+    if not dry_run:
+        rotation.finish(home, capacity, password_for(home, password_file))
+    session.out.result(
+        {"capacity": capacity, "address": address(key), "written": not dry_run},
+        f"{session.out.mark(True)} {address(key)} is the {capacity} key of {home.path}"
+        + ("  (not written)" if dry_run else "")
+        + ("\nnext: restart the node" if capacity == keystore.NODE else ""),
+    )
 
 
 def _new_password(path: Path | None) -> str:

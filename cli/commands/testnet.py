@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import msgspec
 
 from cli import processes
 from cli import testnet as network
@@ -141,6 +142,93 @@ async def start(session: Session, names: tuple[str, ...]) -> None:
 
 
 @testnet.command()
+@click.argument("name")
+@click.option("--observer", is_flag=True, help="A member without a vote.")
+@click.option("--dry-run", is_flag=True, help="Say what would be made; make nothing.")
+@pass_session
+@waits
+async def add(session: Session, name: str, observer: bool, dry_run: bool) -> None:
+    """One more hospital: its keys, the vote of the others, its node; returns when it votes."""
+    from cli import testnet_members as members
+
+    root = session.home.path
+    _new_name(read_testnet(root), name)
+    if dry_run:
+        session.out.result({"home": str(root / "nodes" / name)}, f"would make and vote in {name}")
+        return
+    node, card, admission = members.make_node(root, name, observer=observer)
+    session.out.note(f"{name}: keys and home made; fingerprint {card.fingerprint()}")
+    network.start(root, [name])
+    member = card.member
+    number = await members.decide(
+        root,
+        "add_member",
+        member=name,
+        roles=tuple(member.roles),
+        node_key=member.node_key,
+        operator_key=member.operator_key,
+        box_key=member.box_key,
+        node_possession=admission.node_possession,
+        operator_possession=admission.operator_possession,
+        candidate=member.validator,
+    )
+    session.out.note(f"proposal {number} has passed; waiting for the epoch that brings it")
+    height = await members.in_force(root, number)
+    session.out.note(f"{name} is a member since height {height}")
+    if observer:
+        status = await members.until_status(root, name, "ready", ready=True)
+    else:
+        status = await members.until_status(root, name, "voting", signing="signing")
+        session.out.note(f"{name} has caught up and votes, in epoch {status.epoch}")
+    document = {
+        "node": node.name,
+        "proposal": number,
+        "member_since": height,
+        "epoch": status.epoch,
+        "signing": status.signing,
+        "api": node.api,
+    }
+    session.out.result(document, f"added {name}   API {node.api}")
+
+
+@testnet.command()
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Say what would be voted on; change nothing.")
+@pass_session
+@waits
+async def remove(session: Session, name: str, dry_run: bool) -> None:
+    """A hospital leaves by vote, for ever; its node is stopped, its home stays on the disk."""
+    from cli import testnet_members as members
+
+    root = session.home.path
+    node = read_testnet(root).node(name)
+    if dry_run:
+        session.out.result({"member": node.name}, f"would vote {node.name} out and stop its node")
+        return
+    number = await members.decide(root, "remove_member", member=node.name)
+    session.out.note(f"proposal {number} has passed; waiting for the epoch that brings it")
+    height = await members.in_force(root, number)
+    members.forget(root, node.name)
+    document = {"removed": node.name, "proposal": number, "since": height, "home": node.home}
+    session.out.result(
+        document, f"removed {node.name}: no member since height {height}; its home: {node.home}"
+    )
+
+
+def _new_name(description: TestnetDescription, name: str) -> None:
+    from salus.validators import MemberId
+
+    if any(node.name == name for node in description.nodes):
+        raise CliError("USAGE", f"there is a node «{name}» already")
+    if len(description.nodes) >= network.NODES_MAX:
+        raise CliError("USAGE", f"a testnet has at most {network.NODES_MAX} nodes")
+    try:
+        msgspec.convert(name, MemberId)
+    except msgspec.ValidationError:
+        raise CliError("USAGE", "a member's id is a lower-case word, e.g. hosp-e") from None
+
+
+@testnet.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @pass_session
 def pause(session: Session, names: tuple[str, ...]) -> None:
@@ -177,7 +265,7 @@ async def partition(session: Session, groups: tuple[str, ...]) -> None:
     for side in sides:
         for name in sorted(side):
             await _fault(description.node(name), blocked=sorted(everybody - side))
-    quorum = _quorum(description)
+    quorum, _ = await _quorum(description)
     able = [side for side in sides if len(side) >= quorum]
     verdict = (
         f"{', '.join(sorted(able[0]))} have the quorum of {quorum} and go on"
@@ -247,18 +335,28 @@ def _done(session: Session, word: str, names: tuple[str, ...], hint: str) -> Non
     session.out.result({word: list(names)}, text)
 
 
-def _quorum(description: TestnetDescription) -> int:
+async def _quorum(description: TestnetDescription) -> tuple[int, int]:
+    """Quorum and f as a living node knows them; where none lives, as if each node had a vote."""
+    living = [n.api for n in description.nodes if processes.running(Path(n.home)) is not None]
+    if living:
+        try:
+            async with Client(living, timeout_s=2.0) as client:
+                answer = await client.validators()
+                return answer.quorum, answer.f
+        except SalusError:
+            pass  # silent, as a paused one is
     validators = tuple(Validator(node.name, bytes(32)) for node in description.nodes)
-    return ValidatorSet(0, validators).quorum
+    founders = ValidatorSet(0, validators)
+    return founders.quorum, founders.f
 
 
 async def _show(session: Session, description: TestnetDescription) -> None:
     shown = await asyncio.gather(*(_row(node) for node in description.nodes))
     rows = [row for row, _ in shown]
-    quorum = _quorum(description)
+    quorum, faults = await _quorum(description)
     count = len(description.nodes)
     session.out.note(
-        f"{description.chain_id}  {count} nodes  f={(count - 1) // 3}  quorum {quorum}"
+        f"{description.chain_id}  {count} nodes  f={faults}  quorum {quorum}"
         f"   logs {session.home.path / 'logs'}"
     )
     session.out.table(
