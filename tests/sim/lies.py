@@ -58,15 +58,19 @@ def selective(liar: LiarNode, to: int, message: Message, body: bytes | None) -> 
 def equivocator(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
     """Two bodies to two halves, and the votes that belong to each."""
     if isinstance(message, PrePrepare) and body is not None:
-        other = make_body(message.sequence, liar.me, message.view, liar.clock_ms() + 1, ())
-        place = (message.epoch, message.view, message.sequence)
-        liar.alternative[place] = proposal_digest(other)
+        epoch, view, sequence = message.epoch, message.view, message.sequence
+        other = make_body(sequence, liar.me, view, liar.clock_ms() + 1, ())
+        digest = proposal_digest(other)
+        liar.alternative[epoch, view, sequence] = digest
         if liar.half[to]:
-            liar.bodies.put(message.sequence, proposal_digest(other), other)
-            forged = msgspec.structs.replace(message, digest=proposal_digest(other))
-            yield liar.sign(forged), other
-            return
-    elif isinstance(message, (Prepare, Commit)) and liar.half[to]:
+            liar.bodies.put(sequence, digest, other)
+            message, body = liar.sign(msgspec.structs.replace(message, digest=digest)), other
+        yield message, body
+        # A PREPARE beside it, which must not count (S5).
+        beside = Prepare(epoch, view, sequence, proposal_digest(body), 0, NO_SIGNATURE)
+        yield liar.sign(beside), None
+        return
+    if isinstance(message, (Prepare, Commit)) and liar.half[to]:
         digest = liar.alternative.get((message.epoch, message.view, message.sequence))
         if digest is not None:
             yield liar.sign(msgspec.structs.replace(message, digest=digest)), None
@@ -102,7 +106,7 @@ def lying_new_view(
 
 def tampered_new_view(liar: LiarNode, message: NewView, random: Random) -> NewView:
     votes, changes = message.pre_prepares, message.view_changes
-    kind = int(random.random() * 6)
+    kind = int(random.random() * 8)
     if kind == 0 and votes:  # a prepared digest replaced by null
         index = int(random.random() * len(votes))
         vote = votes[index]
@@ -119,6 +123,11 @@ def tampered_new_view(liar: LiarNode, message: NewView, random: Random) -> NewVi
         changes = changes[:-1]
     elif kind == 4 and changes:  # one VIEW-CHANGE twice
         changes = (changes[0], *changes[:-1])
+    elif kind == 5:  # nobody has prepared anything: the choice fits, their signatures do not
+        changes = tuple(msgspec.structs.replace(change, prepared=()) for change in changes)
+        votes = ()
+    elif kind == 6 and votes:  # as it must be, but the PRE-PREPAREs are not signed
+        votes = tuple(msgspec.structs.replace(vote, signature=bytes(64)) for vote in votes)
     else:  # something of its own on top
         sequence = votes[-1].sequence + 1 if votes else liar.height + 1
         mine = PrePrepare(message.epoch, message.view, sequence, bytes(32), liar.me, NO_SIGNATURE)

@@ -124,6 +124,7 @@ class Machine:
         cluster.checkers.lost_disk(self)
         if loss is not Loss.UNNOTICED:
             cluster.observer.lost_disk(self)
+            cluster.promises.lost_disk(self)
 
     def come_back(self, life: int) -> None:
         if life == self.life and not self.up:
@@ -242,6 +243,7 @@ class Machine:
         for step in self.group:
             step.synced = True
             self.cluster.observer.synced(self, step.effects)
+            self.cluster.promises.synced(self, step.effects)
         self.release()
 
     def release(self) -> None:

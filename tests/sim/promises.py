@@ -12,7 +12,7 @@ from operator import ge
 from typing import TYPE_CHECKING
 
 from consensus.config import ReplicaConfig
-from consensus.effects import Effects, Evidence, Send, ViewEntered, ViewLeft
+from consensus.effects import Effects, Evidence, Send, SendBlocks, ViewEntered, ViewLeft
 from consensus.events import BlockWritten, CaughtUp, Event, Executed, PendingWork, Received, Tick
 from consensus.messages import (
     NO_SIGNATURE,
@@ -27,7 +27,8 @@ from consensus.messages import (
     ViewChange,
     payload,
 )
-from salus.vote import VoteDomain
+from salus.validators import VALIDATORS_MAX
+from salus.vote import JOURNAL_PREPARED, JournalEntry, VoteDomain, VoteType
 
 if TYPE_CHECKING:
     from consensus.state import State
@@ -43,6 +44,7 @@ class _Told:
     """What one replica object was told and has said."""
 
     domain: VoteDomain
+    n: int  # of the epoch's set
     on_disk: int  # certified height
     end: int  # of the epoch, 0 while it is open
     pending: bool = False
@@ -54,6 +56,7 @@ class _Told:
     settled: int = 0  # when that was last counted
     reached: list[int] = field(default_factory=list)  # what it knew of the members' views
     answered: dict[int, int] = field(default_factory=dict)  # member → tick of the last answer
+    strangers: dict[int, int] = field(default_factory=dict)  # the same for older epochs
     low: int = 0  # the watermark of the NEW-VIEW that it installed
     exposed: set[Place] = field(default_factory=set)
 
@@ -62,15 +65,17 @@ class Promises:
     def __init__(self, faulty: set[int]) -> None:
         self.faulty = faulty
         self.told: dict[int, _Told] = {}  # by address
+        # By address: (epoch, sequence) → highest view of a prepared certificate on its disk.
+        self.prepared: dict[int, dict[tuple[int, int], int]] = {}
 
     def born(self, node: Machine, config: ReplicaConfig) -> None:
         assert node.replica is not None
         s = node.replica.state
-        told = _Told(config.vote_domain, config.certified, config.epoch_end)
+        told = _Told(config.vote_domain, config.validators.n, config.certified, config.epoch_end)
         told.view, told.wish, told.settled = s.view, s.wish, s.log.settled
         told.reached, told.proposed = list(s.reached), s.log.proposed > s.log.settled
         if s.new_view is not None:
-            told.low = _lowest(s.new_view)
+            told.low = _lowest(s.new_view, s.base)
         self.told[node.address] = told
 
     def stepped(self, node: Machine, event: Event, effects: Effects) -> None:
@@ -87,7 +92,8 @@ class Promises:
             elif kind is ViewEntered:
                 told.view = told.wish = s.view
                 assert s.new_view is not None
-                told.low = max(told.low, _lowest(s.new_view))
+                told.low = max(told.low, _lowest(s.new_view, s.base))
+                _check_new_view(s, told.domain, s.new_view)
         match event:
             case Received(message) if isinstance(message, _VOTES):
                 self._double_vote(node, told, s, message)
@@ -112,14 +118,21 @@ class Promises:
         if node.member in self.faulty:
             return
         assert node.replica is not None
-        told, n = self.told[node.address], node.replica.state.n
+        told, s = self.told[node.address], node.replica.state
         if isinstance(message, Status):
             assert message.certified <= told.on_disk, (
                 f"n{node.member} says that {message.certified} is certified on its disk (S12)"
             )
         elif isinstance(message, NewView):
             senders = {view_change.sender for view_change in message.view_changes}
-            assert len(senders) == _quorum(n), f"a NEW-VIEW of {len(senders)} VIEW-CHANGEs (S9)"
+            assert len(senders) == _quorum(told.n), (
+                f"a NEW-VIEW of {len(senders)} VIEW-CHANGEs (S9)"
+            )
+        elif isinstance(message, (PrePrepare, Prepare, Commit)) and message.sender == s.me:
+            here = (message.epoch, message.view) == (s.epoch, told.view)
+            assert not here or message.sequence > told.low, (
+                f"n{node.member} votes on {message.sequence}, and {told.low} is proved (S10)"
+            )
 
     # -- views (L17, L18, L19) ------------------------------------------------------------------
 
@@ -137,11 +150,12 @@ class Promises:
         )
         for sending in effects.send:
             if isinstance(sending, Send) and isinstance(sending.message, ViewChange):
-                low = 0 if sending.message.low is None else sending.message.low.height
+                low = s.base if sending.message.low is None else sending.message.low.height
                 assert low >= told.low, (
                     f"n{node.member} asks for view {wish} from {low}, below the watermark {told.low} "
                     "that it adopted (S10)"
                 )
+                self._tells_what_it_prepared(node, sending.message, low)
         if isinstance(event, Tick) and not joined:
             self._timed_out(node, told, s, old)
         told.wished_tick = s.tick
@@ -176,6 +190,11 @@ class Promises:
     ) -> None:
         """Whoever lacks the view gets its NEW-VIEW (L20)."""
         sender = message.sender
+        if message.epoch < s.epoch and told.strangers.get(sender) != s.tick:
+            told.strangers[sender] = s.tick
+            assert sender >= VALIDATORS_MAX or any(
+                isinstance(sending, SendBlocks) and sending.to == sender for sending in effects.send
+            ), f"n{node.member} leaves n{sender} in epoch {message.epoch} (S13)"
         if (
             message.epoch != s.epoch
             or sender >= s.n
@@ -199,6 +218,29 @@ class Promises:
     def _signed(self, told: _Told, s: State, message: SignedMessage) -> bool:
         key = s.validators.key(message.sender)
         return s.config.verifier(key, payload(told.domain, message), message.signature)
+
+    # -- what was prepared (S7) -----------------------------------------------------------------
+
+    def synced(self, node: Machine, effects: Effects) -> None:
+        """The persist part of a step stands on disk."""
+        for entry in effects.persist:
+            if isinstance(entry, JournalEntry) and entry.kind == JOURNAL_PREPARED:
+                views = self.prepared.setdefault(node.address, {})
+                place = (entry.epoch, entry.sequence)
+                views[place] = max(views.get(place, 0), entry.view)
+
+    def lost_disk(self, node: Machine) -> None:
+        self.prepared.pop(node.address, None)
+
+    def _tells_what_it_prepared(self, node: Machine, message: ViewChange, low: int) -> None:
+        """For each sequence above its watermark the certificate of the highest view (S7)."""
+        told = {p.pre_prepare.sequence: p.pre_prepare.view for p in message.prepared}
+        for (epoch, sequence), view in self.prepared.get(node.address, {}).items():
+            if epoch == message.epoch and sequence > low:
+                assert told.get(sequence, -1) >= view, (
+                    f"n{node.member} prepared {sequence} in view {view}, and its VIEW-CHANGE for "
+                    f"view {message.view} says {told.get(sequence)} (S7)"
+                )
 
     # -- evidence (L23) -------------------------------------------------------------------------
 
@@ -248,10 +290,50 @@ def _place(message: object) -> Place:
     return type(message), view, getattr(message, "sequence", 0), sender
 
 
-def _lowest(new_view: NewView) -> int:
+def _check_new_view(s: State, domain: VoteDomain, message: NewView) -> None:
+    """What is installed is signed throughout, and chosen as it must be (S8, S9)."""
+    verifier, validators, n = s.config.verifier, s.validators, s.n
+    signed: list[SignedMessage] = [message, *message.view_changes, *message.pre_prepares]
+    best: dict[int, tuple[int, bytes]] = {}
+    low = _lowest(message, s.base)
+    for change in message.view_changes:
+        if change.low is not None:
+            header = domain.payload(
+                VoteType.CHECKPOINT, s.epoch, 0, change.low.height, change.low.header_hash
+            )
+            signers = {
+                signature.index
+                for signature in change.low.signatures
+                if verifier(validators.key(signature.index), header, signature.signature)
+            }
+            assert len(signers) >= _quorum(n), f"the watermark {low} is not proved (S8)"
+        for prepared in change.prepared:
+            vote = prepared.pre_prepare
+            signed.append(vote)
+            signed += [
+                Prepare(vote.epoch, vote.view, vote.sequence, vote.digest, i.index, i.signature)
+                for i in prepared.prepares
+            ]
+            assert len({vote.sender, *(i.index for i in prepared.prepares)}) >= _quorum(n)
+            if vote.sequence > low:
+                found = best.get(vote.sequence, (-1, b""))
+                best[vote.sequence] = max(found, (vote.view, vote.digest))
+    for one in signed:
+        key = validators.key(one.sender)
+        assert verifier(key, payload(domain, one), one.signature), (
+            f"view {message.view} begins with a {type(one).__name__} that is not signed (S8, S9)"
+        )
+    highest = max(best, default=low)
+    made = {vote.sequence: vote.digest for vote in message.pre_prepares}
+    assert sorted(made) == list(range(low + 1, highest + 1)), "the choice leaves a gap (S9)"
+    for sequence, (_, digest) in best.items():
+        assert made[sequence] == digest, f"view {message.view} chose wrongly at {sequence} (S9)"
+
+
+def _lowest(new_view: NewView, base: int) -> int:
     """The watermark that its VIEW-CHANGEs prove (S9)."""
     proved = [vc.low.height for vc in new_view.view_changes if vc.low is not None]
-    return max(proved, default=0)
+    return max(proved, default=base)
 
 
 def _quorum(n: int) -> int:

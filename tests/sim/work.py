@@ -95,6 +95,7 @@ class Worker(Machine):
     def _replace(self, error: StorageError) -> None:
         self.cluster.checkers.damaged(self, error)
         self.cluster.observer.lost_disk(self)
+        self.cluster.promises.lost_disk(self)
         if isinstance(error, JournalDamaged):
             self.disks.wipe_journal()
         else:
