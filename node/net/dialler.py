@@ -6,18 +6,17 @@ then only receives (and pings). Whatever the peer does ends this connection, nev
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
-
-import aiohttp
 
 from node.errors import BadFrame, NetworkError, PeerRefused, WrongKey
 from node.logs import describe_error, log_event
 from node.net.backoff import Backoff
-from node.net.frames import MESSAGE_BYTES_MAX, PING_BYTES, Kind, frame, split
+from node.net.frames import PING_BYTES, Kind, frame, split
 from node.net.handshake import Chain, prove, read_verdict, single
 from node.net.limits import NetLimits
+from node.net.link import Ending, Link
 from node.net.listener import PEER_PATH
 from node.net.peer import Peer
 from node.net.tls import peer_key
@@ -29,25 +28,6 @@ PINGS_MAX = 16  # without an answer; more than the idle time-out leaves room for
 _log = logging.getLogger("salus.net")
 
 
-def client_session(context: object) -> aiohttp.ClientSession:
-    """One session for all dials: no proxies, no cookies, no redirects, no connection reuse."""
-    trace = aiohttp.TraceConfig()
-    trace.on_request_redirect.append(_no_redirect)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=context, force_close=True),  # type: ignore[arg-type]
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        trace_configs=[trace],
-    )
-
-
-async def _no_redirect(
-    session: aiohttp.ClientSession, context: SimpleNamespace, parameters: object
-) -> None:
-    """An impostor at a peer's address must not make us knock at other doors."""
-    raise NetworkError("the peer redirects", code="PEER_UNREACHABLE")
-
-
 @dataclass(frozen=True, slots=True)
 class DialContext:
     """What all diallers of a network share."""
@@ -55,20 +35,12 @@ class DialContext:
     identity: SigningKey
     chain: Chain
     limits: NetLimits
-    session: aiohttp.ClientSession
+    tls: ssl.SSLContext
     receive: Callable[[Peer, Kind, bytes, int], Awaitable[None] | None]  # … , now_ms
     garbage: Callable[[Peer, str], None]
     now_ms: Callable[[], int]  # monotonic
     unix_ms: Callable[[], int]
     changed: Callable[[], None]  # a connection came or went
-
-
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    """Why a connection that was up ended, and whether that is the peer's word."""
-
-    code: str
-    by_peer: bool = False
 
 
 class Dialler:
@@ -96,7 +68,7 @@ class Dialler:
                 self._failed("BAD_FRAME", error.message)
             except TimeoutError:
                 self._failed("PEER_UNREACHABLE", "no answer in time")
-            except (aiohttp.ClientError, OSError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 self._failed("PEER_UNREACHABLE", describe_error(error))
             except Exception as error:  # noqa: BLE001 - ours; this peer must stay reachable
                 self._failed("DIAL_FAULT", describe_error(error))
@@ -125,45 +97,41 @@ class Dialler:
 
     async def _connection(self) -> int:
         """One connection from dial to end; returns how many ms it was up."""
-        context, peer = self._context, self._peer
-        async with asyncio.timeout(context.limits.handshake_timeout_ms / 1000):
-            ws = await context.session.ws_connect(
-                f"https://{self._address}{PEER_PATH}",
-                max_msg_size=MESSAGE_BYTES_MAX,
-                compress=0,
-                timeout=aiohttp.ClientWSTimeout(
-                    ws_receive=None, ws_close=context.limits.close_timeout_ms / 1000
-                ),
-            )
+        limits, address = self._context.limits, self._address
+        link: Link | None = None
         try:
-            async with asyncio.timeout(context.limits.handshake_timeout_ms / 1000):
-                member = await self._handshake(ws)
-            return await self._while_up(ws, member)
+            async with asyncio.timeout(limits.handshake_timeout_ms / 1000):
+                link = await Link.dial(
+                    address.host, address.port, self._context.tls, limits.close_timeout_ms
+                )
+                member = await self._handshake(link)
+            return await self._while_up(link, member)
         finally:
-            peer.connected_in, peer.hang_up = False, None
-            # In a task of its own: its drain may raise a cancellation that is not ours.
-            await asyncio.gather(asyncio.create_task(ws.close()), return_exceptions=True)
+            self._peer.connected_in, self._peer.hang_up = False, None
+            if link is not None:
+                link.close()
 
-    async def _handshake(self, ws: aiohttp.ClientWebSocketResponse) -> str:
-        found = peer_key(ws.get_extra_info("ssl_object"))
+    async def _handshake(self, link: Link) -> str:
+        found = peer_key(link.tls)
         if found != self._peer.public_key:
             raise WrongKey(
                 f"{self._address} answered with key {address(found) if found else 'of no kind'}, "
                 f"but {address(self._peer.public_key)} was expected"
             )
-        _, hello = single(await _message(ws), Kind.HELLO)
+        await link.upgrade(str(self._address), PEER_PATH)
+        _, hello = single(await link.message(), Kind.HELLO)
         proof = prove(hello, found, self._context.identity, self._context.chain)
-        await ws.send_bytes(frame(Kind.PROOF, proof))
-        return read_verdict(*single(await _message(ws), Kind.WELCOME, Kind.REFUSAL))
+        link.send(frame(Kind.PROOF, proof))
+        return read_verdict(*single(await link.message(), Kind.WELCOME, Kind.REFUSAL))
 
-    async def _while_up(self, ws: aiohttp.ClientWebSocketResponse, known_as: str) -> int:
+    async def _while_up(self, link: Link, known_as: str) -> int:
         peer, context = self._peer, self._context
         started_ms = context.now_ms()
-        hung_up: asyncio.Future[_Ending] = asyncio.get_running_loop().create_future()
+        hung_up: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 
         def hang_up(reason: str) -> None:
             if not hung_up.done():
-                hung_up.set_result(_Ending(reason))
+                hung_up.set_result(Ending(reason))
 
         self._pings.clear()  # What an older connection was asked, this one does not answer.
         peer.connected_in, peer.hang_up = True, hang_up
@@ -171,66 +139,71 @@ class Dialler:
         peer.detail, peer.seen_ms = "", started_ms
         context.changed()
         log_event(_log, logging.INFO, "peer_connected", member=peer.member, known_as=known_as)
-        reader = asyncio.create_task(self._read(ws), name=f"receive {peer.member}")
-        pinger = asyncio.create_task(self._ping(ws), name=f"ping {peer.member}")
+        pinger = asyncio.create_task(self._ping(link), name=f"ping {peer.member}")
         try:
-            await asyncio.wait({reader, pinger, hung_up}, return_when=asyncio.FIRST_COMPLETED)
-            ended = next(task for task in (hung_up, reader, pinger) if task.done())
+            link.receive(self._received)
+            await asyncio.wait({link.ended, pinger, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+            ended = next(one for one in (hung_up, link.ended, pinger) if one.done())
             try:
                 ending = ended.result()
-            except OSError:
-                ending = _Ending("CONNECTION_LOST")
+            except BadFrame as error:
+                context.garbage(peer, error.code)
+                ending = Ending("BANNED_BY_US")
         finally:
-            reader.cancel()
             pinger.cancel()
-            await asyncio.gather(reader, pinger, return_exceptions=True)
+            await asyncio.gather(pinger, return_exceptions=True)
             lived_ms = context.now_ms() - started_ms
         detail = peer.conduct.reason if ending.code == "BANNED_BY_US" else ""
         self._failed(ending.code, detail, by_peer=ending.by_peer)
         return lived_ms
 
-    async def _read(self, ws: aiohttp.ClientWebSocketResponse) -> _Ending:
+    def _received(self, message: bytes) -> Awaitable[None] | None:
+        """All frames of a message, at once as long as none of them has to wait for something.
+        Raises `BadFrame`."""
         peer, context = self._peer, self._context
-        while True:
-            message = await ws.receive()
-            if message.type is aiohttp.WSMsgType.CLOSE:
-                return _Ending(_word(message.extra), by_peer=True)
-            if lost(message):
-                return _Ending("CONNECTION_LOST")
-            try:
-                if message.type is not aiohttp.WSMsgType.BINARY:
-                    raise BadFrame("not a binary message", code="FRAME_KIND")
-                frames = split(message.data)
-            except BadFrame as error:
-                context.garbage(peer, error.code)
-                return _Ending("BANNED_BY_US")
-            now_ms = context.now_ms()
-            if not peer.blocked:
-                peer.seen_ms = now_ms
-            self._delivering = True
+        frames = split(message)
+        now_ms = context.now_ms()
+        if not peer.blocked:
+            peer.seen_ms = now_ms
+        for number, (kind, payload) in enumerate(frames, 1):
+            if kind is Kind.PONG:
+                self._pong(payload)
+                continue
+            waiting = context.receive(peer, kind, payload, now_ms)
+            if waiting is not None:
+                return self._slowly(waiting, frames[number:])
+        return None
+
+    async def _slowly(self, waiting: Awaitable[None], frames: list[tuple[Kind, bytes]]) -> None:
+        """The rest of a message of which a frame has to wait for something of ours."""
+        self._delivering = True
+        try:
+            await waiting
             for kind, payload in frames:
                 if kind is Kind.PONG:
                     self._pong(payload)
                     continue
-                waiting = context.receive(peer, kind, payload, now_ms)
-                if waiting is not None:
-                    await waiting
-                    now_ms = context.now_ms()
+                now_ms = self._context.now_ms()
+                more = self._context.receive(self._peer, kind, payload, now_ms)
+                if more is not None:
+                    await more
+        finally:
             self._delivering = False
 
-    async def _ping(self, ws: aiohttp.ClientWebSocketResponse) -> _Ending:
+    async def _ping(self, link: Link) -> Ending:
         peer, context = self._peer, self._context
         while True:
             now_ms = context.now_ms()
             silent_ms = now_ms - (peer.seen_ms or now_ms)
             if silent_ms > context.limits.idle_timeout_ms and not self._delivering:
-                return _Ending("IDLE")
+                return Ending("IDLE")
             if not peer.blocked:
                 ping = context.unix_ms().to_bytes(PING_BYTES)
                 self._pings[ping] = now_ms
                 while len(self._pings) > PINGS_MAX:
                     del self._pings[next(iter(self._pings))]
-                await ws.send_bytes(frame(Kind.PING, ping))
+                if not link.send(frame(Kind.PING, ping)):
+                    return Ending("IDLE")  # It sends, perhaps, but it does not read.
             await asyncio.sleep(context.limits.ping_interval_ms / 1000)
 
     def _pong(self, payload: bytes) -> None:
@@ -257,26 +230,3 @@ class Dialler:
             by_peer=by_peer,
             detail=detail,
         )
-
-
-async def _message(ws: aiohttp.ClientWebSocketResponse) -> bytes:
-    message = await ws.receive()
-    if message.type is aiohttp.WSMsgType.BINARY:
-        return bytes(message.data)
-    if message.type is aiohttp.WSMsgType.CLOSE:
-        raise PeerRefused("the peer closed during the handshake", code=_word(message.extra))
-    raise NetworkError("the connection ended during the handshake")
-
-
-def lost(message: aiohttp.WSMessage) -> bool:
-    """The connection ended, as opposed to: the peer sent something that is no WebSocket."""
-    if message.type is aiohttp.WSMsgType.ERROR:
-        return not isinstance(message.data, aiohttp.WebSocketError)
-    return message.type in (aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED)
-
-
-def _word(text: object) -> str:
-    """A peer's reason for closing, if it is a word; it goes into logs and `status`."""
-    if isinstance(text, str) and text.isascii() and text.replace("_", "").isupper():
-        return text[:32]
-    return "CLOSED"

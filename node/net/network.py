@@ -9,19 +9,19 @@ Law of the file: nothing that one peer does raises, blocks or slows anything for
 import asyncio
 import logging
 import os
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
 from typing import Protocol
 
-import aiohttp
 from aiohttp import WSMsgType, web
 
 from node.errors import BadFrame, NodeBusy, PeerRefused
 from node.logs import describe_error, log_event
 from node.net import tls
 from node.net.backoff import Backoff
-from node.net.dialler import DialContext, Dialler, client_session
+from node.net.dialler import DialContext, Dialler
 from node.net.frames import FRAME_HEADER_BYTES, QUEUE_CLASS, Kind, frame
 from node.net.handshake import (
     NONCE_BYTES,
@@ -108,7 +108,7 @@ class Network:
         self._by_member: dict[str, Peer] = {}
         self._addresses = tuple(peers)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._session: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | None = None
         self._stopping = False
         self._changed = asyncio.Event()
         self.port = listen[1]
@@ -121,14 +121,14 @@ class Network:
     async def start(self) -> None:
         """Listen, then dial everybody. Raises `OSError` if the address cannot be bound."""
         self.port = await self._listener.start(*self._listen)
-        self._session = client_session(tls.client_context())
+        self._tls = tls.client_context()
         for peer_address in self._addresses:
             self.add_peer(peer_address)
         log_event(_log, logging.INFO, "listening", host=self._listen[0], port=self.port)
 
     def add_peer(self, peer_address: PeerAddress) -> None:
         """Dial this peer from now on; after `start`."""
-        assert self._session is not None
+        assert self._tls is not None
         peer = self._peers.get(peer_address.public_key)
         if peer is None:
             peer = self._new_peer(peer_address.public_key)
@@ -144,7 +144,7 @@ class Network:
             self._identity,
             self._chain,
             limits,
-            self._session,
+            self._tls,
             self._receive,
             self._garbage,
             lambda: self._now_ms(),  # the one clock, also when a test stops it
@@ -180,8 +180,6 @@ class Network:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(feed.ended() for feed in feeds))
         await self._listener.stop()
-        if self._session is not None:
-            await self._session.close()
 
     # ---- sending ----------------------------------------------------------------------------
 
