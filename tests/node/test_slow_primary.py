@@ -133,7 +133,8 @@ async def test_a_primary_that_leaves_one_hospital_out_is_replaced(tmp_path: Path
             await served(group, 1, lambda: 0 not in views(group), first=0, every_s=0.03)
         view = await group.nodes[2].facade.wait(victim.id, 60)
         assert view.state is TransactionState.COMMITTED
-        assert group.nodes[1].state.height() > view.height - 1 >= 1
+        assert view.height > 1  # the others' came first
+        await group.height(view.height, 1)  # and it may be a block behind
 
 
 def seat(node: Node, kind: type[P]) -> P:
