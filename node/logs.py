@@ -16,6 +16,7 @@ from collections import OrderedDict
 from typing import TextIO
 
 from salus.errors import SalusError
+from storage.errors import StorageError
 
 Field = str | int | bool | bytes | None
 
@@ -111,6 +112,8 @@ def describe_error(error: BaseException) -> str:
     place = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
     if isinstance(error, SalusError):
         return redact(f"{type(error).__name__} {error.code}: {error.message}{place}")
+    if isinstance(error, StorageError):
+        return f"{type(error).__name__} {error.code}{place}"
     if isinstance(error, OSError) and error.strerror:
         return f"{type(error).__name__}: {error.strerror}{place}"
     return f"{type(error).__name__}{place}"

@@ -201,7 +201,7 @@ def _translated(error: Exception, path: Path) -> StoreDamaged | StoreUnavailable
     if isinstance(error, plyvel.CorruptionError):
         return StoreDamaged(f"LevelDB finds damage in {path}")
     text = str(error)
-    if "lock" in text:
+    if "/LOCK:" in text:  # the file; LevelDB's text names the path, and ours has «blocks» in it
         return StoreUnavailable(
             f"{path} is in use by another process",
             code="STORE_LOCKED",
@@ -212,6 +212,11 @@ def _translated(error: Exception, path: Path) -> StoreDamaged | StoreUnavailable
             f"no space left for {path}",
             code="DISK_FULL",
             hint="Free some space and start the node again; nothing certified is lost.",
+        )
+    if "File too large" in text:
+        return StoreUnavailable(
+            f"{path} could not be written: a file would exceed a limit of the system",
+            hint="Raise the quota or the limit on file sizes (ulimit -f), and start the node again.",
         )
     return StoreUnavailable(f"{path} could not be read or written ({type(error).__name__})")
 

@@ -13,6 +13,14 @@ settings.load_profile("salus")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="rewrite golden and generated files")
+    parser.addoption("--long", action="store_true", help="also what is marked long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="long: pytest --long"))
 
 
 @pytest.fixture

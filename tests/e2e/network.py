@@ -23,9 +23,11 @@ from salus.keys import SigningKey
 from salus.keystore import unlock_seed
 from salus.parameters import Parameters
 from salus.transaction import Operation, ParsedTransaction
+from tests.history.node import CHAIN_ID, MODULE
 from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("hosp-a", "hosp-b", "hosp-c", "hosp-d")
 READY_S = 60
 WAIT_S = 60  # longer is a failure; what is promised sooner is timed by a Stopwatch
 ASK_S = 2  # then it is asked anew: a client that waits for long comes back late
@@ -158,3 +160,12 @@ def network(
         log = testnet.log_of(made.root, node.name)
         text = log.read_text() if log.exists() else ""
         assert "Traceback" not in text, f"{node.name}:\n{text[-4000:]}"
+
+
+@contextmanager
+def witnessed(root: Path, names: Sequence[str] = NAMES) -> Iterator[Network]:
+    """Four hospitals; these of them write down every vote that reaches them."""
+    with network(root, len(NAMES), chain_id=CHAIN_ID) as made:
+        for name in names:
+            made.commands[name] = (MODULE, "--witness")
+        yield made

@@ -23,6 +23,7 @@ from node.logs import (
 )
 from salus.errors import BadMessage
 from salus.keys import SigningKey, address
+from storage.errors import StoreUnavailable
 
 SEED = bytes(range(32))
 KEY = SigningKey.from_seed(SEED)
@@ -174,6 +175,8 @@ def test_our_own_errors_speak() -> None:
     assert describe_error(BadMessage("too long", code="TOO_LARGE")) == (
         "BadMessage TOO_LARGE: too long"
     )
+    full = StoreUnavailable("no space left for /home/maria", code="DISK_FULL")
+    assert describe_error(full) == "StoreUnavailable DISK_FULL", "the word, and not the path"
     assert describe_error(OSError(2, "No such file", "/home/maria")) == (
         "FileNotFoundError: No such file"
     )

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import plyvel
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from storage import schema
 from storage.errors import StoreDamaged, StoreUnavailable, StoreVersion
 from storage.keys import META_FORMAT
 from storage.kv import KeyValue, LevelKV, MemoryKV, prefix_end
+from storage.kv import _translated as translated
 from storage.schema import open_schema
 from storage.state import StateStore
 
@@ -86,6 +88,26 @@ def test_a_second_process_is_told_that_the_store_is_in_use(level: LevelKV) -> No
     with pytest.raises(StoreUnavailable) as locked:
         LevelKV(level.path)
     assert locked.value.code == "STORE_LOCKED"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "named"),
+    [
+        ("000003.log: No space left on device", "DISK_FULL", "no space left"),
+        ("000003.log: File too large", "STORE_IO", "a limit of the system"),
+        ("000003.log: Input/output error", "STORE_IO", "could not be read or written"),
+        ("LOCK: already held by process", "STORE_LOCKED", "in use by another process"),
+    ],
+)
+def test_what_leveldb_says_is_told_by_its_cause_and_not_by_the_path(
+    said: str, code: str, named: str
+) -> None:
+    """«blocks» has a lock in it: a full disk there was called another process."""
+    error = plyvel.IOError(f"b'IO error: /var/lib/salus/data/blocks/{said}'")
+    told = translated(error, Path("/var/lib/salus/data/blocks"))
+    assert isinstance(told, StoreUnavailable)
+    assert told.code == code
+    assert named in told.message
 
 
 def test_a_store_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
