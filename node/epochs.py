@@ -33,6 +33,8 @@ from storage.state import StateStore
 
 log = logging.getLogger("salus.node")
 
+ANOTHER = "another node with this key has rejoined; if it is not this one, stop it"
+
 
 class Epochs:
     """The replica at work, and the way to the next one."""
@@ -116,9 +118,16 @@ class Epochs:
 
     def over(self, following: EpochRecord) -> None:
         """The last block of an epoch is on disk."""
-        if self.voter.journal is None and self._rejoined():
-            self.voter.rejoined(following.epoch, following.base)
-            self.vitals.quarantined = None
+        if self._asked_to_rejoin():
+            if self._sent_it():
+                if self.voter.journal is None:
+                    self.voter.rejoined(following.epoch, following.base)
+                    self.vitals.quarantined = None
+            elif self.voter.journal is not None:
+                # Whoever holds a copy of our key votes from now on: two must not (S4).
+                self.vitals.quarantined = ANOTHER
+                self.voter.lose(void_before=following.epoch)
+                log_event(log, logging.ERROR, "quarantine", reason=ANOTHER)
         self.rejoin.begin_epoch()
         self.begin(following)
 
@@ -142,12 +151,12 @@ class Epochs:
         self.mempool.begin_view()
         self.pace.begin_view()
 
-    def _rejoined(self) -> bool:
-        """Has a `members.rejoin` of this very process been executed in the epoch that is over?
-
-        One of an earlier life, met again while catching up, is no reason: votes of the life in
-        between are lost, and they may lie in the epoch that it began (S4)."""
+    def _asked_to_rejoin(self) -> bool:
+        """Has a `members.rejoin` of this validator been executed in the epoch that is over?"""
         entry = None if self.member is None else rejoin_of(self.executor.read, self.member)
-        if entry is None or entry.epoch != self.pipeline.epoch.epoch - 1:
-            return False
+        return entry is not None and entry.epoch == self.pipeline.epoch.epoch - 1
+
+    def _sent_it(self) -> bool:
+        """One of an earlier life, met again while catching up, is no reason to vote: votes of the
+        life in between are lost, and they may lie in the epoch that it began (S4)."""
         return any(self.state.find_transaction(tx_id) for tx_id in self.rejoin.sent)

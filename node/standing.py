@@ -91,6 +91,7 @@ class Voter:
         self.first_epoch = 0
         self.journal: VoteJournal | None = None
         self.lost = False  # by `lose`, and not begun anew since
+        self._void_before = 0  # votes of epochs below were dropped before they left
         stored = state.meta(META_STANDING)
         if stored and self._replaced(stored):
             # Votes of the old key are void for whoever knows the new one: nothing to remember.
@@ -120,7 +121,9 @@ class Voter:
         except StoreUnavailable:
             if not self.lost:
                 raise
-        assert all(entry.kind == JOURNAL_FLOOR for entry in entries), "a voter has a journal"
+        assert all(
+            entry.kind == JOURNAL_FLOOR or entry.epoch < self._void_before for entry in entries
+        ), "a voter has a journal"
 
     def rejoined(self, epoch: int, base: int) -> None:
         """`members.rejoin` has ended the epoch before: a new journal votes from this one on."""
@@ -130,9 +133,12 @@ class Voter:
             log_event(log, logging.INFO, "journal_set_aside", segments=aside)
         self._create(first_epoch=epoch, floor=(epoch, base))
 
-    def lose(self) -> None:
-        """A peer has shown a vote of mine that the journal lacks: it is not the newest one."""
+    def lose(self, *, void_before: int = 0) -> None:
+        """Somebody else has signed, or may sign, in my name: a peer has shown a vote of mine that
+        the journal lacks, or a copy of my key has rejoined. `void_before`: votes of earlier epochs
+        that wait for the disk leave no more."""
         if self.journal is not None:
+            self._void_before = void_before
             journal, self.journal, self.lost = self.journal, None, True
             journal.close()
             # A block that is being written vouches for the journal once more: so it must go.
@@ -204,7 +210,7 @@ class Voter:
 
     def _why(self) -> str:
         if self.lost:
-            return "a peer has shown a vote that the journal lacked"
+            return "others have shown that somebody else signed with this key"
         if self.disk.exists(str(self.data / BIRTH_MARK)):
             return "the birth mark was copied or restored: it is not where it was made"
         return "no journal is known of here"

@@ -1,11 +1,14 @@
 """A wiped validator asks again when the ledger says «too soon», on a chain where nothing else passes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from node.api.view import Submitted
 from node.rejoin import RETRY_S, Rejoin
+from salus.epoch import EpochRecord
 from salus.forms import TransactionState
 from tests import factories
+from tests.node.network import eventually, hospitals
 
 
 async def test_a_rejoin_that_was_executed_and_refused_is_followed_by_a_new_one() -> None:
@@ -31,3 +34,28 @@ async def test_a_rejoin_that_was_executed_and_refused_is_followed_by_a_new_one()
     await rejoin.ask(8, 3.0 * RETRY_S)
     assert sent[3] != sent[0]
     assert len(rejoin.sent) == 2
+
+
+async def test_a_rejoin_that_somebody_else_sent_in_my_name_ends_my_votes_until_my_own(
+    tmp_path: Path,
+) -> None:
+    """S4: a copy of the key is at work, and votes in the new epoch; two must not."""
+    async with hospitals(tmp_path) as group:
+        node, genesis = group.nodes[3], group.genesis
+        copy = Rejoin(
+            group.keys[3], genesis.chain_id, genesis.hash(), group.nodes[0].admission.submit
+        )
+        signings: list[tuple[int, str]] = []
+        begin = node.epochs.begin
+
+        def began(epoch: EpochRecord) -> None:
+            begin(epoch)
+            signings.append((epoch.epoch, node.vitals.signing()))
+
+        node.epochs.begin = began  # type: ignore[method-assign]
+        await copy.ask(0, 0.0)
+        await eventually(lambda: len(signings) >= 2)
+        assert signings[:2] == [(1, "quarantine"), (2, "signing")]
+        assert node.vitals.quarantined is None
+        # The others took part all the while.
+        assert {group.nodes[index].vitals.signing() for index in range(3)} == {"signing"}
