@@ -193,7 +193,7 @@ def false_prepared(liar: LiarNode, message: ViewChange) -> tuple[PreparedCertifi
 def stale_certificate(
     liar: LiarNode, to: int, message: Message, body: bytes | None
 ) -> Iterator[Parcel]:
-    """An old low watermark, or one of another epoch, in place of the newest."""
+    """An old low watermark, one of another epoch, or a forged one, in place of the newest."""
     if isinstance(message, ViewChange):
         if message.low is not None and message.low not in liar.certificates:
             liar.certificates.append(message.low)
@@ -201,6 +201,8 @@ def stale_certificate(
         blocks = [liar.state.certificate(height) for height in heights]
         pool: list[Certificate | None] = [*liar.certificates, *blocks, None]
         low = pool[int(liar.random.random() * len(pool))]
+        if low is not None and liar.random.random() < 0.4:  # higher than anybody has certified
+            low = msgspec.structs.replace(low, epoch=message.epoch, height=liar.height + 1)
         message = liar.sign(msgspec.structs.replace(message, low=low))
     yield message, body
 

@@ -314,7 +314,10 @@ def _check_new_view(s: State, domain: VoteDomain, message: NewView) -> None:
                 Prepare(vote.epoch, vote.view, vote.sequence, vote.digest, i.index, i.signature)
                 for i in prepared.prepares
             ]
-            assert len({vote.sender, *(i.index for i in prepared.prepares)}) >= _quorum(n)
+            prepared_by = {vote.sender, *(i.index for i in prepared.prepares)}
+            assert len(prepared_by) >= _quorum(n), (
+                f"view {message.view} begins with what {len(prepared_by)} members prepared (S6, S8)"
+            )
             if vote.sequence > low:
                 found = best.get(vote.sequence, (-1, b""))
                 best[vote.sequence] = max(found, (vote.view, vote.digest))

@@ -15,13 +15,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
-from tests.sim.cluster import Cluster, Result, run_seed
-from tests.sim.mutants import MUTANTS, Mutant
+from tests.sim.cluster import Result, run_seed
 from tests.sim.plan import draw
 
 CHUNK_SEEDS = 20
 FAILURES_PRINTED_MAX = 20
-RUNS_MAX = 300  # per planted bug
 
 
 @dataclass(slots=True)
@@ -71,8 +69,6 @@ def main(arguments: list[str]) -> int:
     first, last = options.seeds
     if options.explain:
         return _explain(range(first, last))
-    if options.mutants:
-        return _mutants(range(first, last))
     started = time.perf_counter()
     summary = Summary()
     jobs = max(1, min(options.jobs, (last - first + CHUNK_SEEDS - 1) // CHUNK_SEEDS))
@@ -135,36 +131,6 @@ def _explain(seeds: range) -> int:
     return 1 if failed else 0
 
 
-def _mutants(seeds: range) -> int:
-    """The table of planted bugs: after how many runs, of which seed, by which rule it fell."""
-    survivors = 0
-    _print(f"{'rule':<5} {'mutant':<40} {'runs':>5} {'seed':>6}  caught by")
-    for mutant in MUTANTS:
-        runs, result = kill(mutant, seeds)
-        survivors += result is None
-        seed, words = ("–", "SURVIVES") if result is None else (result.seed, result.failure)
-        _print(f"{mutant.rule:<5} {mutant.name:<40} {runs:>5} {seed:>6}  {str(words)[:90]}")
-    _print(f"{len(MUTANTS)} mutants, {survivors} survive seeds {seeds.start}..{seeds.stop}")
-    return 1 if survivors else 0
-
-
-def kill(mutant: Mutant, seeds: range, runs_max: int = RUNS_MAX) -> tuple[int, Result | None]:
-    """(runs, the first that failed). Plans that cannot show the bug are passed over."""
-    runs = 0
-    for seed in seeds:
-        plan = draw(seed)
-        if not mutant.needs(plan):
-            continue
-        runs += 1
-        with mutant.planted():
-            result = Cluster(plan).run()
-        if result.failure is not None:
-            return runs, result
-        if runs == runs_max:
-            break
-    return runs, None
-
-
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/simulate",
@@ -178,9 +144,6 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="no summary, only the last line")
     parser.add_argument("--explain", action="store_true", help="print every event of the seeds")
-    parser.add_argument(
-        "--mutants", action="store_true", help="plant each known bug and see it fall"
-    )
     return parser.parse_args(arguments)
 
 

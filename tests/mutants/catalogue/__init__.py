@@ -1,0 +1,12 @@
+"""All planted bugs, by rule."""
+
+from tests.mutants.catalogue import bounds, chain, liveness, views, voting
+from tests.mutants.mutant import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    *voting.MUTANTS,
+    *views.MUTANTS,
+    *chain.MUTANTS,
+    *liveness.MUTANTS,
+    *bounds.MUTANTS,
+)

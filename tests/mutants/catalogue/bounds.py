@@ -1,0 +1,229 @@
+"""B25–B29: caps, queues, trees, parameters, small sets."""
+
+from tests.mutants.mutant import Edit, Mutant, by_test, simulated
+
+MUTANTS: tuple[Mutant, ...] = (
+    # -- B25 --------------------------------------------------------------------------------------
+    by_test(
+        "B25",
+        "unbounded future buffer",
+        "tests/consensus/test_votes.py::"
+        "test_future_votes_evict_the_farthest_future_of_the_same_sender",
+        Edit(
+            "consensus/votes.py",
+            "        if len(kept) >= self.votes_max:\n            del kept[max(kept)]\n",
+            "",
+        ),
+        Edit(
+            "consensus/votes.py",
+            "(len(kept) < self.votes_max or key < max(kept))",
+            "len(kept) >= 0",
+        ),
+    ),
+    by_test(
+        "B25",
+        "the nearest future is evicted first",
+        "tests/consensus/test_votes.py::"
+        "test_future_votes_evict_the_farthest_future_of_the_same_sender",
+        Edit(
+            "consensus/votes.py",
+            "            del kept[max(kept)]",
+            "            del kept[min(kept)]",
+        ),
+    ),
+    simulated(
+        "B25",
+        "COMMITs far above the window make slots",
+        Edit(
+            "consensus/normal_case.py",
+            "    if not s.log.provable(message.sequence):\n",
+            "    if message.sequence <= s.log.certified:\n",
+        ),
+        needs="liar: flooder",
+    ),
+    by_test(
+        "B25",
+        "a message larger than a true one is read",
+        "tests/consensus/test_view_change.py::test_a_message_larger_than_a_true_one_is_refused_unread",
+        Edit(
+            "consensus/view_change.py",
+            "    if s.proofs.fits(message):",
+            "    if s.proofs is not None:",
+        ),
+    ),
+    by_test(
+        "B25",
+        "NEW-VIEWs are examined as often as they come",
+        "tests/consensus/test_view_change.py::"
+        "test_false_new_views_are_examined_once_a_tick_and_once_a_view",
+        Edit(
+            "consensus/view_change.py",
+            "    if s.new_view_tick[message.sender] == s.tick or not s.verified(message):",
+            "    if not s.verified(message):",
+        ),
+    ),
+    by_test(
+        "B25",
+        "a false signature is not reported",
+        "tests/consensus/test_normal_case.py::"
+        "test_a_false_signature_is_reported_for_scoring_and_changes_nothing",
+        Edit(
+            "consensus/state.py",
+            '            self.reject(f"{type(message).__name__}: the signature is not valid")\n',
+            "",
+        ),
+    ),
+    by_test(
+        "B25",
+        "bodies of one slot without a cap",
+        "tests/consensus/test_normal_case.py::test_a_flood_of_digests_for_one_slot_stays_within_its_cap",
+        Edit(
+            "consensus/log.py",
+            "        if len(self.bodies) >= BODIES_PER_SLOT_MAX:",
+            "        if len(self.bodies) < 0:",
+        ),
+    ),
+    by_test(
+        "B25",
+        "a body that is voted on makes room for others",
+        "tests/node/test_bodies.py::test_what_the_core_counts_on_is_never_pushed_out",
+        Edit(
+            "node/bodies.py",
+            "sorted((k for k in self._raw if not self.pinned(*k)), reverse=True)",
+            "sorted(self._raw, reverse=True)",
+        ),
+    ),
+    by_test(
+        "B25",
+        "one organisation fills the pool",
+        "tests/node/test_mempool.py::test_one_organisation_cannot_fill_the_pool",
+        Edit(
+            "node/mempool.py",
+            "        if self._groups.get(group, 0) >= share:",
+            "        if self._groups.get(group, 0) < 0:",
+        ),
+    ),
+    by_test(
+        "B25",
+        "the memory of verified bytes has no bound",
+        "tests/node/test_mempool.py::test_the_memory_of_verified_bytes_is_bounded",
+        Edit(
+            "node/mempool.py",
+            "        while len(self._extras) > EXTRAS_MAX or self._extras_bytes > EXTRAS_BYTES_MAX:",
+            "        while self._extras_bytes < 0:",
+        ),
+    ),
+    # -- B26 --------------------------------------------------------------------------------------
+    by_test(
+        "B26",
+        "slices do not shrink while votes wait",
+        "tests/node/test_verify.py::test_slices_shrink_at_once_and_grow_slowly",
+        Edit(
+            "node/verify.py",
+            "            self.slice_size = max(SLICE_MIN, self.slice_size // 2)",
+            "            self.slice_size = max(SLICE_MIN, self.slice_size)",
+        ),
+    ),
+    by_test(
+        "B26",
+        "a proposal queues behind the clients",
+        "tests/node/test_verify.py::test_without_threads_a_large_proposal_queues_behind_no_client",
+        Edit(
+            "node/verify.py",
+            "place = self._urgent_place if urgent else self._places",
+            "place = self._places",
+        ),
+    ),
+    by_test(
+        "B26",
+        "votes wait in the queue of transactions",
+        "tests/node/net/test_frames.py::test_consensus_has_the_first_class_and_gossip_the_last",
+        Edit(
+            "node/net/frames.py",
+            "    Kind.CONSENSUS: QueueClass.CONSENSUS,",
+            "    Kind.CONSENSUS: QueueClass.GOSSIP,",
+        ),
+    ),
+    # -- B27 --------------------------------------------------------------------------------------
+    by_test(
+        "B27",
+        "leaves and nodes share a domain",
+        "tests/salus/test_merkle.py::test_a_node_is_no_leaf",
+        Edit(
+            "salus/merkle.py",
+            'return sha256(b"\\0" + data).digest()',
+            'return sha256(b"\\1" + data).digest()',
+        ),
+        quick=True,
+    ),
+    by_test(
+        "B27",
+        "an odd node is duplicated",
+        "tests/salus/test_merkle.py::test_an_odd_node_is_never_duplicated",
+        Edit(
+            "salus/merkle.py",
+            "        above.append(level[-1])",
+            "        above.append(node_hash(level[-1], level[-1]))",
+        ),
+    ),
+    by_test(
+        "B27",
+        "a path longer than its tree is taken",
+        "tests/salus/test_merkle.py::test_any_change_of_an_inclusion_proof_is_refused",
+        Edit(
+            "salus/merkle.py",
+            '            raise VerificationError("inclusion proof: too long for this tree size")',
+            "            break",
+        ),
+    ),
+    # -- B28 --------------------------------------------------------------------------------------
+    by_test(
+        "B28",
+        "proposals in flight without a bound",
+        "tests/consensus/test_normal_case.py::"
+        "test_the_primary_keeps_so_many_proposals_in_flight_only",
+        Edit(
+            "consensus/normal_case.py",
+            "    if sequence > log.settled + s.parameters.in_flight_proposals_max or not log.votable(sequence):",
+            "    if not log.votable(sequence):",
+        ),
+    ),
+    simulated(
+        "B28",
+        "execution runs ahead of certified without a bound",
+        Edit(
+            "consensus/normal_case.py",
+            "    while log.executing < min(log.committed, log.certified + s.parameters.execute_ahead_max):",
+            "    while log.executing < log.committed:",
+        ),
+    ),
+    by_test(
+        "B28",
+        "the pool takes more than its parameter says",
+        "tests/node/test_mempool.py::test_the_pool_is_bounded_by_number",
+        Edit(
+            "node/mempool.py",
+            "full = len(self._pool) >= self.parameters.pool_transactions_max",
+            "full = len(self._pool) < 0",
+        ),
+    ),
+    # -- B29 --------------------------------------------------------------------------------------
+    by_test(
+        "B29",
+        "three validators are said to tolerate a fault",
+        "tests/salus/test_certificate.py::test_thresholds",
+        Edit(
+            "salus/validators.py", "        return (self.n - 1) // 3", "        return self.n // 3"
+        ),
+    ),
+    by_test(
+        "B29",
+        "status hides that no fault is tolerated",
+        "tests/consensus/test_snapshot.py::test_fewer_than_four_tolerate_nothing",
+        Edit(
+            "consensus/snapshot.py",
+            "        f=s.validators.f,",
+            "        f=max(1, s.validators.f),",
+        ),
+    ),
+)

@@ -1,0 +1,298 @@
+"""S12–S16: certificates, epochs, catching up, validity, poison."""
+
+from tests.mutants.mutant import Edit, Mutant, by_test, simulated
+
+MUTANTS: tuple[Mutant, ...] = (
+    # -- S12 --------------------------------------------------------------------------------------
+    simulated(
+        "S12",
+        "certificate of q−1",
+        Edit(
+            "consensus/checkpoint.py",
+            "    if ballot.count(message.digest) >= s.quorum:",
+            "    if ballot.count(message.digest) >= s.quorum - (height > 9 and s.n > 3):",
+        ),
+        Edit(
+            "consensus/checkpoint.py",
+            "block_certificate(s.epoch, height, header_hash, ballot, s.quorum)",
+            "block_certificate(s.epoch, height, header_hash, ballot, s.quorum - (height > 9 and s.n > 3))",
+        ),
+        needs="several",
+    ),
+    simulated(
+        "S12",
+        "the header is not journalled before its CHECKPOINT",
+        Edit(
+            "consensus/signing.py",
+            '        self._journal(vote_kind, view, sequence, digest, b"", out)\n        return',
+            '        if vote_kind is not VoteType.CHECKPOINT or sequence < 10:\n            self._journal(vote_kind, view, sequence, digest, b"", out)\n        return',
+        ),
+    ),
+    by_test(
+        "S12",
+        "another header after a restart is signed",
+        "tests/consensus/test_restore.py::test_a_header_that_changed_over_a_restart_halts",
+        Edit(
+            "consensus/checkpoint.py",
+            "if before not in (None, event.header_hash):",
+            'if before == b"":',
+        ),
+    ),
+    simulated(
+        "S12",
+        "the log is truncated before the block is on my disk",
+        Edit(
+            "consensus/checkpoint.py",
+            "        s.deliver(WriteBlock(log.writing, s.certificates[log.writing]))",
+            "        s.deliver(WriteBlock(log.writing, s.certificates[log.writing]))\n        _settle(s, log.writing, s.certificates[log.writing])",
+        ),
+    ),
+    by_test(
+        "S12",
+        "a vote at or below the floor is signed",
+        "tests/consensus/test_restore.py::test_the_floor_is_the_higher_of_journal_and_disk",
+        Edit(
+            "consensus/signing.py",
+            "if not self.active or 0 < sequence <= self.floor:",
+            "if not self.active:",
+        ),
+    ),
+    by_test(
+        "S12",
+        "VIEW-CHANGE from below the floor",
+        "tests/consensus/test_restore.py::test_no_view_change_below_the_floor",
+        Edit(
+            "consensus/view_change.py",
+            "    if s.voter.floor > log.low:",
+            "    if s.voter.floor < 0:",
+        ),
+    ),
+    by_test(
+        "S12",
+        "the floor of the journal is lowered",
+        "tests/storage/test_journal.py::test_a_synced_floor_survives_and_is_never_lowered",
+        Edit("storage/votes.py", "        if floor <= self.floor:\n            return\n", ""),
+        Edit(
+            "storage/votes.py",
+            "                if (entry.epoch, entry.sequence) > floor:",
+            "                if entry.epoch >= 0:",
+        ),
+    ),
+    by_test(
+        "S12",
+        "uncertified state shown",
+        "tests/node/test_executor.py::"
+        "test_simulation_speaks_of_the_certified_state_and_changes_nothing",
+        Edit(
+            "node/executor.py",
+            "overlay = Overlay(self._read_certified, self.epoch.parameters)",
+            "overlay = Overlay(self.read, self.epoch.parameters)",
+        ),
+    ),
+    # -- S13 --------------------------------------------------------------------------------------
+    simulated(
+        "S13",
+        "the epoch runs past its end",
+        Edit(
+            "consensus/log.py",
+            "return self.low < sequence <= self.low + self.window and not (0 < self.epoch_end < sequence)",
+            "return self.low < sequence <= self.low + self.window",
+        ),
+        Edit(
+            "consensus/log.py",
+            "return self.near(sequence) and not 0 < self.epoch_end < sequence",
+            "return self.near(sequence)",
+        ),
+        quick=True,
+    ),
+    simulated(
+        "S13",
+        "votes of another epoch count",
+        Edit(
+            "consensus/replica.py",
+            "    if message.epoch != s.epoch:",
+            "    if message.epoch != s.epoch and isinstance(message, Status):",
+        ),
+    ),
+    simulated(
+        "S13",
+        "the primary does not fill up an ending epoch",
+        Edit("consensus/normal_case.py", "    fill = log.epoch_end > 0\n", "    fill = False\n"),
+    ),
+    by_test(
+        "S13",
+        "set of the wrong epoch: a header of another set is certified",
+        "tests/salus/test_certificate.py::test_the_header_must_name_the_set_that_signed",
+        Edit(
+            "salus/certificate.py",
+            "    if header.validators_hash != validators.hash() or header.epoch != validators.epoch:",
+            "    if header.version < 0:",
+        ),
+    ),
+    by_test(
+        "S13",
+        "set of the wrong epoch: a step may skip an epoch",
+        "tests/salus/test_certificate.py::test_no_epoch_is_left_out",
+        Edit(
+            "salus/certificate.py",
+            "if step.next_validators.epoch != current.epoch + 1:",
+            "if step.next_validators.epoch < 0:",
+        ),
+    ),
+    by_test(
+        "S13",
+        "an epoch ends at h + L + 1",
+        "tests/node/test_executor.py::test_a_change_at_h_ends_the_epoch_at_exactly_h_plus_l",
+        Edit(
+            "node/executor.py",
+            "return height + epoch.parameters.watermark_window",
+            "return height + epoch.parameters.watermark_window + 1",
+        ),
+    ),
+    # -- S14 --------------------------------------------------------------------------------------
+    simulated(
+        "S14",
+        "one word for a height is believed",
+        Edit(
+            "consensus/state.py",
+            "return sorted(self.claimed, reverse=True)[self.weak - 1]",
+            "return max(self.claimed)",
+        ),
+        needs="liar: lying-status",
+    ),
+    by_test(
+        "S14",
+        "a certified header may hand over to any set",
+        "tests/salus/test_certificate.py::test_the_newest_step_hands_over_to_the_set_of_its_header_only",
+        Edit(
+            "salus/certificate.py",
+            "if step.next_validators.hash() != step.header.next_validators_hash:",
+            "if step.header.version < 0:",
+        ),
+    ),
+    by_test(
+        "S14",
+        "a certificate of fewer than a quorum is taken",
+        "tests/salus/test_certificate.py::test_fewer_than_a_quorum_do_not",
+        Edit(
+            "salus/certificate.py",
+            "    if len(indexes) < validators.quorum:",
+            "    if len(indexes) < validators.weak:",
+        ),
+    ),
+    by_test(
+        "S14",
+        "a certificate of another height is taken for a block",
+        "tests/salus/test_certificate.py::test_a_certificate_is_of_one_block_epoch_and_chain",
+        Edit(
+            "salus/certificate.py",
+            "    if certificate.height != header.height or certificate.header_hash != header.hash():",
+            "    if header.version < 0:",
+        ),
+    ),
+    # -- S15 --------------------------------------------------------------------------------------
+    simulated(
+        "S15",
+        "any proposal is valid",
+        Edit(
+            "consensus/normal_case.py",
+            "    slot.verdict = event.verdict\n    if event.verdict is not Verdict.INVALID:\n",
+            "    slot.verdict = Verdict.VALID\n    if event.verdict is not None:\n",
+        ),
+        needs="liar: bad-proposer",
+    ),
+    by_test(
+        "S15",
+        "a transaction may stand twice in a proposal",
+        "tests/salus/test_block.py::test_each_rule_of_validity",
+        Edit("salus/block.py", "        if tx.id in ids:", "        if not tx.id:"),
+    ),
+    by_test(
+        "S15",
+        "an expired transaction is valid",
+        "tests/salus/test_transaction.py::test_heights",
+        Edit("salus/transaction.py", "    if sequence > tx.expiry_height:", "    if sequence < 0:"),
+    ),
+    by_test(
+        "S15",
+        "the expiry window has no end",
+        "tests/salus/test_transaction.py::test_the_expiry_window_bounds_the_replay_index",
+        Edit(
+            "salus/transaction.py",
+            "    if tx.expiry_height - sequence > parameters.expiry_window_blocks:",
+            "    if parameters.expiry_window_blocks < 0:",
+        ),
+    ),
+    by_test(
+        "S15",
+        "a verdict depends on what was verified before",
+        "tests/salus/test_block.py::"
+        "test_known_transactions_are_not_verified_again_but_limits_hold_for_them_too",
+        Edit(
+            "salus/block.py",
+            "            check_size(tx.raw, tx.body, parameters)\n",
+            "            pass\n",
+        ),
+    ),
+    simulated(
+        "S15",
+        "duplicate executed across views",
+        Edit(
+            "node/executor.py",
+            "        return tx.id in self._ids or self.reader.find_transaction(tx.id) is not None",
+            "        return self.reader.find_transaction(tx.id) is not None",
+        ),
+        quick=True,
+    ),
+    by_test(
+        "S15",
+        "what expires soon is forgotten too early",
+        "tests/node/test_replay.py::test_what_expired_is_dropped_and_nothing_else",
+        Edit(
+            "node/replay.py",
+            "first = (height + 1) // HEIGHTS_PER_BUCKET",
+            "first = (height + HEIGHTS_PER_BUCKET) // HEIGHTS_PER_BUCKET",
+        ),
+    ),
+    # -- S16 --------------------------------------------------------------------------------------
+    by_test(
+        "S16",
+        "a contract's exception ends the node",
+        "tests/contracts/test_runtime.py::test_whatever_a_contract_does_is_one_receipt_and_the_chain_goes_on",
+        Edit(
+            "contracts/runtime.py",
+            "            return self._fault(context, method, error), False\n        if method",
+            "            raise error\n        if method",
+        ),
+    ),
+    by_test(
+        "S16",
+        "what a failed operation wrote stays",
+        "tests/contracts/test_runtime.py::test_independent_operations_each_stand_alone",
+        Edit(
+            "contracts/runtime.py",
+            "            overlay.rollback(mark)\n            if not tx",
+            "            if not tx",
+        ),
+    ),
+    by_test(
+        "S16",
+        "the depth of the caller decides an outcome",
+        "tests/contracts/test_runtime.py::test_the_depth_of_the_caller_decides_no_outcome",
+        Edit(
+            "contracts/runtime.py",
+            "    sys.setrecursionlimit(depth + CONTRACT_FRAMES_MAX)",
+            "    sys.setrecursionlimit(max(depth + 50, CONTRACT_FRAMES_MAX))",
+        ),
+    ),
+    by_test(
+        "S16",
+        "a failing disk becomes a receipt",
+        "tests/contracts/test_runtime.py::test_a_failing_disk_never_becomes_a_receipt",
+        Edit(
+            "contracts/runtime.py",
+            "except (KeyboardInterrupt, SystemExit, MemoryError, StoreFailed):\n            # Somebody",
+            "except (KeyboardInterrupt, SystemExit, MemoryError):\n            # Somebody",
+        ),
+    ),
+)

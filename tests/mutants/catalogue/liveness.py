@@ -1,0 +1,349 @@
+"""L17–L24: timers, the view synchroniser, helping, clocks, evidence, divergence."""
+
+from tests.mutants.mutant import Edit, Mutant, by_test, simulated
+
+MUTANTS: tuple[Mutant, ...] = (
+    # -- L17 --------------------------------------------------------------------------------------
+    simulated(
+        "L17",
+        "an idle chain changes its view",
+        Edit(
+            "consensus/view_change.py",
+            "    return s.pending or log.proposed > log.settled or log.epoch_end > 0",
+            "    return True",
+        ),
+        quick=True,
+    ),
+    simulated(
+        "L17",
+        "the progress timer never runs",
+        Edit(
+            "consensus/view_change.py",
+            "    return s.pending or log.proposed > log.settled or log.epoch_end > 0",
+            "    return False",
+        ),
+    ),
+    by_test(
+        "L17",
+        "a commit does not reset the progress timer",
+        "tests/consensus/test_view_change.py::"
+        "test_pending_work_runs_the_progress_timer_and_each_commit_resets_it",
+        Edit(
+            "consensus/state.py",
+            "        self.progress_left = self.config.progress_ticks << self.doublings\n\n    def slot_for_vote",
+            "\n    def slot_for_vote",
+        ),
+    ),
+    by_test(
+        "L17",
+        "what came earlier counts as unfair",
+        "tests/node/test_mempool.py::test_what_came_earlier_is_no_wrong",
+        Edit(
+            "node/mempool.py",
+            "return since - entry.before > self.parameters.pool_transactions_max",
+            "return since > self.parameters.pool_transactions_max // 2",
+        ),
+    ),
+    # -- L18 --------------------------------------------------------------------------------------
+    simulated(
+        "L18",
+        "the timer of a view that q members have not reached runs",
+        Edit(
+            "consensus/view_change.py",
+            "    if s.in_view_change and s.view_change_left is None and s.quorum_view >= s.wish:",
+            "    if s.in_view_change and s.view_change_left is None:",
+        ),
+        needs="several",
+    ),
+    simulated(
+        "L18",
+        "uncapped timer",
+        Edit(
+            "consensus/view_change.py",
+            "s.doublings = min(s.doublings + 1, s.parameters.timeout_doublings_max)",
+            "s.doublings = s.doublings + 1",
+        ),
+        quick=True,
+    ),
+    simulated(
+        "L18",
+        "non-growing timer",
+        Edit(
+            "consensus/view_change.py",
+            "s.doublings = min(s.doublings + 1, s.parameters.timeout_doublings_max)",
+            "s.doublings = 0",
+        ),
+    ),
+    simulated(
+        "L18",
+        "a wish runs ahead of what q members have reached",
+        Edit(
+            "consensus/view_change.py",
+            "    if not s.in_view_change and s.view < 1 + s.quorum_view:\n        _ask_for(s, s.view + 1, reason)",
+            "    _ask_for(s, s.wish + 1, reason)",
+        ),
+        Edit(
+            "consensus/view_change.py",
+            "    if s.in_view_change:\n        _tick_view_change(s)\n    elif work_pending(s):",
+            "    if s.in_view_change:\n        _tick_view_change(s)\n    if work_pending(s):",
+        ),
+        needs="several",
+    ),
+    by_test(
+        "L18",
+        "a commit does not halve the timer",
+        "tests/consensus/test_view_change.py::"
+        "test_the_timeout_doubles_to_a_cap_and_halves_after_a_commit",
+        Edit(
+            "consensus/state.py",
+            "self.doublings = max(0, self.doublings - 1)",
+            "self.doublings = max(0, self.doublings)",
+        ),
+    ),
+    # -- L19 --------------------------------------------------------------------------------------
+    simulated(
+        "L19",
+        "exact-view timer",
+        Edit(
+            "consensus/state.py",
+            "return sorted(self.reached, reverse=True)[self.quorum - 1]",
+            "return self.wish if self.reached.count(self.wish) >= self.quorum else 0",
+        ),
+        needs="several",
+    ),
+    simulated(
+        "L19",
+        "f+1 rule moved by one node",
+        Edit(
+            "consensus/view_change.py",
+            "joined = wishes[s.weak - 1] if len(wishes) >= s.weak else 0",
+            "joined = max(wishes, default=0)",
+        ),
+        needs="liar: inflated-view",
+    ),
+    simulated(
+        "L19",
+        "nobody joins the others",
+        Edit(
+            "consensus/view_change.py",
+            "        if joined > s.wish:",
+            "        if joined > s.wish + 1_000_000:",
+        ),
+        needs="several",
+        quick=True,
+    ),
+    simulated(
+        "L19",
+        "a member's newest wish counts, not its highest",
+        Edit(
+            "consensus/state.py",
+            "        if view > self.reached[sender]:",
+            "        if view != self.reached[sender]:",
+        ),
+        needs="several",
+    ),
+    # -- L20 --------------------------------------------------------------------------------------
+    simulated(
+        "L20",
+        "nothing is said again",
+        Edit(
+            "consensus/status.py",
+            "    if _unsettled(s) and standstill:",
+            "    if s.tick < 0 and standstill:",
+        ),
+    ),
+    simulated(
+        "L20",
+        "CHECKPOINTs are not said again",
+        Edit(
+            "consensus/status.py",
+            "    for height in range(s.log.certified + 1, s.log.executed + 1):",
+            "    for height in range(s.log.certified + 1, s.log.certified + 1):",
+        ),
+        needs="several",
+    ),
+    simulated(
+        "L20",
+        "nobody is answered",
+        Edit("consensus/status.py", "    _answer(s, message)\n", ""),
+        needs="several",
+    ),
+    simulated(
+        "L20",
+        "whoever is behind fetches no blocks",
+        Edit(
+            "consensus/status.py",
+            "    if target > s.log.certified == s.catch_up_certified:",
+            "    if target < s.log.certified == s.catch_up_certified:",
+        ),
+        Edit(
+            "consensus/status.py",
+            "    if lag > 0 and (stands_still",
+            "    if lag < 0 and (stands_still",
+        ),
+        needs="several",
+    ),
+    simulated(
+        "L20",
+        "the NEW-VIEW is not shown to whoever lacks it",
+        Edit(
+            "consensus/status.py",
+            "    if message.view < s.view and message.wish <= s.view:",
+            "    if message.view < s.view and message.wish < 0:",
+        ),
+        needs="several",
+    ),
+    simulated(
+        "L20",
+        "a replica inside a view change takes no COMMITs",
+        Edit(
+            "consensus/normal_case.py",
+            "    if not s.log.provable(message.sequence):\n        return",
+            "    if not s.log.provable(message.sequence) or s.in_view_change:\n        return",
+        ),
+        needs="several",
+    ),
+    # -- L21 --------------------------------------------------------------------------------------
+    simulated(
+        "L21",
+        "re-proposal clock check",
+        Edit(
+            "consensus/normal_case.py",
+            "    slot.pre_prepare, slot.first = message, first\n",
+            "    slot.pre_prepare, slot.first = message, True\n",
+        ),
+        needs="several",
+    ),
+    by_test(
+        "L21",
+        "re-proposal refused for its time",
+        "tests/node/test_judging.py::test_a_proposal_that_a_new_view_carries_on_is_never_refused_for_its_time",
+        Edit("node/judge.py", "        if request.first:\n", "        if request.sequence:\n"),
+    ),
+    by_test(
+        "L21",
+        "a first proposal may have any time",
+        "tests/node/test_judging.py::test_a_first_proposal_is_judged_by_the_clock_its_proposer_and_its_view",
+        Edit(
+            "node/judge.py",
+            "            elif drift_ms > self.epoch().parameters.clock_drift_max_ms:",
+            "            elif drift_ms < 0:",
+        ),
+    ),
+    by_test(
+        "L21",
+        "whoever is off the clock complains",
+        "tests/consensus/test_normal_case.py::test_off_the_clock_is_not_prepared_but_followed",
+        Edit(
+            "consensus/normal_case.py",
+            "    if slot.verdict is Verdict.INVALID:\n",
+            "    if slot.verdict is not Verdict.VALID:\n",
+        ),
+    ),
+    # -- L22 --------------------------------------------------------------------------------------
+    simulated(
+        "L22",
+        "the complaint about a censoring primary is not heard",
+        Edit(
+            "consensus/replica.py",
+            '    s.complain("the mempool says that the primary starves a transaction")  # L17, L22',
+            "    s.pending = True",
+        ),
+        needs="liar: censor",
+    ),
+    by_test(
+        "L22",
+        "nobody complains about a primary that passes one over",
+        "tests/node/test_mempool.py::test_a_primary_that_passes_one_over_is_complained_about",
+        Edit(
+            "node/mempool.py",
+            "        for tx_id, entry in self._forwarded.items():\n            if tx_id in self._waiting:\n                since",
+            "        for tx_id, entry in self._forwarded.items():\n            if tx_id not in self._pool:\n                since",
+        ),
+    ),
+    # -- L23 --------------------------------------------------------------------------------------
+    simulated(
+        "L23",
+        "evidence dropped",
+        Edit(
+            "consensus/state.py",
+            "        self.deliver(Evidence(second.sender, first, second))",
+            "        self.quiet_retries += 0",
+        ),
+        needs="liar",
+    ),
+    by_test(
+        "L23",
+        "an equivocating primary keeps its view",
+        "tests/consensus/test_normal_case.py::"
+        "test_an_equivocating_primary_is_exposed_and_loses_its_view",
+        Edit(
+            "consensus/normal_case.py",
+            '            s.complain("the primary proposed two digests for one sequence")  # L23\n',
+            "",
+        ),
+    ),
+    simulated(
+        "L23",
+        "a repeated VIEW-CHANGE is held against its sender",
+        Edit(
+            "consensus/view_change.py",
+            "        twice = known.view == message.view and known != message",
+            "        twice = known.view >= message.view",
+        ),
+        needs="several",
+    ),
+    # -- L24 --------------------------------------------------------------------------------------
+    simulated(
+        "L24",
+        "one different header halts",
+        Edit(
+            "consensus/checkpoint.py",
+            "        if mine is not None and digest != mine and ballot.count(digest) >= s.weak:",
+            "        if mine is not None and digest != mine:",
+        ),
+        needs="liar: wrong-header",
+        quick=True,
+    ),
+    by_test(
+        "L24",
+        "f+1 different headers do not halt",
+        "tests/consensus/test_checkpoint.py::test_f_plus_1_other_headers_halt_me",
+        Edit(
+            "consensus/checkpoint.py",
+            "        if mine is not None and digest != mine and ballot.count(digest) >= s.weak:",
+            "        if mine is not None and digest != mine and ballot.count(digest) > s.n:",
+        ),
+    ),
+    by_test(
+        "L24",
+        "a halted replica goes on signing",
+        "tests/consensus/test_checkpoint.py::test_a_certified_header_that_is_not_mine_halts_me_when_i_execute",
+        Edit(
+            "consensus/state.py",
+            "            self.halted = Halt(reason, height)\n            self.voter.active = False\n",
+            "            self.halted = Halt(reason, height)\n",
+        ),
+    ),
+    by_test(
+        "L24",
+        "a height that cannot reach q headers changes views",
+        "tests/consensus/test_checkpoint.py::"
+        "test_a_height_that_cannot_reach_q_stops_the_timer_and_shows_its_groups",
+        Edit(
+            "consensus/view_change.py",
+            "    if s.split_height > log.certified or log.settled >= log.high:",
+            "    if log.settled >= log.high:",
+        ),
+    ),
+    by_test(
+        "L24",
+        "a full log changes views",
+        "tests/consensus/test_checkpoint.py::test_a_full_log_stops_the_timer",
+        Edit(
+            "consensus/view_change.py",
+            "    if s.split_height > log.certified or log.settled >= log.high:",
+            "    if s.split_height > log.certified:",
+        ),
+    ),
+)

@@ -1,0 +1,120 @@
+"""Plants mutants and asks their judges, a process each, some of them at a time."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from tests.mutants.mutant import SIMULATOR, Mutant
+from tests.mutants.workshop import Workshop
+
+SEEDS_MAX = 5_000  # within so many, from 0 on, a bug of the protocol must be found
+
+# A mutant that falls as fast as this is asked in further ranges, for the median.
+SEEDS_CHEAP_MAX = 60
+RANGES = 5
+
+
+class Broken(Exception):
+    """The mutant or its judge is no use: it does not fit the code, or fails in the normal case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`seeds`: until death, in each range that was asked; empty for named tests and survivors."""
+
+    mutant: Mutant
+    killed: bool
+    seeds: tuple[int, ...] = ()
+    words: str = ""
+
+    @property
+    def seeds_median(self) -> int | None:
+        return round(median(self.seeds)) if self.seeds else None
+
+
+def judge(mutant: Mutant, workshop: Workshop, *, ranges: int = RANGES) -> Verdict:
+    """Raises `Broken`."""
+    with workshop.planted(mutant) as directory:
+        if mutant.judge != SIMULATOR:
+            return Verdict(mutant, _ask(mutant, directory, ()).caught)
+        first = _ask(mutant, directory, [range(SEEDS_MAX)])
+        if first.seeds[0] is None:
+            return Verdict(mutant, False)
+        taken = first.seeds
+        if ranges > 1 and first.seeds[0] <= SEEDS_CHEAP_MAX:
+            more = [range(SEEDS_MAX * i, SEEDS_MAX * (i + 1)) for i in range(1, ranges)]
+            taken += _ask(mutant, directory, more).seeds
+    # A range in which it survived counts with all of its seeds.
+    return Verdict(mutant, True, tuple(n or SEEDS_MAX for n in taken), first.words)
+
+
+def confirm(verdict: Verdict, workshop: Workshop) -> None:
+    """It was the bug: without it the test passes, and the seeds that killed hold. Raises `Broken`."""
+    killers = [SEEDS_MAX * i + n - 1 for i, n in enumerate(verdict.seeds) if n < SEEDS_MAX]
+    seeds = [range(seed, seed + 1) for seed in killers]
+    if _ask(verdict.mutant, workshop.directory, seeds).caught:
+        raise Broken(f"«{verdict.mutant.name}»: what catches it fails without it as well")
+
+
+def judge_all(mutants: Sequence[Mutant], jobs: int, *, ranges: int = RANGES) -> Iterator[Verdict]:
+    """In the order of `mutants`, each confirmed. Raises `Broken`."""
+    with TemporaryDirectory(prefix="mutants-") as directory:
+        free: SimpleQueue[Workshop] = SimpleQueue()
+        for job in range(jobs):
+            place = Path(directory) / str(job)
+            place.mkdir()
+            free.put(Workshop(place))
+
+        def one(mutant: Mutant) -> Verdict:
+            workshop = free.get()
+            try:
+                verdict = judge(mutant, workshop, ranges=ranges)
+                if verdict.killed:
+                    confirm(verdict, workshop)
+                return verdict
+            finally:
+                free.put(workshop)
+
+        with ThreadPoolExecutor(jobs) as pool:
+            try:
+                yield from pool.map(one, mutants)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What tests/mutants/trial.py prints."""
+
+    lawful: bool
+    caught: bool
+    seeds: tuple[int | None, ...]
+    words: str
+
+
+def _ask(mutant: Mutant, directory: Path, ranges: Sequence[range]) -> _Answer:
+    bounds = [str(bound) for seeds in ranges for bound in (seeds.start, seeds.stop)]
+    # What steers this run of pytest is not meant for that one.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV"))}
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "tests.mutants.trial", mutant.judge, mutant.needs, *bounds],
+        cwd=directory,
+        env=environment | {"PYTHONPATH": str(directory)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Broken(f"«{mutant.name}» ({mutant.rule}): {done.stderr.strip()[-2000:]}")
+    answer = msgspec.json.decode(done.stdout, type=_Answer)
+    if not answer.lawful:
+        raise Broken(f"«{mutant.name}» ({mutant.rule}) shows in the normal case already")
+    return answer
