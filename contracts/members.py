@@ -290,6 +290,12 @@ def validator_set(state: ReadState, epoch: int) -> ValidatorSet:
 MEMBERSHIP = Membership(members.name, identify, validator_set)
 
 
+def owner_of(state: ReadState, public_key: bytes) -> tuple[str, Capacity] | None:
+    """Whose signing key this is or ever was, and as what; for the node."""
+    standing = state.get(KeyStanding, _key(public_key))
+    return None if standing is None else (standing.member, standing.capacity)
+
+
 def rejoin_of(read: Read, member: str) -> RejoinEntry | None:
     """When this validator last asked to rejoin; for the node that asked."""
     return ReadState(read, members.name).get(RejoinEntry, _rejoin(member))

@@ -12,6 +12,7 @@ from consensus.config import ReplicaConfig
 from consensus.effects import ViewEntered
 from consensus.replica import Replica
 from contracts.members import rejoin_of
+from contracts.proposals import CandidacyStage
 from node.bodies import Bodies
 from node.executor import Executor
 from node.gossip import GossipTask
@@ -21,7 +22,9 @@ from node.outlet import Outlet
 from node.pace import Pace
 from node.pipeline import Pipeline
 from node.proposer import Proposer
+from node.ready import Ready, candidacy_of
 from node.rejoin import Rejoin
+from node.roster import Roster
 from node.runner import Runner
 from node.standing import Voter
 from node.sync import Sync
@@ -45,7 +48,7 @@ class Epochs:
         self,
         genesis: Genesis,
         signer: Signer,
-        member: str | None,
+        roster: Roster,
         state: StateStore,
         voter: Voter,
         executor: Executor,
@@ -59,25 +62,35 @@ class Epochs:
         outlet: Outlet,
         sync: Sync,
         rejoin: Rejoin,
+        ready: Ready,
         vitals: Vitals,
         on_pending: Callable[[], None],
+        on_roster: Callable[[], None],
         verifier: Verifier = verify,
     ) -> None:
-        """`on_pending`: a new replica does not know yet what waits."""
+        """`on_pending`: a new replica does not know yet what waits; `on_roster`: other members, or
+        other keys of theirs, than in the epoch before."""
         self.verifier = verifier
         self.genesis, self.domain = genesis, genesis.vote_domain()
-        self.signer, self.member, self.state, self.voter = signer, member, state, voter
+        self.signer, self.roster, self.state, self.voter = signer, roster, state, voter
         self.executor, self.pipeline, self.bodies = executor, pipeline, bodies
         self.mempool, self.pace, self.gossip, self.proposer = mempool, pace, gossip, proposer
         self.runner, self.outlet, self.sync = runner, outlet, sync
-        self.rejoin, self.vitals, self.on_pending = rejoin, vitals, on_pending
+        self.rejoin, self.ready, self.vitals = rejoin, ready, vitals
+        self.on_pending, self.on_roster = on_pending, on_roster
+
+    @property
+    def member(self) -> str | None:
+        """The organisation of this node, also when its key has been replaced."""
+        return self.roster.organisation(self.signer.public_key)
 
     def begin(self, epoch: EpochRecord) -> None:
         """A new replica with the set of this epoch."""
         me = epoch.validators.index_of(self.signer.public_key)
         height = self.state.height()
         journal = self.voter.journal
-        self.vitals.begin_epoch(epoch, me)
+        changed = self.roster.refresh()
+        self.vitals.begin_epoch(epoch, me, self.roster.belonging(self.signer.public_key))
         halted = self.vitals.halted is not None
         voting = me is not None and self.voter.may_vote(epoch.epoch) and not halted
         self.replica = Replica(
@@ -103,7 +116,10 @@ class Epochs:
         self.pace.begin_epoch(epoch.parameters)
         self.proposer.begin_epoch(epoch.parameters, me, height)
         self.outlet.begin_epoch([v.member for v in epoch.validators.validators], me)
+        self.runner.tick_s = epoch.parameters.tick_ms / 1000
         self.runner.install(None if halted else self.replica)
+        if changed:
+            self.on_roster()
         self._new_primary(epoch.validators.validators[self.replica.state.primary].member)
         self.on_pending()
         log_event(
@@ -128,7 +144,11 @@ class Epochs:
                 self.vitals.quarantined = ANOTHER
                 self.voter.lose(void_before=following.epoch)
                 log_event(log, logging.ERROR, "quarantine", reason=ANOTHER)
+        elif self.voter.journal is None and self._counted():
+            self.voter.rejoined(following.epoch, following.base)
+            self.vitals.quarantined = None
         self.rejoin.begin_epoch()
+        self.ready.begin_epoch()
         self.begin(following)
 
     def view_entered(self, entered: ViewEntered) -> None:
@@ -146,7 +166,7 @@ class Epochs:
         return self.voter.may_vote(epoch) and self.vitals.quarantined is None
 
     def _new_primary(self, primary: str) -> None:
-        others = [m.id for m in self.genesis.members if m.id != self.member]
+        others = [member for member in self.roster.ids if member != self.member]
         self.gossip.gossip.set_members(others, None if primary == self.member else primary)
         self.mempool.begin_view()
         self.pace.begin_view()
@@ -160,3 +180,11 @@ class Epochs:
         """One of an earlier life, met again while catching up, is no reason to vote: votes of the
         life in between are lost, and they may lie in the epoch that it began (S4)."""
         return any(self.state.find_transaction(tx_id) for tx_id in self.rejoin.sent)
+
+    def _counted(self) -> bool:
+        """Has a `ready` of this very process made it a validator of the epoch that begins? No life
+        before can have voted in that one, for the same reason as with a rejoin (S4)."""
+        found = None if self.member is None else candidacy_of(self.executor.read, self.member)
+        if found is None or found.stage is not CandidacyStage.COUNTED:
+            return False
+        return any(self.state.find_transaction(tx_id) for tx_id in self.ready.sent)

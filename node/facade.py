@@ -27,9 +27,11 @@ from node.feed import Feed
 from node.mempool import Mempool as Pool
 from node.meters import CommitMeter
 from node.metrics import Metrics
+from node.net.handshake import Refusal
 from node.net.network import Network
 from node.pipeline import Pipeline
 from node.proofs import ProofMaker
+from node.roster import Roster
 from node.sync import BlockSource, Sync
 from node.vitals import Vitals
 from node.waiters import Outcome, Waiters
@@ -66,6 +68,7 @@ class Facade:
         self,
         *,
         genesis: Genesis,
+        roster: Roster,
         member: str | None,
         registry: Registry,
         state: StateStore,
@@ -86,7 +89,7 @@ class Facade:
         faults: FaultsView | None,
     ) -> None:
         self.genesis, self.genesis_hash, self.member = genesis, genesis.hash(), member
-        self._names = {entry.id: entry.name for entry in genesis.members}
+        self.roster = roster
         self._registry, self._state, self._source = registry, state, source
         self._executor, self._pipeline, self._pool = executor, pipeline, mempool
         self._network, self._sync, self._admission = network, sync, admission
@@ -110,7 +113,20 @@ class Facade:
         code, reason = self._vitals.trouble()
         if code == "OK" and self._sync.behind:
             code, reason = "SYNCING", f"catching up to height {self._sync.target}"
+        if code == "OK" and self._turned_away():
+            code, reason = "NOT_A_MEMBER", "peers say that this node's key is no member's"
         return Readiness(code == "OK", code, reason)
+
+    def _turned_away(self) -> bool:
+        """Do so many say it that one of them is honest? Whoever was cut off before it had read of
+        its own removal, or of its new key, cannot know it otherwise."""
+        validators = self._pipeline.epoch.validators
+        seated = {validator.member for validator in validators.validators}
+        refused = [p for p in self._network.peers() if p.refused == Refusal.NOT_A_MEMBER]
+        return sum(peer.member in seated for peer in refused) >= validators.weak
+
+    def members(self) -> frozenset[str]:
+        return frozenset(self.roster.ids)
 
     def status(self) -> Status:
         head, epoch = self._state.head, self._pipeline.epoch
@@ -160,7 +176,7 @@ class Facade:
                 ValidatorForm(
                     index,
                     validator.member,
-                    self._names.get(validator.member, validator.member),
+                    self.roster.name(validator.member),
                     address(validator.public_key),
                     index == core.primary,
                     validator.member in online,

@@ -18,6 +18,7 @@ from node.errors import BadFrame
 from node.evidence import EvidenceDesk
 from node.net.frames import BodyFrame, EvidenceFrame, Kind, PrePrepareFrame
 from node.net.limits import TokenBucket
+from node.roster import Roster
 from node.runner import Runner
 from node.seats import Seats
 from node.sync import Sync
@@ -40,16 +41,19 @@ class Inlet:
         seats: Seats,
         evidence: EvidenceDesk,
         divergence: Divergence,
+        roster: Roster,
         pass_on: Callable[[str, bytes], None],
     ) -> None:
         self.runner, self.bodies, self.admission, self.sync = runner, bodies, admission, sync
         self.seats, self.evidence, self.pass_on = seats, evidence, pass_on
-        self.divergence = divergence
+        self.divergence, self.roster = divergence, roster
         self._fetches: dict[str, TokenBucket] = {}  # by member
 
     def deliver(self, member: str, kind: Kind, payload: bytes) -> Awaitable[None] | None:
         """One frame of a member; raises `SalusError` when it is the member's fault. What comes
         back has to be awaited: only some frames wait for something, and votes are many."""
+        if kind is not Kind.BLOCKS and not self.roster.is_member(member):
+            return None  # A pinned peer that the state does not know: it brings blocks, no more.
         if kind in _STEPS and self.runner.full:
             return self._when_there_is_room(member, kind, payload)
         match kind:

@@ -10,7 +10,8 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -57,13 +58,16 @@ from node.metrics import Metrics, NetMeter
 from node.net.frames import Kind
 from node.net.handshake import Chain
 from node.net.network import Network
+from node.net.peer import PeerAddress
 from node.outlet import Outlet
 from node.pace import Pace
 from node.pipeline import Pipeline, Written
 from node.proofs import ProofMaker
 from node.proposer import Proposer
+from node.ready import Ready, is_waited_for
 from node.records import RecordService
 from node.rejoin import Rejoin
+from node.roster import Roster
 from node.runner import Runner
 from node.seats import Seats
 from node.standing import Voter
@@ -76,7 +80,7 @@ from salus.errors import SalusError
 from salus.genesis import Genesis, from_json
 from salus.keys import SigningKey, verify
 from salus.keystore import Keystore, unlock_seed
-from salus.statemap import StateTree
+from salus.statemap import SALT_BYTES, StateTree
 from salus.transaction import ParsedTransaction
 from salus.vote import JournalEntry
 from storage.blocks import BlockStore
@@ -112,8 +116,6 @@ class Node:
         """`contracts`: other ones than the catalogue's, for tests; all nodes must have the same."""
         self.config, self.genesis, self.key = config, genesis, key
         self.genesis_hash, self.domain = genesis.hash(), genesis.vote_domain()
-        member = next((m for m in genesis.members if m.node_key == key.public_key), None)
-        self.member = None if member is None else member.id
         self.stop_asked = asyncio.Event()
         self.facade: Facade
         self.epochs: Epochs
@@ -124,10 +126,6 @@ class Node:
         data = home / "data"
         data.mkdir(parents=True, exist_ok=True)
         self.contracts = contracts or registry()
-        self.metrics.expect(
-            [member.id for member in genesis.members if member.validator],
-            {name for name, _ in self.contracts.contracts},
-        )
         cache = config.storage.cache_bytes
         self.blocks = BlockStore(LevelKV(data / "blocks", cache_bytes=cache), self.genesis_hash)
         self.state = StateStore(LevelKV(data / "state", cache_bytes=cache), self.genesis_hash)
@@ -136,6 +134,9 @@ class Node:
         check_recent(self.blocks, self.state)
         self.voter = Voter(data, self.state, self.genesis_hash, key.public_key)
         epoch = self.state.current_epoch()
+        self.roster = Roster(self._read, (peer.public_key for peer in config.p2p.peers))
+        contract_names = {name for name, _ in self.contracts.contracts}
+        self.metrics.expect((v.member for v in epoch.validators.validators), contract_names)
         tree = StateTree(
             genesis.parameters.state_bucket_bits,
             height=self.state.height(),
@@ -192,8 +193,8 @@ class Node:
             key,
             Chain(genesis.chain_id, self.genesis_hash),
             (config.p2p.listen.host, config.p2p.listen.port),
-            config.p2p.peers,
-            self._membership,
+            [self._address(peer) for peer in config.p2p.peers],
+            self.roster.peer,
             self._deliver,
             random=Random(secrets.randbits(64)),
             limits=config.p2p.limits(),
@@ -212,6 +213,7 @@ class Node:
             source,
             lambda: self.epochs.replica.state.proved,
             lambda diverged: self.alarms.diverged(diverged),
+            self.roster.is_member,
         )
         self.proposer = self.proposer_type(self.mempool, self.bodies, _now_ms)
         self.judge = Judge(
@@ -262,6 +264,7 @@ class Node:
             self._pending,
         )
         self.rejoin = Rejoin(key, genesis.chain_id, self.genesis_hash, self.admission.submit)
+        self.ready = Ready(key, genesis.chain_id, self.genesis_hash, self.admission.submit)
         evidence = EvidenceDesk(self.domain, verify, lambda: self.pipeline.epoch)
         self.divergence = Divergence(
             self.executor,
@@ -292,12 +295,13 @@ class Node:
             self.seats,
             evidence,
             self.divergence,
+            self.roster,
             self.alarms.pass_on,
         )
         self.epochs = Epochs(
             genesis,
             MeteredSigner(key, self.metrics),
-            self.member,
+            self.roster,
             self.state,
             self.voter,
             self.executor,
@@ -311,8 +315,10 @@ class Node:
             self.outlet,
             self.sync,
             self.rejoin,
+            self.ready,
             self.vitals,
             self._pending,
+            self._roster_changed,
         )
         self.upkeep = Upkeep(
             config.storage.free_min_bytes,
@@ -324,25 +330,15 @@ class Node:
             self.sync,
             self.state,
             self.rejoin,
+            self.ready,
+            lambda: is_waited_for(self._read, self.member),
             self.epochs.may_vote,
         )
-        proofs = ProofMaker(genesis, self.state, self.blocks, tree)
+        self.proofs = ProofMaker(genesis, self.state, self.blocks, tree)
         self.vault = Vault.open(str(data / "vault"), vault_lock(box_seed))
-        records = (
-            None
-            if self.member is None
-            else RecordService(
-                self.vault,
-                self.state,
-                proofs,
-                self.member,
-                random=os.urandom,
-                now_ms=_now_ms,
-                damaged=self.metrics.damaged,
-            )
-        )
         self.facade = Facade(
             genesis=genesis,
+            roster=self.roster,
             member=self.member,
             registry=self.contracts,
             state=self.state,
@@ -353,18 +349,19 @@ class Node:
             network=self.network,
             sync=self.sync,
             admission=self.admission,
-            proofs=proofs,
+            proofs=self.proofs,
             feed=self.feed,
             metrics=self.metrics,
             waiters=self.waiters,
             commits=self.commits,
             vitals=self.vitals,
-            records=records,
+            records=self._records(),
             faults=FaultSwitch(self.network) if config.dev.fault_injection else None,
         )
         self.api = ApiServer(Api(self.facade, api_settings(home, config)))
         self.home = home
         self.epochs.begin(epoch)
+        self.addresses = config.p2p.peers
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -510,8 +507,49 @@ class Node:
         self.runner.pending(self.mempool.owed > 0)
         self.outlet.nudge()
 
-    def _membership(self, public_key: bytes) -> str | None:
-        return next((m.id for m in self.genesis.members if m.node_key == public_key), None)
+    def _read(self, key: bytes) -> bytes | None:
+        """The certified state, as contracts see it."""
+        stored = self.state.get(key)
+        return None if stored is None else stored[SALT_BYTES:]
+
+    @property
+    def member(self) -> str | None:
+        """The organisation of this node; None until a vote has made it one."""
+        return self.roster.organisation(self.key.public_key)
+
+    def _records(self) -> RecordService | None:
+        """Documents belong to an organisation: there are none before the node has one."""
+        if self.member is None:
+            return None
+        return RecordService(
+            self.vault,
+            self.state,
+            self.proofs,
+            self.member,
+            random=os.urandom,
+            now_ms=_now_ms,
+            damaged=self.metrics.damaged,
+        )
+
+    def _roster_changed(self) -> None:
+        """Members, or keys of theirs, are new with this epoch."""
+        epoch = self.pipeline.epoch
+        self.metrics.expect((v.member for v in epoch.validators.validators), ())
+        self.network.set_membership(self.roster.peer)
+        self.dial(self.addresses)
+        if self.facade.records is None and self.member is not None:
+            self.facade.member, self.facade.records = self.member, self._records()
+
+    def dial(self, addresses: Iterable[PeerAddress]) -> None:
+        """From now on these as well; those with a key that was replaced, by the new one."""
+        self.addresses = tuple(addresses)
+        self.roster.pin(address.public_key for address in self.addresses)
+        for address in self.addresses:
+            self.network.add_peer(self._address(address))
+
+    def _address(self, configured: PeerAddress) -> PeerAddress:
+        current = self.roster.current_key(configured.public_key)
+        return replace(configured, public_key=current)
 
     def _alarm(self, action: Evidence | Quarantine | Halt | ViewEntered | ViewLeft) -> None:
         if isinstance(action, ViewEntered):
@@ -551,16 +589,24 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, node.stop_asked.set)
 
-    loop.add_signal_handler(signal.SIGHUP, _reload, path, overrides or {})
+    loop.add_signal_handler(signal.SIGHUP, _reload, node, path, overrides or {})
     await node.run()
 
 
-def _reload(path: Path, overrides: Mapping[str, str]) -> None:
-    """SIGHUP: the log level, anew. A slip of the editor must not cost the node its run."""
+def _reload(node: Node, path: Path, overrides: Mapping[str, str]) -> None:
+    """SIGHUP: the log level, anew, and peers that were added: a new hospital must not cost the
+    others a restart. A slip of the editor must not cost the node its run."""
     try:
-        level = load(path, environ=os.environ, overrides=overrides).config.log.level
+        config = load(path, environ=os.environ, overrides=overrides).config
     except (SalusError, OSError) as error:
         log_event(log, logging.ERROR, "reload_failed", error=describe_error(error))
     else:
-        set_level(level)
-        log_event(log, logging.INFO, "reloaded", log_level=level)
+        set_level(config.log.level)
+        node.dial(config.p2p.peers)
+        log_event(
+            log,
+            logging.INFO,
+            "reloaded",
+            log_level=config.log.level,
+            peers=len(config.p2p.peers),
+        )

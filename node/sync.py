@@ -79,10 +79,12 @@ class Sync:
         source: BlockSource,
         proved: Callable[[], int],
         on_diverged: Callable[[Diverged], None],
+        is_member: Callable[[str], bool] = lambda member: True,
     ) -> None:
-        """`proved`: the highest height that the core has seen a certificate of."""
+        """`proved`: the highest height that the core has seen a certificate of; `is_member`: by the
+        state of this node."""
         self.network, self.pipeline, self.source = network, pipeline, source
-        self.proved, self.on_diverged = proved, on_diverged
+        self.proved, self.on_diverged, self.is_member = proved, on_diverged, is_member
         self._hint = 0  # a height that somebody spoke of: a reason to ask, never believed
         self._claims: dict[str, int] = {}  # certified heights, by the validators that name them
         self.stopped = False  # halted: what came next would be built on sand
@@ -208,7 +210,9 @@ class Sync:
             waker.cancel()
 
     def _ask(self, now: float) -> None:
-        peers = [peer.member for peer in self.network.peers() if peer.connected]
+        connected = [peer.member for peer in self.network.peers() if peer.connected]
+        # Others, of the configuration only, may be of members that joined after what we have.
+        peers = [member for member in connected if self.is_member(member)] or connected
         if not peers:
             return
         self._turn += 1

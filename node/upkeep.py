@@ -13,6 +13,7 @@ from node.admission import Admission
 from node.logs import describe_error, log_event
 from node.mempool import Mempool
 from node.metrics import Metrics
+from node.ready import Ready
 from node.rejoin import Rejoin
 from node.runner import Runner
 from node.sync import Sync
@@ -37,12 +38,16 @@ class Upkeep:
         sync: Sync,
         state: StateStore,
         rejoin: Rejoin,
+        ready: Ready,
+        candidate: Callable[[], bool],
         may_vote: Callable[[], bool],
     ) -> None:
+        """`candidate`: the consortium waits for this node to have caught up."""
         self.free_min_bytes = free_min_bytes
         self.vitals, self.metrics, self.mempool = vitals, metrics, mempool
         self.runner, self.admission, self.sync = runner, admission, sync
         self.state, self.rejoin, self.may_vote = state, rejoin, may_vote
+        self.ready, self.candidate = ready, candidate
         self._unknown = False  # the disk does not say how much is free, and that was logged
 
     async def run(self) -> None:
@@ -55,6 +60,7 @@ class Upkeep:
             if self.mempool.fairness():
                 self.runner.step(Complain())
             await self._rejoin()
+            await self._ready()
 
     def _disk(self) -> None:
         try:
@@ -85,3 +91,11 @@ class Upkeep:
             await self.rejoin.ask(self.state.height(), time.monotonic())
         except SalusError as error:  # The disk is full, or the node busy: it asks again.
             log_event(log, logging.WARNING, "rejoin_refused", code=error.code)
+
+    async def _ready(self) -> None:
+        if self.vitals.me is not None or self.sync.behind or not self.candidate():
+            return
+        try:
+            await self.ready.ask(self.state.head, time.monotonic())
+        except SalusError as error:
+            log_event(log, logging.WARNING, "ready_refused", code=error.code)

@@ -3,6 +3,7 @@
 One place to ask for status, readiness and doctor; the parts report here, nobody polls them.
 """
 
+import logging
 import shutil
 import time
 from collections import OrderedDict
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from consensus.replica import Replica
 from consensus.snapshot import Snapshot
+from node.logs import log_event
+from node.roster import Belonging
 from salus.epoch import EpochRecord
 from salus.parameters import Parameters
 
@@ -19,6 +22,15 @@ EXPIRED_MAX = 20_000
 # When all is well a validator is heard once per progress timeout (L20); one may get lost.
 HEARD_TIMEOUTS = 2
 NEVER = float("-inf")
+
+# What the state that this node has read says of its own key, where that is trouble.
+_STRANGER = {
+    Belonging.UNKNOWN: ("NOT_YET_MEMBER", "no organisation of the ledger has this node's key"),
+    Belonging.REPLACED: ("KEY_REPLACED", "the organisation's node has another key by now"),
+    Belonging.REMOVED: ("MEMBER_REMOVED", "the organisation is no member any more"),
+}
+
+log = logging.getLogger("salus.node")
 
 
 class Vitals:
@@ -38,6 +50,7 @@ class Vitals:
         self._members: tuple[str, ...] = ()  # of the epoch's set, by index
         self._parameters = Parameters()
         self.me: int | None = None
+        self.belonging = Belonging.MEMBER
         self.halted: str | None = None
         self.quarantined: str | None = None
         self.disk_full = False
@@ -66,14 +79,21 @@ class Vitals:
             return "DISK_FULL", "the disk has less free space than storage.free_min"
         if self.me is not None and not self._voting():
             return "QUARANTINE", self.quarantined or "the vote journal was lost: rejoining"
-        return "OK", ""
+        return _STRANGER.get(self.belonging, ("OK", ""))
 
-    def begin_epoch(self, epoch: EpochRecord, me: int | None) -> None:
+    def begin_epoch(
+        self, epoch: EpochRecord, me: int | None, belonging: Belonging = Belonging.MEMBER
+    ) -> None:
         """Before the new replica, which has heard nobody yet: what the old one heard still holds."""
         if self._members:
             self._listen()
         self._members = tuple(v.member for v in epoch.validators.validators)
         self._parameters, self.me = epoch.parameters, me
+        if belonging is not self.belonging:
+            serious = belonging in _STRANGER
+            level = logging.ERROR if serious else logging.INFO
+            log_event(log, level, "belonging", now=belonging.value, epoch=epoch.epoch)
+        self.belonging = belonging
 
     def online(self) -> int:
         """Validators heard from lately, this one included. Who was never heard of since the start

@@ -303,6 +303,12 @@ STORE: tuple[Row, ...] = (
      "The node is behind its own journal; let it catch up before it votes."),
 )
 NODE: tuple[Row, ...] = (
+    ("NOT_YET_MEMBER", 503, 8, RETRY, "The node's key is no organisation's on this ledger",
+     "It waits for the vote that adds it. Is it the right key, and the right genesis? salus doctor."),
+    ("KEY_REPLACED", 503, 8, RETRY, "The consortium has given this node another key",
+     "Put the new key in place and start again: salus keys rotate node --finish."),
+    ("MEMBER_REMOVED", 503, 8, RETRY, "The organisation is no member any more",
+     "The node keeps what it has and gets nothing new; its proofs stay valid."),
     ("UPGRADE_NEEDED", 500, 78, FINAL, "The next epoch runs contracts that this software lacks",
      "Install a version of Salus that has them; the node goes on where it stopped."),
     ("NODE_BUSY", 503, 75, RETRY, "A queue of the node is full",

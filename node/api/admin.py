@@ -35,8 +35,7 @@ async def get_faults(call: Call, _: NoArguments) -> web.StreamResponse:
 async def set_faults(call: Call, _: NoArguments) -> web.StreamResponse:
     switch = _faults(call)
     wanted = await call.json(FaultsRequest, call.settings.json_body_bytes_max)
-    members = {member.id for member in call.view.genesis.members}
-    if not members.issuperset(wanted.blocked):
+    if not call.view.members().issuperset(wanted.blocked):
         raise ApiError("BAD_ARGUMENT", "blocked: not a member of this consortium")
     return answer(call, switch.set(frozenset(wanted.blocked), wanted.delay_ms))
 

@@ -140,6 +140,9 @@ class NodeView(Protocol):
     def genesis(self) -> Genesis: ...
     @property
     def genesis_hash(self) -> bytes: ...
+    def members(self) -> frozenset[str]:
+        """By the state of the epoch."""
+
     @property
     def feed(self) -> Feed: ...
     @property

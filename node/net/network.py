@@ -223,9 +223,9 @@ class Network:
     def set_membership(self, membership: Membership) -> None:
         """Of the new epoch: connections of keys that are members no more are closed."""
         self._membership = membership
+        self._by_member.clear()  # at once: a member's old key must not take its new one along
         for peer in tuple(self._peers.values()):
             member = membership(peer.public_key)
-            self._by_member.pop(peer.member, None)
             peer.member = member or address(peer.public_key)
             peer.admitted = member is not None and peer.public_key != self._identity.public_key
             if peer.admitted:

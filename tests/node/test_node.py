@@ -122,7 +122,7 @@ async def test_a_halted_node_signs_nothing_more(tmp_path: Path) -> None:
 async def test_a_full_disk_does_not_end_a_node_that_wants_to_rejoin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.rejoin.RETRY_S", 0)
+    monkeypatch.setattr("node.errand.RETRY_S", 0)
     async with hospitals(tmp_path) as group:
         await commit(group, 1, anchor(group, 1))
         await group.stop(3)

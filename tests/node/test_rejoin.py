@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from node.api.view import Submitted
-from node.rejoin import RETRY_S, Rejoin
+from node.errand import RETRY_S
+from node.rejoin import Rejoin
 from salus.epoch import EpochRecord
 from salus.forms import TransactionState
 from tests import factories

@@ -39,13 +39,15 @@ from node.mempool import Mempool
 from node.pace import Pace
 from node.pipeline import Written
 from node.proposer import Proposer
+from node.ready import Ready
 from node.rejoin import Rejoin
+from node.roster import Roster
 from node.seats import Seats
 from node.standing import Voter
 from node.sync import BlockSource
 from node.vitals import Vitals
 from salus.errors import SalusError
-from salus.statemap import StateTree
+from salus.statemap import SALT_BYTES, StateTree
 from salus.transaction import ParsedTransaction
 from storage.blocks import BlockStore
 from storage.errors import JournalDamaged, StorageError, StoreDamaged, StoreUnavailable
@@ -205,6 +207,13 @@ class Worker(Machine):
             self.admission.submit,
             self.random.randbytes,
         )
+        self.ready = Ready(
+            cast(Any, SimTransactionKey(self.node_key)),
+            genesis.chain_id,
+            genesis_hash,
+            self.admission.submit,
+            self.random.randbytes,
+        )
         self.vitals = Vitals(
             disks.data,
             lambda: self.epochs.replica,
@@ -229,7 +238,7 @@ class Worker(Machine):
         self.epochs = Epochs(
             genesis=genesis,
             signer=self.signer,
-            member=name(self.member),
+            roster=Roster(self._certified),
             state=self.state,
             voter=self.voter,
             executor=self.executor,
@@ -243,12 +252,18 @@ class Worker(Machine):
             outlet=self.hands,
             sync=cast(Any, self.fetcher),
             rejoin=self.rejoin,
+            ready=self.ready,
             vitals=self.vitals,
             on_pending=self._pending,
+            on_roster=lambda: None,
             verifier=verifier,
         )
         self.ticks = 0
         self.epochs.begin(epoch)
+
+    def _certified(self, key: bytes) -> bytes | None:
+        stored = self.state.get(key)
+        return None if stored is None else stored[SALT_BYTES:]
 
     def install(self, replica: Replica | None) -> None:
         """Birth, restart, or the first height of a new epoch (S13)."""

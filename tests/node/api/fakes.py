@@ -139,6 +139,7 @@ class FakeNode:
         self.chain = chain or Chain()
         self.genesis = self.chain.genesis
         self.genesis_hash = self.genesis.hash()
+        self.roster = frozenset(member.id for member in self.genesis.members)
         self.metrics = Metrics()
         self.contracts = FakeContracts()
         self.records: FakeRecords | None = FakeRecords()
@@ -251,6 +252,9 @@ class FakeNode:
 
     def mempool(self) -> Mempool:
         return Mempool(len(self.pending), 0, 20_000, 1, 0)
+
+    def members(self) -> frozenset[str]:
+        return self.roster
 
     def parameters(self) -> tuple[int, Parameters]:
         return 0, self.genesis.parameters

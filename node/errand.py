@@ -1,0 +1,83 @@
+"""A transaction that the node itself sends, and sends again until it has been executed.
+
+One is under way at a time; a new one is made when the last can no longer commit, or was executed
+and the reason is still there. Law of the file: signed by the node key, and rate-limited here.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from node.api.view import Submitted
+from node.logs import log_event
+from salus.keys import Signer
+from salus.transaction import Operation, build
+
+RETRY_BLOCKS = 64  # its expiry; on an idle chain nothing passes, and gossip goes on repeating it
+RETRY_S = 5  # and so often it is offered again, should everybody have dropped it
+SENT_MAX = 8  # ids of one epoch; a new one is made only when the last has expired
+
+
+class Errand:
+    """Base of what a node asks of the ledger in its own name."""
+
+    log = logging.getLogger("salus.errand")
+    word = "errand_sent"  # in the log
+
+    def __init__(
+        self,
+        key: Signer,
+        chain_id: str,
+        genesis_hash: bytes,
+        submit: Callable[[Sequence[bytes]], Awaitable[Sequence[Submitted]]],
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.random = random
+        self.key, self.chain_id, self.genesis_hash, self.submit = (
+            key,
+            chain_id,
+            genesis_hash,
+            submit,
+        )
+        self._raw = b""
+        self._expiry_height = 0
+        self._sent_s = 0.0
+        self._sent: deque[bytes] = deque(maxlen=SENT_MAX)
+
+    @property
+    def sent(self) -> tuple[bytes, ...]:
+        """Ids of what this process has sent in the present epoch.
+
+        Only these prove anything: a wiped node replays the chain, and what an earlier life sent
+        and it meets there says nothing about the votes that this life has lost (S4)."""
+        return tuple(self._sent)
+
+    def begin_epoch(self) -> None:
+        """What was asked in the epoch before has been granted by now, or must be asked again."""
+        self._raw, self._expiry_height = b"", 0
+        self._sent.clear()
+
+    async def send(self, operation: Operation, height: int, now_s: float) -> bool:
+        """Make it, or offer it again; True once one was executed, and a new one has to be made."""
+        if height < self._expiry_height and now_s < self._sent_s + RETRY_S:
+            return False
+        if not self._raw or height >= self._expiry_height:
+            self._expiry_height = height + RETRY_BLOCKS
+            tx = build(
+                (operation,),
+                signer=self.key,
+                chain_id=self.chain_id,
+                genesis_hash=self.genesis_hash,
+                nonce=self.random(16),
+                expiry_height=self._expiry_height,
+            )
+            self._raw = tx.raw
+            self._sent.append(tx.id)
+            log_event(self.log, logging.WARNING, self.word, tx_id=tx.id.hex(), height=height)
+        self._sent_s = now_s
+        (answer,) = await self.submit([self._raw])
+        if answer.height is None:
+            return False
+        self._raw = b""
+        return True
