@@ -37,10 +37,12 @@ class Hospitals:
         n: int = 4,
         parameters: Parameters | None = None,
         contracts: Callable[[], Registry] = registry,
+        founders: int | None = None,
     ) -> None:
-        """`contracts`: what each node is given as its registry."""
+        """`contracts`: what each node is given as its registry; `founders`: so many of the n stand
+        in genesis, the others are to join."""
         self.root, self.n, self.contracts = root, n, contracts
-        self.genesis: Genesis = factories.genesis(n, parameters=parameters)
+        self.genesis: Genesis = factories.genesis(founders or n, parameters=parameters)
         self.keys = factories.keys(n)
         self.operators = factories.keys(n, "operator")
         self.ports = free_ports(n)
@@ -117,9 +119,10 @@ async def hospitals(
     n: int = 4,
     parameters: Parameters | None = None,
     contracts: Callable[[], Registry] = registry,
+    founders: int | None = None,
 ) -> AsyncIterator[Hospitals]:
-    group = Hospitals(root, n, parameters, contracts)
-    for index in range(n):
+    group = Hospitals(root, n, parameters, contracts, founders)
+    for index in range(founders or n):
         group.start(index)
     try:
         await group.connected()
