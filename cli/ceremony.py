@@ -222,3 +222,26 @@ def set_peers(
         table["peers"].append(peer)
     table["peers"].multiline(True)
     replace(home.config, tomlkit.dumps(document).encode())
+
+
+def unset_peer(home: NodeHome, key: str, *, dry_run: bool = False) -> bool:
+    """Take the place of a key out of node.toml; False if it stands nowhere there."""
+    import tomlkit
+
+    document = tomlkit.parse(home.config.read_text())
+    table = document.get("p2p", {})
+    left = [str(peer) for peer in table.get("peers", ()) if str(peer).partition("@")[0] != key]
+    if len(left) == len(table.get("peers", ())):
+        return False
+    if not dry_run:
+        table["peers"] = tomlkit.array()
+        for peer in left:
+            table["peers"].append(peer)
+        table["peers"].multiline(True)
+        replace(home.config, tomlkit.dumps(document).encode())
+    return True
+
+
+def own_key(home: NodeHome) -> bytes:
+    """The node key that the home's join file names."""
+    return read_join(home.join.read_bytes()).member.node_key

@@ -15,7 +15,9 @@ from typing import Any
 from cli import processes
 from cli.connect import own_tls, plain
 from cli.home import Home, NodeHome, Target
+from cli.membership import belonging
 from cli.preflight import Finding, Preflight
+from cli.refusals import refusal, refusal_hint
 from node.net.clock import skew_ms
 from node.standing import is_born
 from salus.client import Client
@@ -78,6 +80,8 @@ class Diagnosis:
             try:
                 self.validators = await client.validators()
                 answer = await client.api("GET", "/v1/peers")
+                if self.target.home is not None:
+                    self.add(*await belonging(client, self.target.home))
             except SalusError as error:
                 self.add(Finding("api", None, error.message, error.code, "salus status"))
                 return
@@ -133,10 +137,9 @@ class Diagnosis:
         )
 
     def _peer_hint(self) -> str:
-        reasons = {str(peer["refused"] or "") for peer in self.peers}
-        for word, hint in _REFUSAL_HINTS.items():
-            if any(word in reason for reason in reasons):
-                return hint
+        hint = refusal_hint(str(peer["refused"] or "") for peer in self.peers)
+        if hint is not None:
+            return hint
         if self.home.is_testnet:
             return "salus testnet status; salus testnet heal"
         return "check that they run, and [p2p] peers in node.toml"
@@ -322,32 +325,9 @@ class Diagnosis:
 
 # A fault further up explains those further down.
 _CAUSES = (
-    "config", "genesis", "keys", "disk", "journal", "port p2p", "port api", "clock", "signing",
-    "node", "consensus", "network", "peers",
+    "config", "genesis", "keys", "disk", "journal", "port p2p", "port api", "clock", "member",
+    "signing", "node", "consensus", "network", "peers",
 )  # fmt: skip
-
-_REFUSALS = {
-    "NOT_A_MEMBER": "refused by peer: our key is not in its membership",
-    "WRONG_GENESIS": "refused by peer: it has another genesis",
-    "VERSION": "refused by peer: another protocol version",
-    "OWN_KEY": "refused by peer: our key is in use elsewhere",
-    "BANNED": "refused by peer: we sent something it calls garbage; it forgets that soon",
-    "TOO_MANY_PEERS": "refused by peer: it has no room",
-    "PARTITIONED": "cut off on purpose (testnet partition)",
-    "WRONG_KEY": "another key answered than the one in genesis",
-}
-_REFUSAL_HINTS = {
-    "PARTITIONED": "salus testnet heal",
-    "NOT_A_MEMBER": "compare: salus genesis hash, salus keys show node; on both sides",
-    "WRONG_GENESIS": "compare the genesis hash with the others by voice: salus genesis hash",
-    "WRONG_KEY": "the host or the key is wrong: compare [p2p] peers with genesis",
-    "OWN_KEY": "stop the other copy of this node; do NOT delete the journal",
-}
-
-
-def refusal(reason: str) -> str:
-    """The reason of a refused connection in words."""
-    return next((text for word, text in _REFUSALS.items() if word in reason), reason)
 
 
 def journal_findings(node_home: NodeHome, genesis_hash: bytes) -> list[Finding]:

@@ -24,6 +24,7 @@ COMMANDS = {
     "record": ("cli.commands.record:record", "Documents in the vault, anchored on the chain."),
     "tx": ("cli.commands.tx:tx", "Build, sign, send and follow transactions."),
     "gov": ("cli.commands.gov:gov", "Change members, keys, parameters and contracts by vote."),
+    "peer": ("cli.commands.peer:peer", "Where the other hospitals are: list, add and remove."),
     "query": ("cli.commands.query:query", "Blocks, transactions, state, validators, peers."),
     "block": ("cli.commands.query:block", "Short for: salus query block."),
     "events": ("cli.commands.events:events", "Follow what the contracts say, block by block."),

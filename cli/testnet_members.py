@@ -14,7 +14,7 @@ from typing import Any
 
 from cli import ballots, processes
 from cli import testnet as network
-from cli.ceremony import set_peers
+from cli.ceremony import own_key, set_peers, unset_peer
 from cli.errors import CliError
 from cli.home import NodeHome, TestnetDescription, TestnetNode, read_testnet
 from cli.keyfiles import make_keys, read_password
@@ -61,8 +61,7 @@ def make_node(root: Path, name: str, *, observer: bool) -> tuple[TestnetNode, Ca
     node = TestnetNode(name, 0, f"http://{api}", str(home.path), address(member.node_key), p2p)
     network.save(root, replace(description, nodes=(*description.nodes, node)))
     for other in description.nodes:
-        own = read_admission(other.node_home.join.read_bytes())[0].member.node_key
-        set_peers(other.node_home, {member.node_key: p2p}, own=own)
+        set_peers(other.node_home, {member.node_key: p2p}, own=own_key(other.node_home))
         if processes.running(Path(other.home)) is not None:
             processes.send(Path(other.home), signal.SIGHUP)  # read the new peer
     card, admission = read_admission(join)
@@ -160,6 +159,8 @@ def forget(root: Path, name: str) -> TestnetDescription:
     processes.stop([Path(gone.home)])
     left = replace(description, nodes=tuple(n for n in description.nodes if n.name != gone.name))
     network.save(root, left)
+    for other in left.nodes:
+        unset_peer(other.node_home, gone.address)
     return left
 
 

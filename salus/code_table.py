@@ -347,6 +347,8 @@ KEY: tuple[Row, ...] = (
      "Ask its sender for a new one: salus genesis join."),
     ("BAD_ROTATION", 422, 65, FINAL, "The rotation file is not valid or not signed by the new key",
      "Ask its sender for a new one: salus keys rotate."),
+    ("MEMBER_SUSPENDED", 403, 7, RETRY, "The organisation is suspended by vote",
+     "Its keys open nothing until another vote reinstates it: salus gov list --member ID."),
     ("LAPSED", 409, 1, FINAL, "What passed had become impossible when its time came",
      "salus gov show NUMBER says why; propose anew what is possible."),
     ("KEYS_DIFFER", 409, 1, FINAL, "The proposal names other keys than the hospital's own file",

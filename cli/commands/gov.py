@@ -46,6 +46,12 @@ async def vote(
     """Vote on an open proposal; final."""
     async with connect(session, sign=True) as client:
         asked = await ballots.ask(client, number)
+        if asked["stage"] != "open":
+            raise CliError(
+                "PROPOSAL_CLOSED",
+                f"proposal {number} is {asked['stage']}: there is nothing to vote on",
+                next_step=f"salus gov show {number}",
+            )
         if member_file is not None:
             _compare(session, asked["change"], member_file)
         session.out.note(f"proposal {number}: {governance.effect(asked['change'])}")

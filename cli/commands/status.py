@@ -6,6 +6,7 @@ import click
 
 from cli.connect import connect, plain, waits
 from cli.group import command
+from cli.membership import belonging
 from cli.session import Session, pass_session
 from salus.forms import Status
 
@@ -16,21 +17,28 @@ from salus.forms import Status
 @waits
 async def status(session: Session, watch: bool) -> None:
     """Height, view, primary, quorum and peers of a node."""
+    home = session.home.target(session.node).home
     async with connect(session) as client:
         while True:
             answer = await client.status()
+            standing = None
+            if answer.signing != "signing" and home is not None:
+                told = await belonging(client, home)  # a candidate, or no member at all?
+                standing = told[0].detail if told else None
+            document = plain(answer) | {"membership": standing}
             if watch and session.out.fancy:
                 click.clear()
             if watch:
-                session.out.line(plain(answer), text(answer))
+                session.out.line(document, text(answer, standing))
             else:
-                session.out.result(plain(answer), text(answer))
+                session.out.result(document, text(answer, standing))
                 return
             await asyncio.sleep(1)
 
 
-def text(status: Status) -> str:
-    """What an operator wants to see, most important first."""
+def text(status: Status, standing: str | None = None) -> str:
+    """What an operator wants to see, most important first. `standing`: of a node without a vote,
+    how the consortium sees it."""
     if status.ready:
         state = "ready"
     else:
@@ -39,11 +47,12 @@ def text(status: Status) -> str:
         state += f", catching up ({status.sync_lag_blocks} blocks behind)"
     role = "primary" if status.is_primary else f"primary is {status.primary}"
     rows = {
-        "node": f"{status.member or 'observer'}  ({status.version})  {state}",
+        "node": f"{status.member or 'no member'}  ({status.version})  {state}",
         "chain": f"{status.chain_id}  genesis {status.genesis_hash[:16]}…",
         "height": f"{status.height}   last block {status.last_block_age_s:.1f} s ago",
-        "view": f"{status.view}  ({role})   epoch {status.epoch}",
-        "signing": status.signing,
+        "view": f"{status.view}  ({role})   epoch {status.epoch}"
+        + (f", ends at height {status.epoch_end}" if status.epoch_end else ""),
+        "signing": status.signing + (f"   {standing}" if standing else ""),
         "quorum": f"{status.quorum.online} of {status.quorum.needed} needed"
         + ("" if status.quorum.online >= status.quorum.needed else "   NO QUORUM: salus doctor"),
         "peers": f"{status.peers.connected} of {status.peers.expected} connected",

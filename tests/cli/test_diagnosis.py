@@ -11,6 +11,7 @@ from cli.commands.status import text
 from cli.commands.testnet import row
 from cli.diagnosis import Diagnosis
 from cli.home import TestnetNode
+from cli.membership import judged
 from cli.preflight import Finding
 from salus.codes import CODES
 from salus.forms import PeerCount, QuorumCount, Status
@@ -113,3 +114,47 @@ def test_the_table_of_a_testnet_has_a_word_for_a_long_halt() -> None:
     full = msgspec.structs.replace(WELL, ready=False, reason="the disk has less free space")
     states = [row(node, status)[1] for status in (WELL, HALTED, LOST, behind, full)]
     assert states == ["up", "halted", "quarantine", "catching up", "not ready"]
+
+
+# -- how the consortium sees the node (decision 0006) ----------------------------------------
+
+KEY = bytes(range(32))
+MEMBER = {"id": "hosp-e", "status": "active", "since_height": 7, "validator": True,
+          "node_key": KEY.hex()}  # fmt: skip
+WITHOUT = MEMBER | {"validator": False}
+
+
+@pytest.mark.parametrize(
+    ("entry", "candidacy", "ok", "words"),
+    [
+        (MEMBER, None, True, "with a vote"),
+        (WITHOUT, None, True, "without a vote"),
+        (WITHOUT, {"stage": "waiting", "until_height": 100}, None, "candidate"),
+        (WITHOUT, {"stage": "waiting", "until_height": 100}, None, "90 blocks more"),
+        (WITHOUT, {"stage": "ready", "until_height": 100}, None, "from the next epoch on"),
+        (WITHOUT, {"stage": "lapsed", "until_height": 5}, True, "without a vote"),
+        (MEMBER | {"status": "suspended"}, None, False, "suspended since height 7"),
+        (MEMBER | {"status": "removed"}, None, False, "no member any more, since height 7"),
+        (MEMBER | {"node_key": "11" * 32}, None, False, "another node key"),
+    ],
+)
+def test_a_member_is_told_how_it_stands(
+    entry: dict[str, Any], candidacy: dict[str, Any] | None, ok: bool | None, words: str
+) -> None:
+    told = judged(entry, candidacy, KEY, 10)
+    assert told.ok is ok
+    assert words in told.detail
+    assert told.code in {"OK", *CODES}
+    assert bool(told.next_step) is (told.code != "OK")
+
+
+def test_who_was_removed_is_told_that_and_not_that_its_key_is_old() -> None:
+    told = judged(MEMBER | {"status": "removed", "node_key": "11" * 32}, None, KEY, 10)
+    assert told.code == "MEMBER_REMOVED"
+
+
+def test_status_says_when_the_epoch_ends_and_how_the_node_stands() -> None:
+    shown = text(msgspec.structs.replace(WELL, epoch_end=134, signing="observer"), "a candidate")
+    assert "ends at height 134" in shown
+    assert "observer   a candidate" in shown
+    assert "ends at" not in text(WELL)
