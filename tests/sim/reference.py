@@ -1,0 +1,300 @@
+"""PBFT as docs/consensus.md and the paper tell it: what one honest replica may say, and must.
+
+Written from the rules and not from the code, of which nothing is imported; it has its own quorum
+arithmetic. A `Replica` here hears what a real one hears, in the same order, and is told what that
+one did; `Disagreement` says in one sentence who did what and what the model expected.
+
+It remembers all that arrived. A real replica may refuse to keep it (B25): the model permits what
+the messages permit, and demands what no lawful memory excuses (`sure` votes had to be counted).
+Where a signature is not valid the tuples hold None. What disks hold: reference_disk.py.
+"""
+
+from collections import defaultdict, namedtuple
+from typing import Any
+
+PRE_PREPARE, PREPARE, COMMIT, CHECKPOINT = "PRE-PREPARE", "PREPARE", "COMMIT", "CHECKPOINT"
+VIEW_CHANGE, NEW_VIEW = "VIEW-CHANGE", "NEW-VIEW"
+VALID, INVALID, OFF_CLOCK = "VALID", "INVALID", "OFF_CLOCK"
+BODIES_MIN = 4  # so many bodies of one sequence are surely remembered (B25)
+
+Vote = namedtuple("Vote", "kind view sequence digest sender")
+Prepared = namedtuple("Prepared", "view sequence digest proposer signers")  # signers: of PREPAREs
+Certified = namedtuple("Certified", "height header signers")
+# Sequence 0; their digest is the hash of their content. `low` is None at the epoch's base.
+ViewChange = namedtuple("ViewChange", "kind view sequence digest sender low prepared")
+NewView = namedtuple("NewView", "kind view sequence digest sender changes proposals")
+# The epoch as everybody in it knows it, and who I am in it; `null` gives Null(sequence) (S11).
+Place = namedtuple("Place", "me n base window ahead_max null")
+# What a birth finds: votes by (kind, view, sequence), certificates, the last NEW-VIEW installed.
+Disk = namedtuple("Disk", "votes prepared new_view certified floor epoch_end may_vote")
+
+
+class Disagreement(AssertionError): ...
+
+
+class Replica:
+    def __init__(self, place: Any, disk: Any) -> None:
+        """Rules S3, S4: a restart is in the same view, has the same wish and the same votes."""
+        self.place, self.me, self.n, self.window = place, place.me, place.n, place.window
+        f = (self.n - 1) // 3
+        self.quorum, self.weak = (self.n + f) // 2 + 1, f + 1
+        self.may_vote, self.said = disk.may_vote, dict(disk.votes)
+        self.certified = self.low = self.executed = self.executing = self.writing = disk.certified
+        self.floor, self.epoch_end = disk.floor, disk.epoch_end
+        self.reached = dict.fromkeys(range(self.n), 0)  # highest view of each member (L19)
+        self.view, self.fixed = 0, dict[int, bytes]()  # what this view's NEW-VIEW chose
+        self.heard: Any = defaultdict(set)  # (kind, view, sequence, digest) → who
+        self.sure: Any = defaultdict(set)
+        self.first: dict[Any, bytes] = {}  # the first digest of (kind, view, sequence, sender)
+        self.proofs = {found[:3]: found for found in disk.prepared}  # certificates in the journal
+        self.prepared: dict[int, tuple[int, bytes]] = {}  # of the highest view (S7)
+        self.committed, self.surely_committed = dict[int, bytes](), set[int]()
+        self.bodies = {found[1:3] for found in disk.prepared}
+        self.stored, self.valid = set(self.bodies), set(self.bodies)
+        self.judged, self.headers = dict[Any, str](), dict[int, bytes]()
+        if disk.new_view is not None:
+            self._install(disk.new_view)
+        self.wish = max([self.view, *(v for kind, v, _ in self.said if kind == VIEW_CHANGE)])
+        self.reaches(self.me, self.wish)
+        for found in disk.prepared:
+            self._prepare(*found[:3])
+            self._count(Vote(PRE_PREPARE, *found[:3], found.proposer))
+            for signer in found.signers:
+                self._count(Vote(PREPARE, *found[:3], signer))
+        for (kind, view, sequence), digest in disk.votes.items():
+            self._count(Vote(kind, view, sequence, digest, self.me))
+            if (kind, view) == (PRE_PREPARE, self.view) and sequence not in self.fixed:
+                self.valid.add((sequence, digest))
+
+    def _need(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            raise Disagreement(f"reference model: n{self.me} in view {self.view} {otherwise}")
+
+    def hear(self, said: Any) -> None:
+        """A vote or VIEW-CHANGE of another member; a NEW-VIEW counts when it is entered."""
+        if said.sender != self.me:
+            self.reaches(said.sender, said.view)
+            if type(said) is Vote:
+                self._count(said, said.view == self.view == self.wish and self.votable(said[2]))
+
+    def reaches(self, sender: int, view: int) -> None:
+        self.reached[sender] = max(self.reached.get(sender, 0), view)
+
+    def _count(self, vote: Any, sure: bool = False) -> None:
+        kind, view, sequence, digest, sender = vote
+        if kind in (PRE_PREPARE, PREPARE) and (sender == view % self.n) != (kind == PRE_PREPARE):
+            return  # Only the primary proposes, and its PRE-PREPARE is its prepare, once (S5).
+        self.heard[vote[:4]].add(sender)
+        if self.first.setdefault((kind, view, sequence, sender), digest) == digest and sure:
+            self.sure[vote[:4]].add(sender)
+        if kind == COMMIT and len(self.heard[vote[:4]]) >= self.quorum:
+            agreed = self.committed.setdefault(sequence, digest)
+            self._need(agreed == digest, f"hears of two digests committed at s{sequence} (S6)")
+            if len(self.sure[vote[:4]]) >= self.quorum:
+                self.surely_committed.add(sequence)
+
+    def holds(self, sequence: int, digest: bytes) -> None:
+        if any(0 < sequence - low <= self.window for low in (self.certified, self.low)):
+            self.bodies.add((sequence, digest))
+
+    def checked(self, view: int, sequence: int, digest: bytes, verdict: str) -> None:
+        """S15 judges bytes, once for all views; L21 the clock, of a first proposal."""
+        self.judged[view, sequence, digest] = verdict
+        if verdict != INVALID:
+            self.valid.add((sequence, digest))
+
+    def was_executed(self, height: int, header: bytes, epoch_end: int) -> None:
+        if self.executed + 1 == height <= self.executing:
+            self.executed, self.headers[height] = height, header
+            self.epoch_end = self.epoch_end or epoch_end
+
+    def was_certified(self, height: int, epoch_end: int = 0) -> None:
+        """The block stands on my disk with its certificate, whoever made it (S12)."""
+        self.epoch_end = self.epoch_end or epoch_end
+        for name in ("certified", "low", "floor", "executed", "executing", "writing"):
+            setattr(self, name, max(getattr(self, name), height))
+
+    # -- what goes out: the normal case ---------------------------------------------------------
+    def votable(self, sequence: int) -> bool:
+        """Above the watermark and the floor, in the window, in the epoch (S10, S12, S13)."""
+        high = min(self.low + self.window, self.epoch_end or self.low + self.window)
+        return max(self.low, self.floor) < sequence <= high
+
+    def says(self, said: Any) -> None:
+        """A signature of mine. To say the same again is always allowed (L20)."""
+        place, special = said[:3], {VIEW_CHANGE: self._view_change, NEW_VIEW: self._new_view}
+        if self.said.get(place) != said.digest:
+            what = f"signs {place[0]} v{place[1]} s{place[2]}"
+            self._need(self.may_vote, f"{what}, but is no member or lost its journal (S4)")
+            self._need(place not in self.said, f"{what} beside an earlier, different one (S4)")
+            self.said[place] = said.digest
+            special.get(said.kind, self._vote)(said, what)
+
+    def _vote(self, vote: Any, what: str) -> None:
+        kind, view, sequence, digest, _ = vote
+        place, body, null = vote[1:4], (sequence, digest), digest == self.place.null(sequence)
+        if kind == CHECKPOINT:
+            mine = self.headers.get(sequence) == digest and sequence > self.floor
+            return self._need(mine, f"{what}, a header that its execution did not give (S12)")
+        self._need(view == self.view == self.wish, f"{what}, but is in no such view (S7)")
+        edges = f"({self.low}, +{self.window}], floor {self.floor}, epoch's end {self.epoch_end}"
+        self._need(self.votable(sequence), f"{what} outside {edges} (S10, S12, S13)")
+        for known, why in ((self.fixed, "fixed by NEW-VIEW"), (self.committed, "committed")):
+            other = known.get(sequence, digest) != digest
+            self._need(not other, f"{what}, but another digest is {why} there (S6, S9)")
+        self._need(null or body in self.bodies, f"{what} without holding its body (S3)")
+        if kind == PRE_PREPARE:
+            made = view % self.n == self.me and self.judged.get(place) == VALID
+            self._need(made, f"{what}, but is no primary that made this body (S6, S15)")
+        else:
+            self._need((PRE_PREPARE, *place) in self.heard, f"{what}, never proposed (S6)")
+            verdict = self.judged.get(place)
+            if verdict is None or (verdict == OFF_CLOCK and kind == COMMIT):
+                good = body in self.valid or (null and sequence in self.fixed)
+                verdict = VALID if good else "not found valid"
+            self._need(verdict == VALID, f"{what}, which is {verdict} (S15, L21)")
+        if kind == COMMIT:
+            count, proof = len(self.heard[PREPARE, *place]), self.proofs.get(place)
+            beside = f"{count} PREPAREs beside the PRE-PREPARE, not {self.quorum - 1}"
+            self._need(count >= self.quorum - 1, f"{what} with {beside} (S5, S6)")
+            proved = proof is not None and self._is_prepared(proof, view + 1, self.low)
+            self._need(proved, f"{what} without a prepared certificate in its journal (S3)")
+            self._need(body in self.stored, f"{what} before its body is stored (S3)")
+            self._prepare(*place)
+        self._count(vote, sure=True)
+
+    def _prepare(self, view: int, sequence: int, digest: bytes) -> None:
+        self.prepared[sequence] = max(self.prepared.get(sequence, (-1, b"")), (view, digest))
+
+    def asks(self, view: int, sequence: int, first: bool) -> None:
+        if view == self.view and sequence in self.fixed:
+            self._need(not first, f"has s{sequence}, a re-proposal, judged like a first one (L21)")
+
+    def executes(self, sequence: int, digest: bytes) -> None:
+        what = f"executes s{sequence} {digest[:3].hex()}"
+        self._need(sequence == self.executing + 1, f"{what} after s{self.executing} (S6)")
+        proved = self.committed.get(sequence) == digest
+        self._need(proved, f"{what} without {self.quorum} COMMITs of one view (S6)")
+        self._need((sequence, digest) in self.stored, f"{what} before its body is stored (S3)")
+        near = sequence <= self.certified + self.place.ahead_max
+        self._need(near, f"{what}, too far above {self.certified}, which is certified (B28)")
+        self.executing = sequence
+
+    def writes(self, block: Any) -> None:
+        what, mine = f"writes block {block.height}", self.headers.get(block.height) == block.header
+        proved = self._is_certified(block)
+        self._need(proved, f"{what} without {self.quorum} CHECKPOINTs for its header (S12)")
+        self._need(mine and block.height == self.writing + 1, f"{what}, not its next own (S12)")
+        self.writing = block.height
+
+    def must(self, heard: Any = None) -> None:
+        """At the end of a step (`heard`: the PREPARE that it began with): what has to follow."""
+        due = self.executing + 1
+        if due in self.surely_committed and due <= self.certified + self.place.ahead_max:
+            held = [digest for sequence, digest in self.bodies if sequence == due]
+            excused = self.committed[due] not in held or len(held) > BODIES_MIN
+            self._need(excused, f"does not execute s{due}, which {self.quorum} COMMITs prove (S6)")
+        if heard is None or len(self.sure[heard[:4]]) < self.quorum - 1:
+            return
+        _, view, sequence, digest, _ = heard
+        mine = (PRE_PREPARE if view % self.n == self.me else PREPARE, view, sequence)
+        agreed = self.said.get(mine) == digest and view == self.wish
+        ready = agreed and (sequence, digest) in self.bodies & self.valid and self.votable(sequence)
+        done = not ready or (COMMIT, view, sequence) in self.said
+        self._need(done, f"does not COMMIT s{sequence}, which is prepared in its view (S6)")
+
+    # -- what goes out: the view change ---------------------------------------------------------
+    def _view_change(self, said: Any, what: str) -> None:
+        """S7: exactly what I have prepared above a proved watermark; L18, L19: not too far."""
+        views = sorted(self.reached.values(), reverse=True)
+        others = sorted((v for i, v in self.reached.items() if i != self.me), reverse=True)
+        most = max([1 + views[self.quorum - 1], *others[self.weak - 1 : self.weak]])
+        self._need(self.wish < said.view <= most, f"{what}, but may up to {most} (L18, L19)")
+        self._need(self.floor <= self.low, f"{what}, but cannot vouch below {self.floor} (S12)")
+        low, proved = self._low_of(said), self._is_vouched(said, said.view)
+        self._need(proved, f"{what} with a watermark or certificate that is none (S7, S8)")
+        self._need(low == self.low, f"{what} from {low}, its low watermark is {self.low} (S7, S10)")
+        told = [(p.sequence, (p.view, p.digest)) for p in said.prepared]
+        known = sorted(place for place in self.prepared.items() if place[0] > low)
+        texts = [[f"s{s}v{v}:{d[:3].hex()}" for s, (v, d) in each] for each in (told, known)]
+        self._need(told == known, f"{what}, tells {texts[0]}, has prepared {texts[1]} (S7)")
+        self.wish = said.view
+        self.reaches(self.me, said.view)
+
+    def _new_view(self, said: Any, what: str) -> None:
+        self._need(said.view == self.wish > self.view, f"{what}, but asks for {self.wish} (S9)")
+        low = max(self.low, self.certified)
+        self.enters(said)
+        for sequence, digest in self.fixed.items():
+            far = not low < sequence <= self.certified + self.window
+            held = far or digest == self.place.null(sequence) or (sequence, digest) in self.bodies
+            self._need(held, f"{what} and has not the body of s{sequence} (S3)")
+            self.said[PRE_PREPARE, said.view, sequence] = digest
+
+    def enters(self, made: Any) -> None:
+        """S9: only by what follows from q VIEW-CHANGEs; S7: never a view that I gave up."""
+        what, follows = f"enters view {made.view}", self.follows(made)
+        self._need(follows, f"{what} without {self.quorum} VIEW-CHANGEs that force it (S8, S9)")
+        kept = made.view > self.view and not (self.may_vote and made.view < self.wish)
+        self._need(kept, f"{what}, but gave up all below {self.wish} (S7)")
+        self._install(made)
+
+    def _install(self, made: Any) -> None:
+        """S10: its low watermark, also where I executed less; S9: its proposals are fixed."""
+        self.view = self.wish = made.view
+        self.low = max(self.low, *map(self._low_of, made.changes))
+        for member in (self.me, *(change.sender for change in made.changes)):
+            self.reaches(member, made.view)
+        self.fixed = {vote.sequence: vote.digest for vote in made.proposals}
+        for vote in made.proposals:
+            self._count(vote)
+        # What lies between my two windows may be forgotten, though I had heard it.
+        self.surely_committed &= {*range(self.certified, self.certified + self.window + 1)}
+
+    def follows(self, made: Any) -> bool:
+        """S9: of its primary, q VIEW-CHANGEs of distinct members, and the choice that they force."""
+        members = {change.sender for change in made.changes if change is not None}
+        if (
+            made.sender != made.view % self.n
+            or not len(members) == len(made.changes) == self.quorum
+        ):
+            return False
+        vouched = all(self._is_vouched(change, made.view) for change in made.changes)
+        return vouched and made.proposals == self._choice(made)
+
+    def _choice(self, made: Any) -> tuple[Vote, ...]:
+        """The highest low watermark; above it what the highest view prepared, null in the gaps."""
+        low, best = max(map(self._low_of, made.changes)), dict[int, tuple[int, bytes]]()
+        for found in (each for change in made.changes for each in change.prepared):
+            known = best.get(found.sequence, (-1, b""))
+            best[found.sequence] = max(known, (found.view, found.digest))
+        for gap in range(low + 1, max(best, default=low) + 1):
+            best.setdefault(gap, (-1, self.place.null(gap)))
+        chosen = sorted(
+            (sequence, digest) for sequence, (_, digest) in best.items() if sequence > low
+        )
+        return tuple(Vote(PRE_PREPARE, made.view, *each, made.sender) for each in chosen)
+
+    def _is_vouched(self, change: Any, view: int) -> bool:
+        """S8, and S7: the proof of its low watermark."""
+        low = self._low_of(change)
+        places = [low, *(found.sequence for found in change.prepared)]
+        return (
+            change.view == view
+            and (change.low is None or (low > self.place.base and self._is_certified(change.low)))
+            and places == sorted(set(places))
+            and all(self._is_prepared(found, view, low) for found in change.prepared)
+        )
+
+    def _low_of(self, change: Any) -> int:
+        return self.place.base if change.low is None else change.low.height
+
+    def _is_prepared(self, found: Any, below: int, low: int) -> bool:
+        """S6, S8: of an older view and its primary, in the window, q−1 others beside it."""
+        others = set(found.signers) - {None, found.proposer}
+        counted = len(others) == len(found.signers) == self.quorum - 1
+        led = found.view < below and found.proposer == found.view % self.n
+        return counted and led and low < found.sequence <= low + self.window
+
+    def _is_certified(self, block: Any) -> bool:
+        return len(set(block.signers) - {None}) == len(block.signers) >= self.quorum
