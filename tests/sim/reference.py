@@ -1,12 +1,11 @@
 """PBFT as docs/consensus.md and the paper tell it: what one honest replica may say, and must.
 
-Written from the rules and not from the code, of which nothing is imported; it has its own quorum
-arithmetic. A `Replica` here hears what a real one hears, in the same order, and is told what that
-one did; `Disagreement` says in one sentence who did what and what the model expected.
-
-It remembers all that arrived. A real replica may refuse to keep it (B25): the model permits what
-the messages permit, and demands what no lawful memory excuses (`sure` votes had to be counted).
-Where a signature is not valid the tuples hold None. What disks hold: reference_disk.py.
+Written from the rules, with its own quorum arithmetic; nothing of the code is imported. A `Replica`
+hears what a real one hears, in its order, and is told what that one did; `Disagreement` says in
+one sentence who did what and what the model expected.
+It remembers all that arrived, where a real one may not keep all (B25): so it permits what messages
+permit, and demands what no lawful memory excuses (`sure` votes had to be counted). Where a
+signature is not valid, tuples hold None. What binds across restarts is in reference_disk.py.
 """
 
 from collections import defaultdict, namedtuple
@@ -38,10 +37,9 @@ class Replica:
         self.place, self.me, self.n, self.window = place, place.me, place.n, place.window
         f = (self.n - 1) // 3
         self.quorum, self.weak = (self.n + f) // 2 + 1, f + 1
-        self.may_vote, self.said = disk.may_vote, dict(disk.votes)
+        self.may_vote, self.floor, self.epoch_end = disk.may_vote, disk.floor, disk.epoch_end
         self.certified = self.low = self.executed = self.executing = self.writing = disk.certified
-        self.floor, self.epoch_end = disk.floor, disk.epoch_end
-        self.reached = dict.fromkeys(range(self.n), 0)  # highest view of each member (L19)
+        self.reached, self.said = dict.fromkeys(range(self.n), 0), dict(disk.votes)
         self.view, self.fixed = 0, dict[int, bytes]()  # what this view's NEW-VIEW chose
         self.heard: Any = defaultdict(set)  # (kind, view, sequence, digest) → who
         self.sure: Any = defaultdict(set)
@@ -84,14 +82,16 @@ class Replica:
         kind, view, sequence, digest, sender = vote
         if kind in (PRE_PREPARE, PREPARE) and (sender == view % self.n) != (kind == PRE_PREPARE):
             return  # Only the primary proposes, and its PRE-PREPARE is its prepare, once (S5).
-        self.heard[vote[:4]].add(sender)
+        voters, surely = self.heard[vote[:4]], self.sure[vote[:4]]
+        if sender in surely or (sender in voters and not sure):
+            return
+        voters.add(sender)
         if self.first.setdefault((kind, view, sequence, sender), digest) == digest and sure:
-            self.sure[vote[:4]].add(sender)
-        if kind == COMMIT and len(self.heard[vote[:4]]) >= self.quorum:
-            agreed = self.committed.setdefault(sequence, digest)
-            self._need(agreed == digest, f"hears of two digests committed at s{sequence} (S6)")
-            if len(self.sure[vote[:4]]) >= self.quorum:
-                self.surely_committed.add(sequence)
+            surely.add(sender)
+        if kind == COMMIT and len(voters) >= self.quorum:
+            agreed = self.committed.setdefault(sequence, digest) == digest
+            self._need(agreed, f"hears of two digests committed at s{sequence} (S6)")
+            self.surely_committed |= {sequence} if len(surely) >= self.quorum else set()
 
     def holds(self, sequence: int, digest: bytes) -> None:
         if any(0 < sequence - low <= self.window for low in (self.certified, self.low)):
@@ -122,8 +122,9 @@ class Replica:
 
     def says(self, said: Any) -> None:
         """A signature of mine. To say the same again is always allowed (L20)."""
-        place, special = said[:3], {VIEW_CHANGE: self._view_change, NEW_VIEW: self._new_view}
+        place = said[:3]
         if self.said.get(place) != said.digest:
+            special = {VIEW_CHANGE: self._view_change, NEW_VIEW: self._new_view}
             what = f"signs {place[0]} v{place[1]} s{place[2]}"
             self._need(self.may_vote, f"{what}, but is no member or lost its journal (S4)")
             self._need(place not in self.said, f"{what} beside an earlier, different one (S4)")
@@ -132,7 +133,7 @@ class Replica:
 
     def _vote(self, vote: Any, what: str) -> None:
         kind, view, sequence, digest, _ = vote
-        place, body, null = vote[1:4], (sequence, digest), digest == self.place.null(sequence)
+        place, body, null = vote[1:4], vote[2:4], digest == self.place.null(sequence)
         if kind == CHECKPOINT:
             mine = self.headers.get(sequence) == digest and sequence > self.floor
             return self._need(mine, f"{what}, a header that its execution did not give (S12)")
@@ -206,9 +207,9 @@ class Replica:
     # -- what goes out: the view change ---------------------------------------------------------
     def _view_change(self, said: Any, what: str) -> None:
         """S7: exactly what I have prepared above a proved watermark; L18, L19: not too far."""
-        views = sorted(self.reached.values(), reverse=True)
         others = sorted((v for i, v in self.reached.items() if i != self.me), reverse=True)
-        most = max([1 + views[self.quorum - 1], *others[self.weak - 1 : self.weak]])
+        there = sorted(self.reached.values(), reverse=True)[self.quorum - 1]
+        most = max([there + 1, *others[self.weak - 1 : self.weak]])
         self._need(self.wish < said.view <= most, f"{what}, but may up to {most} (L18, L19)")
         self._need(self.floor <= self.low, f"{what}, but cannot vouch below {self.floor} (S12)")
         low, proved = self._low_of(said), self._is_vouched(said, said.view)
@@ -223,10 +224,9 @@ class Replica:
 
     def _new_view(self, said: Any, what: str) -> None:
         self._need(said.view == self.wish > self.view, f"{what}, but asks for {self.wish} (S9)")
-        low = max(self.low, self.certified)
         self.enters(said)
         for sequence, digest in self.fixed.items():
-            far = not low < sequence <= self.certified + self.window
+            far = sequence > self.certified + self.window  # there no bodies are kept (B25)
             held = far or digest == self.place.null(sequence) or (sequence, digest) in self.bodies
             self._need(held, f"{what} and has not the body of s{sequence} (S3)")
             self.said[PRE_PREPARE, said.view, sequence] = digest
@@ -287,7 +287,7 @@ class Replica:
         )
 
     def _low_of(self, change: Any) -> int:
-        return self.place.base if change.low is None else change.low.height
+        return change.low.height if change.low else self.place.base
 
     def _is_prepared(self, found: Any, below: int, low: int) -> bool:
         """S6, S8: of an older view and its primary, in the window, q−1 others beside it."""

@@ -6,7 +6,7 @@ validly signed. Liars, twins and nodes that lost votes unnoticed are free: they 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from consensus.config import ReplicaConfig
@@ -173,10 +173,9 @@ class Reference(Observer):
 
     def __init__(self, faulty: set[int]) -> None:
         self.faulty = faulty
-        self.models: dict[int, Replica] = {}
+        self.followed: dict[int, tuple[Replica, Reader]] = {}  # by address
         self.pasts: dict[int, Past] = {}
         self.readers: dict[int, Reader] = {}
-        self.epochs: dict[int, int] = {}  # address → epoch of its replica
         self.steps = 0
 
     # -- what the simulator calls ---------------------------------------------------------------
@@ -201,8 +200,7 @@ class Reference(Observer):
         may_vote = config.me is not None and past.may_vote(epoch)
         model = Replica(place, _disk(config, entries, read, may_vote))
         past.restarts(epoch, model, set(node.bodies))
-        self.epochs[node.address] = epoch
-        self.models[node.address] = model
+        self.followed[node.address] = (model, read)
 
     def lost_disk(self, node: Machine) -> None:
         if node.address in self.pasts:
@@ -215,21 +213,27 @@ class Reference(Observer):
 
     def leaves(self, node: Machine, message: Message) -> None:
         past = self.pasts.get(node.address)
-        kind = _KINDS.get(type(message))
-        if past is not None and kind is not None and message.sender == node.member:
-            past.leaves(message.epoch, *_key(kind, message))
+        if past is not None and message.sender == node.member and type(message) in _KINDS:
+            said = self.readers[message.epoch](message)
+            past.leaves(message.epoch, said[:3], said.digest)
 
     def stepped(self, node: Machine, event: Event, effects: Effects) -> None:
-        model = self.models.get(node.address)
-        if model is None:
+        followed = self.followed.get(node.address)
+        if followed is None:
             return
         self.steps += 1
-        read = self.readers[self.epochs[node.address]]
-        entered = _happen(model, read, event)
+        model, read = followed
+        began: Any = None  # the PREPARE, or the NEW-VIEW, that the step began with
+        kind = type(event)
+        if kind is Received:
+            began = _hear(model, read, event.message)  # type: ignore[union-attr]
+        elif kind in _HAPPENINGS:
+            _HAPPENINGS[kind](model, event)
         if effects.persist or effects.send or effects.deliver:
-            _compare(model, read, effects, entered)
-        began = type(event) is Received and type(event.message) is Prepare
-        model.must(read(event.message) if began else None)
+            _compare(model, read, effects, began)
+        heard = began if type(began) is Vote else None
+        if heard is not None or model.surely_committed:
+            model.must(heard)
 
 
 def _note_synced(past: Past, items: Iterable[Persist]) -> None:
@@ -244,12 +248,6 @@ def _note_synced(past: Past, items: Iterable[Persist]) -> None:
             for vote in _decoded(item).pre_prepares:
                 key = (reference.PRE_PREPARE, vote.view, vote.sequence)
                 past.syncs(item.epoch, key, vote.digest)
-
-
-def _key(kind: str, message: Any) -> tuple[Key, bytes]:
-    if isinstance(message, _VOTES):
-        return (kind, message.view, message.sequence), message.digest
-    return (kind, message.view, 0), content_digest(message)
 
 
 def _decoded(entry: JournalEntry) -> NewView:
@@ -283,79 +281,76 @@ def _disk(config: ReplicaConfig, entries: list[JournalEntry], read: Reader, may_
     return Disk(votes, prepared, new_view, certified, floor, end, may_vote)
 
 
-def _happen(model: Replica, read: Reader, event: Event) -> NewView | None:
-    """The event, and the NEW-VIEW that it brings."""
-    match event:
-        case Received(message):
-            if isinstance(message, NewView):
-                return message
-            if type(message) in _KINDS:
-                said = read(message)
-                if said is not None:
-                    model.hear(said)
-            elif isinstance(message, Status) and read(message) is not None:
-                model.reaches(message.sender, message.wish)
-        case ProposalBuilt(view, sequence, digest):
-            model.holds(sequence, digest)
-            model.checked(view, sequence, digest, reference.VALID)
-        case ProposalChecked(view, sequence, digest, verdict):
-            model.checked(view, sequence, digest, verdict.name)
-        case BodyArrived(sequence, digest):
-            model.holds(sequence, digest)
-        case BodyDropped(sequence, digest):
-            model.bodies.discard((sequence, digest))
-        case Executed(sequence, header, epoch_end):
-            model.was_executed(sequence, header, epoch_end)
-        case BlockWritten(height):
-            model.was_certified(height)
-        case CaughtUp(height, _, epoch_end):
-            model.was_certified(height, epoch_end)
+def _hear(model: Replica, read: Reader, message: Message) -> Any:
+    """Tells the model; returns what may have consequences in this very step."""
+    kind = type(message)
+    if kind in _KINDS:
+        if kind is NewView:
+            return message
+        said = read(message)
+        if said is not None:
+            model.hear(said)
+            if kind is Prepare:
+                return said
+    elif kind is Status and read(message) is not None:
+        model.reaches(message.sender, message.wish)  # type: ignore[union-attr]
     return None
 
 
-def _compare(model: Replica, read: Reader, effects: Effects, brought: NewView | None) -> None:
+def _built(model: Replica, event: ProposalBuilt) -> None:
+    model.holds(event.sequence, event.digest)
+    model.checked(event.view, event.sequence, event.digest, reference.VALID)
+
+
+# Everything else that happens to a replica changes nothing of what it may say.
+_HAPPENINGS: dict[type, Callable[[Replica, Any], None]] = {
+    ProposalBuilt: _built,
+    ProposalChecked: lambda model, e: model.checked(e.view, e.sequence, e.digest, e.verdict.name),
+    BodyArrived: lambda model, e: model.holds(e.sequence, e.digest),
+    BodyDropped: lambda model, e: model.bodies.discard((e.sequence, e.digest)),
+    Executed: lambda model, e: model.was_executed(e.sequence, e.header_hash, e.epoch_end),
+    BlockWritten: lambda model, e: model.was_certified(e.height),
+    CaughtUp: lambda model, e: model.was_certified(e.height, e.epoch_end),
+}
+
+
+def _compare(model: Replica, read: Reader, effects: Effects, began: Any) -> None:
     """What the replica did, in the order in which one thing follows from the other."""
-    entered = [action.view for action in effects.deliver if type(action) is ViewEntered]
-    if (
-        brought is not None
-        and entered
-        and entered[0] == brought.view
-        and brought.sender != model.me
-    ):
-        made = read(brought)
-        if made is None:
-            raise Disagreement(
-                f"reference model: n{model.me} enters view {brought.view} by a NEW-VIEW that "
-                "nobody signed (S1)"
-            )
-        model.enters(made)
+    if type(began) is NewView:
+        entered = [action.view for action in effects.deliver if type(action) is ViewEntered]
+        if entered and entered[0] == began.view and began.sender != model.me:
+            made = read(began)
+            if made is None:
+                raise Disagreement(
+                    f"reference model: n{model.me} enters view {began.view} by a NEW-VIEW that "
+                    "its primary did not sign (S1)"
+                )
+            model.enters(made)
     for item in effects.persist:
-        if isinstance(item, PersistBody):
+        if type(item) is PersistBody:
             model.stored.add((item.sequence, item.digest))
-        elif item.kind == JOURNAL_PREPARED:
-            found = read.prepared(decode(item.payload, PreparedCertificate))
+        elif item.kind == JOURNAL_PREPARED:  # type: ignore[union-attr]
+            found = read.prepared(decode(item.payload, PreparedCertificate))  # type: ignore[union-attr]
             model.proofs[found[:3]] = found
     if model.n == 1:
         _compare_alone(model, read, effects)
     for sending in effects.send:
-        if type(sending) is Send:
+        if type(sending) is Send and sending.message.sender == model.me:
             message = sending.message
-            if message.sender != model.me:
-                continue
             if type(message) in _KINDS:
                 model.says(read(message))
             elif type(message) is Status and message.signature != NO_SIGNATURE:
                 _claims(model, message)
     for action in effects.deliver:
-        match action:
-            case Execute(sequence, digest):
-                model.executes(sequence, digest)
-            case WriteBlock(_, certificate):
-                model.writes(read.certified(certificate))
-            case CheckProposal(view, sequence, _, _, first):
-                model.asks(view, sequence, first)
-            case Evidence(_, first, second):
-                _accuses(model, read(first), read(second))
+        kind = type(action)
+        if kind is Execute:
+            model.executes(action.sequence, action.digest)  # type: ignore[union-attr]
+        elif kind is WriteBlock:
+            model.writes(read.certified(action.certificate))  # type: ignore[union-attr]
+        elif kind is CheckProposal:
+            model.asks(action.view, action.sequence, action.first)  # type: ignore[union-attr]
+        elif kind is Evidence:
+            _accuses(model, read(action.first), read(action.second))  # type: ignore[union-attr]
 
 
 def _compare_alone(model: Replica, read: Reader, effects: Effects) -> None:
