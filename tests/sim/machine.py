@@ -122,7 +122,7 @@ class Machine:
         elif loss is Loss.BODY_BIT:
             disks.blocks.flip_bit()
         cluster.checkers.lost_disk(self)
-        if loss is not Loss.UNNOTICED:
+        if loss in _NO_JOURNAL:
             cluster.observer.lost_disk(self)
             cluster.promises.lost_disk(self)
 
@@ -302,3 +302,4 @@ class Machine:
 
 RESTART_MS = 300.0  # whoever looks after the node makes room and starts it again
 _BACKUPS = (Loss.BACKUP, Loss.JOURNAL_COPY, Loss.UNNOTICED)
+_NO_JOURNAL = (Loss.JOURNAL, Loss.EVERYTHING, Loss.BACKUP, Loss.JOURNAL_COPY)  # and it is noticed

@@ -226,7 +226,7 @@ class Replica:
         self._need(said.view == self.wish > self.view, f"{what}, but asks for {self.wish} (S9)")
         self.enters(said)
         for sequence, digest in self.fixed.items():
-            far = sequence > self.certified + self.window  # there no bodies are kept (B25)
+            far = not 0 < sequence - self.certified <= self.window  # no bodies are kept there
             held = far or digest == self.place.null(sequence) or (sequence, digest) in self.bodies
             self._need(held, f"{what} and has not the body of s{sequence} (S3)")
             self.said[PRE_PREPARE, said.view, sequence] = digest

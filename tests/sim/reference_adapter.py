@@ -199,7 +199,7 @@ class Reference(Observer):
         )
         may_vote = config.me is not None and past.may_vote(epoch)
         model = Replica(place, _disk(config, entries, read, may_vote))
-        past.restarts(epoch, model, set(node.bodies))
+        past.restarts(epoch, model, lambda *place: place in node.bodies._stored)
         self.followed[node.address] = (model, read)
 
     def lost_disk(self, node: Machine) -> None:
@@ -213,8 +213,11 @@ class Reference(Observer):
 
     def leaves(self, node: Machine, message: Message) -> None:
         past = self.pasts.get(node.address)
-        if past is not None and message.sender == node.member and type(message) in _KINDS:
-            said = self.readers[message.epoch](message)
+        if past is None or type(message) not in _KINDS:
+            return
+        model, read = self.followed[node.address]
+        if message.epoch == read.epoch and message.sender == model.me:
+            said = read(message)
             past.leaves(message.epoch, said[:3], said.digest)
 
     def stepped(self, node: Machine, event: Event, effects: Effects) -> None:

@@ -3,6 +3,8 @@
 The other half of the reference model (rules S3, S4). Votes are named by (kind, view, sequence).
 """
 
+from collections.abc import Callable
+
 from tests.sim.reference import CHECKPOINT, COMMIT, Disagreement, Replica
 
 Key = tuple[str, int, int]
@@ -32,7 +34,7 @@ class Past:
             raise self._disagreement(f"lets {_name(key)} leave before it is synced (S3)")
         self.left.setdefault(epoch, {})[key] = mark
 
-    def restarts(self, epoch: int, model: Replica, bodies: set[tuple[int, bytes]]) -> None:
+    def restarts(self, epoch: int, model: Replica, holds: Callable[[int, bytes], bool]) -> None:
         """What left me is on my disk: votes of my view, what may have been committed."""
         self.epoch = max(self.epoch, epoch)
         for key, mark in self.left.get(epoch, {}).items():
@@ -43,7 +45,7 @@ class Past:
             if kind == COMMIT:
                 if model.prepared.get(sequence, (-1, b""))[0] < view:
                     raise self._disagreement(f"{lost}: no prepared certificate (S3)")
-                if (sequence, mark) not in bodies:
+                if not holds(sequence, mark):
                     raise self._disagreement(f"{lost}: no body (S3)")
             # Votes of views that are over may be dropped; headers are for ever (S12).
             if (view >= model.view or kind == CHECKPOINT) and model.said.get(key) != mark:
