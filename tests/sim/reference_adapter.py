@@ -199,7 +199,12 @@ class Reference(Observer):
         )
         may_vote = config.me is not None and past.may_vote(epoch)
         model = Replica(place, _disk(config, entries, read, may_vote))
-        past.restarts(epoch, model, lambda *place: place in node.bodies._stored)
+        past.restarts(
+            epoch,
+            model,
+            # Null is a constant and never stored (S11). Looking at its bytes would touch the disk.
+            lambda *place: place in node.bodies._stored or place[1] == null(place[0]),
+        )
         self.followed[node.address] = (model, read)
 
     def lost_disk(self, node: Machine) -> None:
