@@ -6,6 +6,7 @@ the very same bytes are sent once more, to another node, which must not do a thi
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
@@ -77,10 +78,19 @@ class Shared:
 
 
 class HistoryClient:
-    """One caller at one node; `others`: where the same bytes may be sent once more."""
+    """One caller at one node. `others`: where the same bytes may be sent once more; `patience_s`:
+    for one operation, then its outcome is unknown."""
 
-    def __init__(self, shared: Shared, node: str, client: Client, others: list[Client]) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        node: str,
+        client: Client,
+        others: Sequence[Client] = (),
+        patience_s: float = OPERATION_S,
+    ) -> None:
         self.shared, self.node, self.client, self.others = shared, node, client, others
+        self.patience_s = patience_s
         self.number = next(shared.clients)
 
     async def run(self, pause_s: float) -> None:
@@ -173,7 +183,7 @@ class HistoryClient:
     ) -> None:
         first = client is self.client
         try:
-            done = await client.commit(transaction, OPERATION_S)
+            done = await client.commit(transaction, self.patience_s)
             settle(self.shared, operation, done.answer)
         except RejectedError:
             form = await client.transaction(transaction.id.hex())

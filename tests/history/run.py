@@ -19,7 +19,7 @@ from salus.client import Client
 from salus.client_errors import ClientError
 from salus.forms import TransactionState
 from salus.parameters import Parameters
-from tests.e2e.network import Network, network
+from tests.e2e.network import WAIT_S, Network, network
 from tests.history.applications import ACTIVE
 from tests.history.chain import check_chain, executed_at, read_blocks, strangers
 from tests.history.clients import OPERATION_S, HistoryClient, Shared, settle
@@ -164,8 +164,13 @@ async def _run(plan: Plan, net: Network, wires: Wires) -> Report:
             await asyncio.sleep(plan.seconds)
             shared.stopping = True
             nemesis.stop()
-        await wires.heal()
-        await _recover(net)
+    await wires.heal()
+    await _recover(net)
+    async with AsyncExitStack() as stack:
+        # From here on nothing happens to the nodes: whoever asks has patience.
+        clients = {
+            node.name: await stack.enter_async_context(net.client(node.name)) for node in net.nodes
+        }
         report.control = await _control(net, wires, shared, clients, report.wrong)
         await wires.heal()
         await _recover(net)
@@ -175,13 +180,10 @@ async def _run(plan: Plan, net: Network, wires: Wires) -> Report:
         status = await net.status(net.nodes[0].name)
         report.blocks, report.epochs = status.height, status.epoch
         for client in clients.values():
-            blocks = await read_blocks(client, status.height)
-            executed = executed_at(blocks)
+            executed = executed_at(await read_blocks(client, status.height))
             report.wrong += check_chain(executed, shared.operations)
-            report.wrong += [
-                f"nobody sent {tx_id}"
-                for tx_id in await strangers(client, executed, shared.operations)
-            ]
+            unknown = await strangers(client, executed, shared.operations)
+            report.wrong += [f"nobody sent {tx_id}" for tx_id in unknown]
     report.wrong[:] = dict.fromkeys(report.wrong)  # the chain is the same at all nodes
     _judge(report)
     homes = [Path(node.home) for node in net.nodes]
@@ -207,16 +209,16 @@ async def _control(
     cuts = [cut for name in others for cut in ((alone, name), (name, alone))]
     await wires.cut(cuts)
     key = shared.key()
-    caller = HistoryClient(shared, others[0], clients[others[0]], [])
+    caller = HistoryClient(shared, others[0], clients[others[0]], patience_s=WAIT_S)
     writing = await caller.write(key)
     async with net.client(alone, OPERATION_S) as client:
         try:
-            await HistoryClient(shared, alone, client, []).ask(Kind.READ, key)
+            await HistoryClient(shared, alone, client).ask(Kind.READ, key)
             wrong.append("a node that was cut off answered a read of a height it cannot have")
         except ClientError:
             pass
     async with net.client(alone) as client:  # another: the first leaves the node alone for a while
-        stale = await HistoryClient(shared, alone, client, []).ask(Kind.READ, key, min_height=0)
+        stale = await HistoryClient(shared, alone, client).ask(Kind.READ, key, min_height=0)
     shared.operations.remove(stale)  # It was allowed to be stale, and is no part of the history.
     if check_register([writing, stale]).linearizable:
         wrong.append(f"the judge believes a stale read: {writing}, then {stale}")
@@ -248,7 +250,7 @@ async def _last_reads(shared: Shared, clients: dict[str, Client]) -> None:
     registers = sorted({o.key for o in shared.operations if o.kind in REGISTER})
     sets = sorted({o.key for o in shared.operations if o.kind not in REGISTER})
     for name, client in clients.items():
-        caller = HistoryClient(shared, name, client, [])
+        caller = HistoryClient(shared, name, client)
         for key in registers:
             await caller.ask(Kind.READ, key)
         for key in sets:

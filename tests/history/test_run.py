@@ -14,7 +14,7 @@ from tests.history.node import CHAIN_ID, HistoryNode
 from tests.node.network import Hospitals
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 12
+SECONDS = 9
 RUN_S = 300  # a machine that is busy with the rest of the suite
 
 
