@@ -134,19 +134,15 @@ class Epochs:
 
     def over(self, following: EpochRecord) -> None:
         """The last block of an epoch is on disk."""
-        if self._asked_to_rejoin():
-            if self._sent_it():
-                if self.voter.journal is None:
-                    self.voter.rejoined(following.epoch, following.base)
-                    self.vitals.quarantined = None
-            elif self.voter.journal is not None:
-                # Whoever holds a copy of our key votes from now on: two must not (S4).
-                self.vitals.quarantined = ANOTHER
-                self.voter.lose(void_before=following.epoch)
-                log_event(log, logging.ERROR, "quarantine", reason=ANOTHER)
-        elif self.voter.journal is None and self._counted():
-            self.voter.rejoined(following.epoch, following.base)
-            self.vitals.quarantined = None
+        if self.voter.journal is None:
+            if self._granted() or self._counted():
+                self.voter.rejoined(following.epoch, following.base)
+                self.vitals.quarantined = None
+        elif self._rejoined() and not self._granted():
+            # Whoever holds a copy of our key votes from now on: two must not (S4).
+            self.vitals.quarantined = ANOTHER
+            self.voter.lose(void_before=following.epoch)
+            log_event(log, logging.ERROR, "quarantine", reason=ANOTHER)
         self.rejoin.begin_epoch()
         self.ready.begin_epoch()
         self.begin(following)
@@ -171,15 +167,23 @@ class Epochs:
         self.mempool.begin_view()
         self.pace.begin_view()
 
-    def _asked_to_rejoin(self) -> bool:
-        """Has a `members.rejoin` of this validator been executed in the epoch that is over?"""
+    def _rejoined(self) -> bool:
+        """Was a `members.rejoin` of this validator granted in the epoch that is over?"""
         entry = None if self.member is None else rejoin_of(self.executor.read, self.member)
         return entry is not None and entry.epoch == self.pipeline.epoch.epoch - 1
 
-    def _sent_it(self) -> bool:
-        """One of an earlier life, met again while catching up, is no reason to vote: votes of the
-        life in between are lost, and they may lie in the epoch that it began (S4)."""
-        return any(self.state.find_transaction(tx_id) for tx_id in self.rejoin.sent)
+    def _granted(self) -> bool:
+        """And was it this very process that sent it? A wiped node meets the rejoin of an earlier
+        life while it catches up, which is no reason to vote: votes of the life in between are lost,
+        and they may lie in the epoch that it began (S4)."""
+        base = self.state.epoch(self.pipeline.epoch.epoch - 1).base
+        for tx_id in self.rejoin.sent if self._rejoined() else ():
+            found = self.state.find_transaction(tx_id)
+            if found is not None and found[0] > base:
+                receipts = self.state.receipts(found[0])
+                if any(receipt.ok for receipt in receipts if receipt.tx_id == tx_id):
+                    return True
+        return False
 
     def _counted(self) -> bool:
         """Has a `ready` of this very process made it a validator of the epoch that begins? No life

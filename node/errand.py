@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from node.api.view import Submitted
 from node.logs import log_event
+from salus.forms import TransactionState
 from salus.keys import Signer
 from salus.transaction import Operation, build
 
 RETRY_BLOCKS = 64  # its expiry; on an idle chain nothing passes, and gossip goes on repeating it
 RETRY_S = 5  # and so often it is offered again, should everybody have dropped it
-SENT_MAX = 8  # ids of one epoch; a new one is made only when the last has expired
+SENT_MAX = 64  # ids; a new one is made only when the last has expired or was refused
 
 
 class Errand:
@@ -59,7 +60,7 @@ class Errand:
         self._sent.clear()
 
     async def send(self, operation: Operation, height: int, now_s: float) -> bool:
-        """Make it, or offer it again; True once one was executed, and a new one has to be made."""
+        """Make it, or offer it again; True once one was refused, and a new one has to be made."""
         if height < self._expiry_height and now_s < self._sent_s + RETRY_S:
             return False
         if not self._raw or height >= self._expiry_height:
@@ -77,7 +78,7 @@ class Errand:
             log_event(self.log, logging.WARNING, self.word, tx_id=tx.id.hex(), height=height)
         self._sent_s = now_s
         (answer,) = await self.submit([self._raw])
-        if answer.height is None:
-            return False
+        if answer.height is None or answer.state is TransactionState.COMMITTED:
+            return False  # What was granted takes effect with the epoch.
         self._raw = b""
         return True

@@ -21,3 +21,8 @@ class Rejoin(Errand):
         If the ledger refused one as too soon, a new one must ask: on an idle chain nothing else
         brings the height from which on it may."""
         await self.send(Operation("members", "rejoin", 1, encode(())), height, now_s)
+
+    def begin_epoch(self) -> None:
+        """Who asks may not yet know that he is behind: what was sent in an epoch that he took for
+        the present one may be granted in the true one, and is his own there too."""
+        self._raw, self._expiry_height = b"", 0

@@ -141,8 +141,14 @@ class Nemesis:
         self.net.kill(name)
         self.net.wipe(name)
         self.net.start(name)
-        # Until it votes again it is one of the f that may be missing.
-        await self.net.until(name, "voting again", signing="signing")
+        # Until it votes again it is one of the f that may be missing. Meanwhile lines are cut, so
+        # there is no promise how long that takes; at the end of the run there is.
+        while not self._stopped.is_set():
+            try:
+                await self.net.until(name, "voting again", signing="signing")
+                break
+            except AssertionError:
+                continue
         self._end(event)
 
     # -- network --------------------------------------------------------------------------------

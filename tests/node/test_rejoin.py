@@ -37,6 +37,22 @@ async def test_a_rejoin_that_was_executed_and_refused_is_followed_by_a_new_one()
     assert len(rejoin.sent) == 2
 
 
+async def test_a_rejoin_that_was_granted_is_not_asked_for_again() -> None:
+    """The epoch's end takes its time; a second one could be granted in the next, for nothing."""
+    sent: list[bytes] = []
+
+    async def submit(raws: Sequence[bytes]) -> list[Submitted]:
+        sent.extend(raws)
+        return [Submitted(TransactionState.COMMITTED, height=8) for _ in raws]
+
+    rejoin = Rejoin(factories.key("node a"), "test-chain", bytes(32), submit)
+    for turn in range(5):
+        await rejoin.ask(8 + turn, turn * (RETRY_S + 1.0))
+    assert len(set(sent)) == 1
+    rejoin.begin_epoch()
+    assert len(rejoin.sent) == 1, "and it stays known as my own"
+
+
 async def test_a_rejoin_that_somebody_else_sent_in_my_name_ends_my_votes_until_my_own(
     tmp_path: Path,
 ) -> None:
