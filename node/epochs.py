@@ -6,7 +6,7 @@ primary. Law of the file: whether this node may vote is `Voter`'s word and nobod
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from consensus.config import ReplicaConfig
 from consensus.effects import ViewEntered
@@ -135,10 +135,10 @@ class Epochs:
     def over(self, following: EpochRecord) -> None:
         """The last block of an epoch is on disk."""
         if self.voter.journal is None:
-            if self._granted() or self._counted():
+            if self._granted(self.rejoin.sent) or self._counted():
                 self.voter.rejoined(following.epoch, following.base)
                 self.vitals.quarantined = None
-        elif self._rejoined() and not self._granted():
+        elif self._rejoined() and not self._granted(self.rejoin.earlier()):
             # Whoever holds a copy of our key votes from now on: two must not (S4).
             self.vitals.quarantined = ANOTHER
             self.voter.lose(void_before=following.epoch)
@@ -172,12 +172,12 @@ class Epochs:
         entry = None if self.member is None else rejoin_of(self.executor.read, self.member)
         return entry is not None and entry.epoch == self.pipeline.epoch.epoch - 1
 
-    def _granted(self) -> bool:
-        """And was it this very process that sent it? A wiped node meets the rejoin of an earlier
-        life while it catches up, which is no reason to vote: votes of the life in between are lost,
-        and they may lie in the epoch that it began (S4)."""
+    def _granted(self, sent: Sequence[bytes]) -> bool:
+        """And was it one of these? A wiped node meets the rejoin of an earlier life while it
+        catches up, which is no reason to vote: votes of the life in between are lost, and they may
+        lie in the epoch that it began (S4)."""
         base = self.state.epoch(self.pipeline.epoch.epoch - 1).base
-        for tx_id in self.rejoin.sent if self._rejoined() else ():
+        for tx_id in sent if self._rejoined() else ():
             found = self.state.find_transaction(tx_id)
             if found is not None and found[0] > base:
                 receipts = self.state.receipts(found[0])

@@ -54,6 +54,9 @@ class Errand:
         and it meets there says nothing about the votes that this life has lost (S4)."""
         return tuple(self._sent)
 
+    def made(self) -> None:
+        """A new one is about to leave."""
+
     def begin_epoch(self) -> None:
         """What was asked in the epoch before has been granted by now, or must be asked again."""
         self._raw, self._expiry_height = b"", 0
@@ -75,6 +78,7 @@ class Errand:
             )
             self._raw = tx.raw
             self._sent.append(tx.id)
+            self.made()
             log_event(self.log, logging.WARNING, self.word, tx_id=tx.id.hex(), height=height)
         self._sent_s = now_s
         (answer,) = await self.submit([self._raw])

@@ -264,6 +264,7 @@ class Node:
             self._pending,
         )
         self.rejoin = Rejoin(key, genesis.chain_id, self.genesis_hash, self.admission.submit)
+        self.rejoin.state = self.state
         self.ready = Ready(key, genesis.chain_id, self.genesis_hash, self.admission.submit)
         evidence = EvidenceDesk(self.domain, verify, lambda: self.pipeline.epoch)
         self.divergence = Divergence(

@@ -76,3 +76,27 @@ async def test_a_rejoin_that_somebody_else_sent_in_my_name_ends_my_votes_until_m
         assert node.vitals.quarantined is None
         # The others took part all the while.
         assert {group.nodes[index].vitals.signing() for index in range(3)} == {"signing"}
+
+
+async def test_a_rejoin_that_an_earlier_process_of_this_home_sent_costs_nothing(
+    tmp_path: Path,
+) -> None:
+    """It may wait in the pools of the others for long, as after the loss of more than f journals."""
+    waiting: list[bytes] = []
+
+    async def hold(raws: Sequence[bytes]) -> list[Submitted]:
+        waiting.extend(raws)
+        return [Submitted(TransactionState.PENDING) for _ in raws]
+
+    async with hospitals(tmp_path) as group:
+        genesis = group.genesis
+        before = Rejoin(group.keys[3], genesis.chain_id, genesis.hash(), hold)
+        before.state = group.nodes[3].state
+        await before.ask(0, 0.0)
+        await group.stop(3)
+        node = group.start(3)
+        await group.connected()
+        await group.nodes[0].admission.submit(waiting)
+        await eventually(lambda: node.pipeline.epoch.epoch == 1)
+        assert node.vitals.signing() == "signing"
+        assert node.voter.first_epoch == 0, "its journal is the old one"
