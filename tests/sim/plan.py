@@ -152,7 +152,7 @@ def draw(seed: int) -> Plan:
     r = Random(seed)
     n = r.choices((4, 5, 6, 7, 1, 2, 3), (70, 7, 7, 7, 2, 2, 5))[0]
     f = (n - 1) // 3
-    heal_at = float(r.randrange(2_000, 7_000))
+    heal_at = float(r.randrange(1_200, 4_500))
     plan = Plan(seed, n, _parameters(r), heal_at)
     _draw_network(r, plan)
     _draw_nodes(r, plan)
