@@ -6,14 +6,28 @@ disks (agreement, no double vote across restarts) the simulator checks itself.
 
 from operator import ge
 
+from consensus.events import (
+    BodyArrived,
+    BodyDropped,
+    Event,
+    Executed,
+    ProposalBuilt,
+    ProposalChecked,
+    Received,
+)
 from consensus.log import (
     BODIES_PER_SLOT_MAX,
     OLD_COMMIT_VIEWS_MAX,
     OLD_COMMITS_PER_SENDER_MAX,
     Slot,
 )
+from consensus.messages import Checkpoint, Commit, Prepare, PrePrepare
 from consensus.replica import Replica
 from consensus.state import State
+
+# After one of these, a step that moved nothing can have changed this one slot only.
+_PLAIN_VOTES = frozenset((PrePrepare, Prepare, Commit, Checkpoint))
+_SLOT_EVENTS = frozenset((BodyArrived, BodyDropped, ProposalBuilt, ProposalChecked, Executed))
 
 
 class Watch:
@@ -21,9 +35,11 @@ class Watch:
 
     def __init__(self) -> None:
         self._seen: tuple[int, ...] = ()
+        self._committed = 0
 
-    def check(self, replica: Replica, sequence: int | None = None) -> None:
-        """All of it; or, after a vote on `sequence`, what such a vote can change."""
+    def check(self, replica: Replica, event: Event | None = None) -> None:
+        """What the step of this event can have changed; all of it when a height or a view moved,
+        when time passed, and when no event is named."""
         s = replica.state
         log = s.log
         now = (
@@ -40,27 +56,44 @@ class Watch:
             s.voter.floor,
             log.epoch_end,
         )
-        if now != self._seen:
+        if now != self._seen or log.committed != self._committed:
             if self._seen:
                 assert all(map(ge, now, self._seen)), (self._seen, now)
-            self._seen = now
-        check(replica, sequence)
+            self._seen, self._committed = now, log.committed
+            check(replica)
+            return
+        kind = type(event)
+        if kind is Received:
+            message = event.message  # type: ignore[union-attr]
+            if type(message) in _PLAIN_VOTES:
+                check_one(replica, message.sequence)  # type: ignore[union-attr]
+            elif s.halted is None:
+                _check_caps(s)
+        elif kind in _SLOT_EVENTS:
+            check_one(replica, event.sequence)  # type: ignore[union-attr]
+        else:
+            check(replica)
 
 
-def check(replica: Replica, sequence: int | None = None) -> None:
+def check(replica: Replica) -> None:
     s = replica.state
     if s.halted is not None:
         assert not s.voter.active, "a halted replica signs nothing (L24)"
         return
     _check_heights(s)
     _check_view(s)
-    slots = s.log.slots
-    if sequence is None:
-        _check_caps(s)
-        for number, slot in slots.items():
-            _check_slot(s, number, slot)
-    elif sequence in slots:
-        _check_slot(s, sequence, slots[sequence])
+    _check_caps(s)
+    for number, slot in s.log.slots.items():
+        _check_slot(s, number, slot)
+
+
+def check_one(replica: Replica, sequence: int) -> None:
+    """What a vote on one sequence can have changed, and did not move anything."""
+    s = replica.state
+    if s.halted is None:
+        slot = s.log.slots.get(sequence)
+        if slot is not None:
+            _check_slot(s, sequence, slot)
 
 
 def _check_heights(s: State) -> None:

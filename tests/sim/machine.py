@@ -12,17 +12,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from consensus.effects import Action, Effects, PersistBody, Sending
-from consensus.events import (
-    BodyArrived,
-    Event,
-    Executed,
-    ProposalBuilt,
-    ProposalChecked,
-    Received,
-    Tick,
-)
+from consensus.events import Event, PendingWork, Tick
 from consensus.invariants import Watch
-from consensus.messages import Checkpoint, Commit, Prepare, PrePrepare
 from consensus.replica import Replica
 from salus.vote import JournalEntry
 from storage.errors import StoreUnavailable
@@ -33,8 +24,6 @@ from tests.sim.power import PowerCut
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
 
-PLAIN_VOTES = frozenset((PrePrepare, Prepare, Commit, Checkpoint))
-SLOT_EVENTS = frozenset((BodyArrived, ProposalBuilt, ProposalChecked, Executed))
 NOTHING = Effects()
 
 
@@ -70,6 +59,7 @@ class Machine:
         self.steps: deque[_Step] = deque()
         self.syncing = False
         self.releasing = False
+        self.told_pending: bool | None = None
         self.replica: Replica | None = None
         self.watch = Watch()
 
@@ -171,6 +161,7 @@ class Machine:
         self.steps.clear()
         self.replica = replica
         self.watch = Watch()
+        self.told_pending: bool | None = None  # what this replica knows; None: nothing yet
         self.ran_to = 0  # the last sequence that this replica object let execute
 
     def never_left(self, entry: JournalEntry) -> None:
@@ -190,15 +181,18 @@ class Machine:
         effects = replica.step(event)
         cluster.observer.stepped(self, event, effects)
         cluster.promises.stepped(self, event, effects)
-        # After what concerns one slot, that slot; after everything else, all of them.
-        kind = type(event)
-        about = event.message if kind is Received else event  # type: ignore[union-attr]
-        single = kind in SLOT_EVENTS or (kind is Received and type(about) in PLAIN_VOTES)
-        self.watch.check(replica, about.sequence if single else None)  # type: ignore[union-attr]
+        self.watch.check(replica, event)
         if effects.persist or effects.send or effects.deliver:
             self.steps.append(_Step(effects))
-            self.release()
+            if not self.releasing:
+                self.release()
         return effects
+
+    def pending(self, pending: bool) -> None:
+        """As `Runner.pending`: said when it changes."""
+        if pending is not self.told_pending:
+            self.told_pending = pending
+            self.step(PendingWork(pending))
 
     def persist_entry(self, entry: JournalEntry) -> None:
         """An entry of the shell's own, in its turn behind the votes of earlier steps."""
@@ -214,10 +208,12 @@ class Machine:
 
     def sync(self) -> None:
         """Group commit: all that waits goes to disk with one sync."""
-        if self.syncing or not any(not step.synced for step in self.steps):
+        if self.syncing:
+            return
+        self.group = [step for step in self.steps if not step.synced]
+        if not self.group:
             return
         self.syncing = True
-        self.group = [step for step in self.steps if not step.synced]
         wishes = [wish for step in self.group for wish in step.effects.persist]
         self.entries = [wish for wish in wishes if isinstance(wish, JournalEntry)]
         self.gather([wish for wish in wishes if isinstance(wish, PersistBody)])
@@ -254,15 +250,16 @@ class Machine:
         life, steps = self.life, self.steps
         while steps and steps[0].synced:
             effects = steps.popleft().effects
-            armed = self.armed
-            for index, sending in enumerate(effects.send):
-                if armed is not None and armed.mode is CrashMode.SEND and index >= 1:
+            if effects.send:
+                armed = self.armed
+                for index, sending in enumerate(effects.send):
+                    if index and armed is not None and armed.mode is CrashMode.SEND:
+                        self.crash(armed)
+                        return
+                    self.emit(sending)
+                if armed is not None and armed.mode is CrashMode.DELIVER:
                     self.crash(armed)
                     return
-                self.emit(sending)
-            if effects.send and armed is not None and armed.mode is CrashMode.DELIVER:
-                self.crash(armed)
-                return
             for action in effects.deliver:
                 if self.replica is None:
                     break  # Halted by the action before.
@@ -270,7 +267,8 @@ class Machine:
                 if life != self.life:
                     return
         self.releasing = False
-        self.sync()
+        if steps:
+            self.sync()
 
     # -- what work.py and shell.py add ----------------------------------------------------------
 

@@ -11,7 +11,7 @@ from random import Random
 from salus.parameters import Parameters
 
 TICK_MS = 100
-POOL_TRANSACTIONS_MAX = 24  # also the measure of fairness (L17)
+POOL_TRANSACTIONS_MAX = 16  # also the measure of fairness (L17)
 LOAD_STRETCH = 3  # the load goes on while a quiet run waits for enough events
 
 
@@ -300,13 +300,13 @@ def _draw_blackouts(r: Random, plan: Plan) -> None:
             plan.crashes.append(Crash(start, node, mode, down))
         time += r.choice((1_200.0, 2_000.0))
     plan.crashes.sort(key=lambda crash: crash.time)
-    plan.load = [(20.0 * step, r.randrange(plan.n), 1) for step in range(int(plan.heal_at / 20))]
+    plan.load = [(40.0 * step, r.randrange(plan.n), 1) for step in range(int(plan.heal_at / 40))]
 
 
 def _draw_load(r: Random, plan: Plan) -> None:
-    time, gap = 0.0, r.choice((60.0, 150.0, 400.0))
+    time, gap = 0.0, r.choice((100.0, 200.0, 400.0))
     while time < LOAD_STRETCH * plan.heal_at:
         time += r.expovariate(1.0) * gap
-        plan.load.append((time, r.randrange(plan.n), r.choice((1, 1, 3))))
+        plan.load.append((time, r.randrange(plan.n), r.choice((1, 1, 2))))
         if r.random() < 0.03:
             time += 2_000.0  # an idle chain must stay in its view (L17)

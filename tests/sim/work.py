@@ -24,7 +24,6 @@ from consensus.events import (
     BodyDropped,
     CaughtUp,
     Complain,
-    PendingWork,
     ProposalBuilt,
     ProposalChecked,
 )
@@ -421,7 +420,8 @@ class Worker(Machine):
 
     def upkeep(self) -> None:
         self.ticks += 1
-        self.rumours.perform(self.rumours.gossip.tick(self.rumours.now_ms()))
+        if self.rumours.gossip.waits:
+            self.rumours.perform(self.rumours.gossip.tick(self.rumours.now_ms()))
         self.fetcher.tick()
         if self.ticks % UPKEEP_TICKS == 0 and self.mempool.fairness():
             self.cluster.cover("fairness complaint")
@@ -451,7 +451,7 @@ class Worker(Machine):
         return question.view == core.view and not core.in_view_change
 
     def _pending(self) -> None:
-        self.step(PendingWork(self.mempool.owed > 0))
+        self.pending(self.mempool.owed > 0)
         self.hands.nudge()
 
     def submit(self, raw: bytes) -> str | None:
