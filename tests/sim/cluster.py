@@ -17,6 +17,7 @@ from typing import Any
 
 from consensus.events import Event
 from contracts.catalogue import registry
+from contracts.errors import StoreFailed
 from salus.transaction import ParsedTransaction
 from storage.errors import StoreDamaged
 from storage.state import BlockBatch
@@ -28,6 +29,7 @@ from tests.sim.machine import Machine
 from tests.sim.network import Network
 from tests.sim.observer import Observer
 from tests.sim.plan import Crash, Plan, draw
+from tests.sim.power import PowerCut
 from tests.sim.promises import Promises
 from tests.sim.reference_adapter import Reference
 from tests.sim.shell import Node
@@ -139,7 +141,7 @@ class Cluster:
             self._run()
         except AssertionError as error:
             failure = str(error) or f"assertion {trace.where(error)}"
-        except Exception as error:  # noqa: BLE001  # whatever it is, the seed has failed
+        except (Exception, StoreFailed, PowerCut) as error:  # noqa: BLE001  # the seed has failed
             failure = f"{type(error).__name__}: {error} {trace.where(error)}"
         finally:
             logging.disable(logged)
@@ -167,7 +169,7 @@ class Cluster:
             self.now, _, call, args = pop(heap)
             try:
                 call(*args)
-            except StoreDamaged:
+            except (StoreDamaged, StoreFailed):
                 self._damaged()
             assert self.events < EVENTS_MAX, f"more than {EVENTS_MAX} events: a storm"
         self._finish()

@@ -34,6 +34,9 @@ def name(number: int) -> str:
     return f"n{number:02}"
 
 
+NAMES = tuple(name(number) for number in range(100))
+
+
 def number(member: str) -> int:
     return int(member[1:])
 

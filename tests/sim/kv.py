@@ -6,11 +6,12 @@ is an error on reading, as LevelDB's checksums make it.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from random import Random
 
 from storage.errors import StoreDamaged, StoreUnavailable
-from storage.kv import Put, Snapshot
+from storage.kv import Put, Snapshot, prefix_end
 from tests.sim.power import Power, PowerCut
 
 
@@ -19,6 +20,9 @@ class SimKV:
         self.data: dict[bytes, bytes] = {}
         self._power, self._random = power, random
         self._undo: list[dict[bytes, bytes | None]] = []  # of the unsynced batches, oldest first
+        self._keys: list[bytes] | None = (
+            None  # sorted, when somebody has asked since the last write
+        )
         self.damaged: set[bytes] = set()
         self.met = False  # somebody has read the damage
 
@@ -46,6 +50,7 @@ class SimKV:
 
     def _apply(self, batch: dict[bytes, bytes | None]) -> None:
         data = self.data
+        self._keys = None
         for key, value in batch.items():
             if value is not None:
                 data[key] = value
@@ -55,9 +60,16 @@ class SimKV:
     def scan(
         self, prefix: bytes, *, start: bytes | None = None, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        keys = sorted(key for key in self.data if key.startswith(prefix))
-        if start is not None:
-            keys = [key for key in keys if (key <= start if reverse else key >= start)]
+        if self._keys is None:
+            self._keys = sorted(self.data)
+        end = prefix_end(prefix)
+        first = bisect_left(self._keys, prefix)
+        last = len(self._keys) if end is None else bisect_left(self._keys, end)
+        if start is not None and reverse:
+            last = min(last, bisect_right(self._keys, start))
+        elif start is not None:
+            first = max(first, bisect_left(self._keys, start))
+        keys = self._keys[first:last]
         for key in reversed(keys) if reverse else keys:
             value = self.get(key)
             if value is not None:  # not deleted while the caller walks
@@ -87,6 +99,7 @@ class SimKV:
 
     def restore(self, data: dict[bytes, bytes]) -> None:
         self.data = dict(data)
+        self._keys = None
         self._undo.clear()
         self.damaged.clear()
         self.met = False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from consensus.effects import Action, Effects, Halt, Quarantine, SendBlocks
-from consensus.events import Event, ProposalBuilt
+from consensus.events import Event, ProposalBuilt, Received
 from consensus.messages import (
     NO_SIGNATURE,
     Message,
@@ -61,8 +61,8 @@ class LiarNode(Node):
             self.forget()
             return NOTHING
 
-    def on_message(self, source: int, payload: tuple[Message, bytes | None]) -> None:
-        message = payload[0]
+    def on_message(self, source: int, payload: tuple[Received, bytes | None]) -> None:
+        message = payload[0].message
         if message.sender == self.me:
             return  # It knows what it said.
         self.heard.append(message)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from consensus.effects import BuildProposal, SendBlocks
+from consensus.events import Received
 from consensus.messages import (
     NO_SIGNATURE,
     Checkpoint,
@@ -228,7 +229,9 @@ def slow_primary(liar: LiarNode, to: int, message: Message, body: bytes | None) 
         timeout = liar.parameters.progress_timeout_ms
         extra = timeout * (0.6 + 0.45 * liar.random.random())
         for address in liar.cluster.addresses[to]:
-            liar.cluster.network.carry(liar, address, "on_message", (message, body), extra)
+            liar.cluster.network.carry(
+                liar, address, "on_message", (Received(message), body), extra
+            )
         return
     yield message, body
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
 
 NOTHING = Effects()
+TICK = Tick()
 
 
 class _Step:
@@ -292,7 +293,7 @@ class Machine:
         self.cluster.at(self.tick_ms, self.tick, life)
         if self.cluster.now >= self.paused_until:
             self.upkeep()
-            self.step(Tick())
+            self.step(TICK)
 
     def upkeep(self) -> None:
         raise NotImplementedError

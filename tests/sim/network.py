@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from consensus.events import Received
 from consensus.messages import Message, decode_message, encode_message
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Network:
     def send(self, source: Machine, member: int, kind: str, payload: Any) -> None:
         """To the node of a member, and to its twin if there is one."""
         if self.codec and kind == "on_message":
-            payload = (decode_message(encode_message(payload[0])), payload[1])
+            message = decode_message(encode_message(payload[0].message))
+            payload = (Received(message), payload[1])
         for address in self.cluster.addresses[member]:
             self.carry(source, address, kind, payload)
 
@@ -40,7 +42,7 @@ class Network:
         """A message to all other validators; the busiest line of the simulator."""
         if self.codec:
             message = decode_message(encode_message(message))
-        payload, addresses = (message, body), self.cluster.addresses
+        payload, addresses = (Received(message), body), self.cluster.addresses
         for member in source.hands.others:
             for address in addresses[member]:
                 self.carry(source, address, "on_message", payload)

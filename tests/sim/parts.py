@@ -48,6 +48,7 @@ class Silence:
     """Metrics that nobody reads: every attribute, call and label is this again."""
 
     def __getattr__(self, name: str) -> Silence:
+        setattr(self, name, self)  # Asked once; then it is found at once.
         return self
 
     def __call__(self, *args: Any, **named: Any) -> Silence:
@@ -89,11 +90,13 @@ class Hands(Outlet):
     """What is to be done is done by the real one; what leaves, leaves as objects."""
 
     node: Node
-    others: Sequence[int] = ()  # the numbers of the other validators of the epoch
+    numbers: Sequence[int] = ()  # of the validators of the epoch, by index
+    others: Sequence[int] = ()  # of all but this one
 
     def begin_epoch(self, members: Sequence[str], me: int | None) -> None:
         super().begin_epoch(members, me)
-        self.others = [number(one) for index, one in enumerate(members) if index != me]
+        self.numbers = [number(one) for one in members]
+        self.others = [one for index, one in enumerate(self.numbers) if index != me]
 
     def send(self, sending: Sending) -> None:
         self.node.emit(sending)

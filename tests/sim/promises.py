@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Place = tuple[type, int, int, int]  # kind of vote, view, sequence, sender
 
-_VOTES = (PrePrepare, Prepare, Commit, Checkpoint)
+_VOTES = frozenset((PrePrepare, Prepare, Commit, Checkpoint))
 
 
 @dataclass(slots=True)
@@ -94,22 +94,24 @@ class Promises:
                 assert s.new_view is not None
                 told.low = max(told.low, _lowest(s.new_view, s.base))
                 _check_new_view(s, told.domain, s.new_view)
-        match event:
-            case Received(message) if isinstance(message, _VOTES):
-                self._double_vote(node, told, s, message)
-            case Received(message) if s.halted is None:
+        kind = type(event)
+        if kind is Received:
+            message = event.message  # type: ignore[union-attr]
+            if type(message) in _VOTES:
+                self._double_vote(node, told, s, message)  # type: ignore[arg-type]
+            elif s.halted is None:
                 self._follows(node, told, s)
-                if isinstance(message, Status):
+                if type(message) is Status:
                     self._answers(node, told, s, message, effects)
-            case PendingWork(pending):
-                told.pending = pending
-            case Executed() | CaughtUp():
-                told.end = told.end or event.epoch_end
-                if isinstance(event, CaughtUp):
-                    told.on_disk = max(told.on_disk, event.height)
-                    told.given_up = 0
-            case BlockWritten(height):
-                told.on_disk = max(told.on_disk, height)
+        elif kind is PendingWork:
+            told.pending = event.pending  # type: ignore[union-attr]
+        elif kind is BlockWritten:
+            told.on_disk = max(told.on_disk, event.height)  # type: ignore[union-attr]
+        elif kind is Executed or kind is CaughtUp:
+            told.end = told.end or event.epoch_end  # type: ignore[union-attr]
+            if kind is CaughtUp:
+                told.on_disk = max(told.on_disk, event.height)  # type: ignore[union-attr]
+                told.given_up = 0
         if s.log.settled > told.settled:
             told.settled, told.given_up = s.log.settled, 0
         told.proposed = s.log.proposed > s.log.settled
@@ -176,8 +178,9 @@ class Promises:
 
     def _follows(self, node: Machine, told: _Told, s: State) -> None:
         """The highest wish of each member counts, and what f+1 others ask for is joined (L19)."""
-        assert all(map(ge, s.reached, told.reached)), f"n{node.member} forgets a view (L19)"
-        told.reached = list(s.reached)
+        if s.reached != told.reached:
+            assert all(map(ge, s.reached, told.reached)), f"n{node.member} forgets a view (L19)"
+            told.reached = list(s.reached)
         if s.voter.active and s.voter.floor <= s.log.low:
             others = sorted((v for i, v in enumerate(s.reached) if i != s.me), reverse=True)
             f = (s.n - 1) // 3

@@ -13,9 +13,11 @@ from salus.block import proposal_digest
 from salus.certificate import CertifiedBlock
 from salus.codec import decode
 from salus.errors import SalusError
-from tests.sim.founding import name, number
+from tests.sim.founding import NAMES, name
 from tests.sim.parts import run
 from tests.sim.work import Worker
+
+_REQUESTS = frozenset((Fetch, Status))
 
 
 class Node(Worker):
@@ -36,12 +38,12 @@ class Node(Worker):
             if sending.to is None:
                 self.broadcast(message, body)
             elif sending.to != self.hands.me:
-                self.transmit(number(self.hands.members[sending.to]), message, body)
+                self.transmit(self.hands.numbers[sending.to], message, body)
         elif isinstance(sending, SendBody):
             found = self.bodies.get(sending.sequence, sending.digest)
             if found is not None:
                 self.cluster.cover("body served")
-                peer = number(self.hands.members[sending.to])
+                peer = self.hands.numbers[sending.to]
                 self.post(peer, "on_body", (sending.sequence, sending.digest, found))
         else:
             self.offer_blocks(sending)
@@ -50,7 +52,7 @@ class Node(Worker):
         self.cluster.network.broadcast(self, message, body)
 
     def transmit(self, member: int, message: Message, body: bytes | None) -> None:
-        self.post(member, "on_message", (message, body))
+        self.post(member, "on_message", (Received(message), body))
 
     def post(self, member: int, kind: str, payload: object) -> None:
         self.cluster.network.send(self, member, kind, payload)
@@ -62,15 +64,16 @@ class Node(Worker):
 
     # -- receiving: as `Inlet` ------------------------------------------------------------------
 
-    def on_message(self, source: int, payload: tuple[Message, bytes | None]) -> None:
-        message, body = payload
-        if isinstance(message, (Fetch, Status)):
+    def on_message(self, source: int, payload: tuple[Received, bytes | None]) -> None:
+        received, body = payload
+        message = received.message
+        if type(message) in _REQUESTS:
             # Never relayed and perhaps unsigned: they speak for the connection they came on.
-            seat = self.seats.index(name(source), message.epoch)
+            seat = self.seats.index(NAMES[source], message.epoch)
             if seat != message.sender and self.seats.known(message.epoch):
                 return
         life = self.life
-        self.step(Received(message))
+        self.step(received)
         if (
             body is not None
             and life == self.life
