@@ -39,7 +39,7 @@ from tests.sim.signatures import Ledger
 REFERENCE_SEEDS = 4
 EVENTS_MAX = 150_000  # a run that needs more is a storm, and that is a failure
 # The faults go on until so much has happened, and stop there: many runs find more than long ones.
-FAULTY_EVENTS_MIN, FAULTY_EVENTS_MAX = 1_200, 1_350
+FAULTY_EVENTS_MIN, FAULTY_EVENTS_MAX = 1_150, 1_250
 COUNTED_EVENTS_MIN = 1_500  # a run of four and more has at least so many, the calm ones included
 HEAL_STRETCH = 3
 FRESH_BLOCKS = 64  # the fresh transaction outlives a censor's whole measure of fairness (L17)

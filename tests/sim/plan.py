@@ -150,9 +150,9 @@ class Plan:
 def draw(seed: int) -> Plan:
     """The plan of a seed. The order of the draws is part of the meaning of a seed."""
     r = Random(seed)
-    n = r.choices((4, 5, 6, 7, 1, 2, 3), (70, 7, 7, 7, 2, 2, 5))[0]
+    n = r.choices((4, 5, 6, 7, 1, 2, 3), (76, 7, 6, 8, 1, 1, 1))[0]
     f = (n - 1) // 3
-    heal_at = float(r.randrange(1_200, 4_500))
+    heal_at = float(r.randrange(1_200, 3_600))
     plan = Plan(seed, n, _parameters(r), heal_at)
     _draw_network(r, plan)
     _draw_nodes(r, plan)
