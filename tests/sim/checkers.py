@@ -23,6 +23,7 @@ from consensus.messages import (
     decode_message,
     vote_type,
 )
+from contracts.errors import CONTRACT_FAULT
 from node.executor import Executed
 from salus.block import DUPLICATE
 from storage.errors import StorageError
@@ -69,15 +70,19 @@ class Checkers:
     def on_executed(self, node: Worker, executed: Executed) -> None:
         header = executed.header
         if executed.header.proposal_digest == null(header.height)[0]:
-            self.cluster.cover("null executed")
+            self.cluster.cover("S11 null executed")
         if not self.honest(node):
             return
         height = header.height
         known = self.headers.setdefault(height, header.hash())
         assert known == header.hash(), f"two headers at height {height}"
         for receipt in executed.receipts:
-            if receipt.code != DUPLICATE:
+            if receipt.code == DUPLICATE:
+                self.cluster.cover("S15 a transaction is ordered twice and runs once")
+            else:
                 ran = self.ran.setdefault(receipt.tx_id, height)
+                if receipt.code == CONTRACT_FAULT:
+                    self.cluster.cover("S16 a contract fails and the chain goes on")
                 assert ran == height, f"a transaction ran at {ran} and again at {height} (S15)"
 
     def on_certified(self, node: Worker, batch: BlockBatch) -> None:
@@ -129,7 +134,6 @@ class Checkers:
         match action:
             case Evidence(culprit, first, _):
                 self.cluster.note(node, f"EVIDENCE against {culprit}")
-                self.cluster.cover("evidence")
                 member = node.seats.member(node.seats.epoch, culprit)
                 assert member is not None
                 if self.honest(node):
@@ -139,13 +143,13 @@ class Checkers:
                     )
             case Quarantine(reason):
                 self.cluster.note(node, f"QUARANTINE: {reason}")
-                self.cluster.cover("quarantine")
+                self.cluster.cover("S4 quarantine: a peer shows a vote that is not known")
                 if self.honest(node):
                     raise AssertionError(f"honest n{node.member} is in quarantine: {reason}")
 
     def on_halt(self, node: Worker, reason: str) -> None:
         self.cluster.note(node, f"HALT: {reason}")
-        self.cluster.cover("halt")
+        self.cluster.cover("L24 a diverged node halts")
         if self.honest(node):
             raise AssertionError(f"honest n{node.member} halted with at most f liars: {reason}")
 

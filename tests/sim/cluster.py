@@ -16,22 +16,23 @@ from random import Random
 from typing import Any
 
 from consensus.events import Event
-from contracts.catalogue import registry
 from contracts.errors import StoreFailed
 from salus.transaction import ParsedTransaction
-from storage.errors import StoreDamaged
+from storage.errors import StoreDamaged, StoreUnavailable
 from storage.state import BlockBatch
 from tests.sim import trace
 from tests.sim.checkers import Checkers
-from tests.sim.founding import Founding, anchor, refused, retract, supersede
-from tests.sim.liars import LiarNode
+from tests.sim.founding import Founding, anchor, poisoned, refused, retract, supersede
+from tests.sim.liars import DivergedNode, LiarNode
 from tests.sim.machine import Machine
 from tests.sim.network import Network
 from tests.sim.observer import Observer
 from tests.sim.plan import Crash, Plan, draw
+from tests.sim.poison import with_poison
 from tests.sim.power import PowerCut
 from tests.sim.promises import Promises
 from tests.sim.reference_adapter import Reference
+from tests.sim.rules import Rules
 from tests.sim.shell import Node
 from tests.sim.signatures import Ledger
 
@@ -42,6 +43,7 @@ EVENTS_MAX = 150_000  # a run that needs more is a storm, and that is a failure
 FAULTY_EVENTS_MIN, FAULTY_EVENTS_MAX = 1_150, 1_250
 COUNTED_EVENTS_MIN = 1_500  # a run of four and more has at least so many, the calm ones included
 HEAL_STRETCH = 3
+REGISTRY = with_poison()  # one for all runs: contracts have no memory
 FRESH_BLOCKS = 64  # the fresh transaction outlives a censor's whole measure of fairness (L17)
 POLL_MS = 100.0
 TWIN_SPLIT_MS = 700.0
@@ -86,7 +88,7 @@ class Cluster:
         self.covered: dict[str, int] = {}
         self.rejections: dict[str, int] = {}
         self.views: dict[int, int] = {}  # epoch → highest view that somebody entered
-        self.founding = Founding(plan.n, plan.parameters, registry())
+        self.founding = Founding(plan.n, plan.parameters, REGISTRY)
         self.members = list(range(plan.n))
         self.ledger = Ledger(plan.faulty, self.founding.domain)
         self.checkers = Checkers(self)
@@ -95,13 +97,16 @@ class Cluster:
             observer = Reference(plan.faulty) if watched else Observer()
         self.observer = observer
         self.promises = Promises(plan.faulty)
+        self.rules = Rules(self)
         self.addresses = [[member] for member in range(plan.n)]
         self.network = Network(self)
         self.nodes: list[Node] = []
         self.twins: list[tuple[int, int]] = []
         for member in range(plan.n):
             names = plan.liars.get(member, ())
-            if names and names != ("twins",):
+            if names == ("diverged",):
+                self.nodes.append(DivergedNode(self, member, member))
+            elif names and names != ("twins",):
                 self.nodes.append(LiarNode(self, member, member, names))
             else:
                 self.nodes.append(Node(self, member, member))
@@ -170,17 +175,19 @@ class Cluster:
             try:
                 call(*args)
             except (StoreDamaged, StoreFailed):
-                self._damaged()
+                self._ends("STORE_DAMAGED", lambda node: node.disks.met_damage)
+            except StoreUnavailable as error:
+                self._ends(error.code, lambda node: node.disks.power.full)
             assert self.events < EVENTS_MAX, f"more than {EVENTS_MAX} events: a storm"
         self._finish()
 
-    def _damaged(self) -> None:
-        """A node has met a flipped bit in a store: its process ends, and refuses to start again."""
+    def _ends(self, why: str, who: Callable[[Node], bool]) -> None:
+        """A store failed under a node, in whatever it did: its process ends, as a real one does."""
         for node in self.nodes:
-            if node.up and node.disks.met_damage:
-                node.die("STORE_DAMAGED")
+            if node.up and who(node):
+                node.die(why)
                 return
-        raise AssertionError("a store says that it is damaged, and is not")
+        raise AssertionError(f"a store fails without a reason: {why}")
 
     def _schedule(self) -> None:
         plan = self.plan
@@ -188,6 +195,10 @@ class Cluster:
             self.at(self.random.random() * 50.0, node.start)
         for crash in plan.crashes:
             self.at(crash.time, self._crash, crash)
+        for time, address, jump in plan.jumps:
+            self.at(time, self._jump, address, jump)
+        for time, address, length in plan.full:
+            self.at(time, self._fill, address, length)
         for time, address in plan.backups:
             self.at(time, self._back_up, address)
         for cut in plan.cuts:
@@ -228,6 +239,21 @@ class Cluster:
             if node.up:
                 node.submit(self.transaction(node.member, node.height).raw)
 
+    def _jump(self, address: int, jump_ms: float) -> None:
+        if not self.healed:
+            self.nodes[address].clock_offset_ms += jump_ms
+            self.cover("clock jumps")
+
+    def _fill(self, address: int, length: float) -> None:
+        """The disk of a node is full, until somebody has made room."""
+        if not self.healed:
+            self.nodes[address].disks.power.full = True
+            self.at(length, self._make_room, address)
+            self.cover("disk full")
+
+    def _make_room(self, address: int) -> None:
+        self.nodes[address].disks.power.full = False
+
     def _back_up(self, address: int) -> None:
         self.nodes[address].disks.take_backup()
 
@@ -242,8 +268,10 @@ class Cluster:
             operation = retract(max(1, index - 5))
         elif die < 0.95:
             operation = supersede(max(1, index - 5))
-        else:
+        elif die < 0.98:
             operation = refused(index % 64)
+        else:
+            operation = poisoned(index % 4)
         life = 60 if self.random.random() < 0.9 else 4
         return self.founding.transaction(of, operation, max(1, height + life))
 
@@ -273,14 +301,14 @@ class Cluster:
         for node in self.nodes:
             node.armed = None
             node.paused_until = 0.0
-            node.clock_offset_ms /= 4
+            node.clock_offset_ms = self.plan.skew_ms[node.address] / 4
+            node.disks.power.full = False
             if not node.up and node.honest:
                 node.start()
         longest = min(node.height for node in self.honest()) + FRESH_BLOCKS
         self.fresh = self.founding.transaction(0, anchor(0), longest)
-        self._send_fresh()
         self.at(liveness_bound_ticks(self.plan) * self.plan.parameters.tick_ms, self._too_late)
-        self.at(POLL_MS, self._poll)
+        self._poll()
 
     def honest(self) -> list[Node]:
         return [node for node in self.nodes if node.member not in self.plan.faulty]
@@ -293,11 +321,11 @@ class Cluster:
                 self.taken.add(node.address)
 
     def _poll(self) -> None:
+        self.at(POLL_MS, self._poll)  # first: a store may fail in what follows
         self._send_fresh()
         if not self._missing():
             self.recovered_at = self.recovered_at or self.now
             self.done = self.events >= COUNTED_EVENTS_MIN or self.plan.n < 4
-        self.at(POLL_MS, self._poll)
 
     def _missing(self) -> list[str]:
         """Who has not certified the fresh transaction, or has a vote and may not use it yet."""
@@ -319,6 +347,8 @@ class Cluster:
         highest = sum(self.views.values())
         if highest >= 2:
             self.cover("≥ 2 view changes")
+        if plan.n < 4:
+            self.cover("B29 fewer than four, so nobody may lie")
         if self.events >= COUNTED_EVENTS_MIN:
             self.cover("≥ 1,500 events")
         for names in plan.liars.values():

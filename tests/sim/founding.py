@@ -22,6 +22,7 @@ from salus.transaction import Operation, ParsedTransaction, build
 from storage.blocks import BlockStore
 from storage.state import StateStore
 from tests.sim.kv import SimKV
+from tests.sim.poison import FailArgs
 from tests.sim.power import Power
 from tests.sim.signatures import SimKey, true_key
 
@@ -147,6 +148,12 @@ def supersede(index: int) -> Operation:
 def refused(index: int) -> Operation:
     """Anchors three leaves, which no batch has: executed, and refused."""
     return _records("anchor", AnchorArgs(_leaf(index), 3, bytes(32), bytes(32)))
+
+
+@lru_cache(maxsize=8)
+def poisoned(how: int) -> Operation:
+    """Breaks the contract that it calls (rule S16)."""
+    return Operation("poison", "fail", 1, encode(FailArgs(how)))
 
 
 def _records(method: str, args: object) -> Operation:

@@ -8,6 +8,7 @@ for one peer, or speaks on its own at a tick; several may be combined. The same 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,9 +24,10 @@ from node.bodies import BodyMissing
 from salus.block import proposal_digest
 from salus.certificate import Certificate
 from salus.errors import SalusError
+from salus.statemap import StateTree
 from salus.validators import ValidatorSet
 from tests.sim.founding import make_body
-from tests.sim.lies import REWRITES, SPEECHES, Parcel, agree, bad_body, false_blocks
+from tests.sim.lies import REWRITES, SPEECHES, Parcel, agree, bad_body, false_blocks, flipped
 from tests.sim.machine import NOTHING
 from tests.sim.shell import Node
 
@@ -151,3 +153,20 @@ class LiarNode(Node):
     @property
     def view(self) -> int:
         return self.epochs.replica.state.view
+
+
+class BrokenTree(StateTree):
+    """Of a machine that computes wrongly from some height on (L24)."""
+
+    broken_from = 3
+
+    def update(self, height: int, buckets: Mapping[int, bytes]) -> bytes:
+        root = super().update(height, buckets)
+        return flipped(root) if height >= self.broken_from else root
+
+
+class DivergedNode(Node):
+    """It means well, and its headers are wrong: it must notice, and say no more."""
+
+    honest = False
+    tree_type = BrokenTree

@@ -26,6 +26,7 @@ from consensus.messages import (
     PrePrepare,
     Status,
     ViewChange,
+    encode_message,
 )
 from salus.block import proposal_digest
 from salus.certificate import Certificate, IndexedSignature
@@ -375,6 +376,19 @@ def replay(liar: LiarNode) -> None:
             liar.say(message, int(random.random() * liar.plan.n))
 
 
+def garbage(liar: LiarNode) -> None:
+    """Bytes that are no message, and bytes that nearly are one."""
+    random = liar.random
+    for member in liar.hands.others:
+        if random.random() < 0.3:
+            frame = random.randbytes(int(random.random() * 80))
+            if liar.heard and random.random() < 0.7:
+                whole = bytearray(encode_message(liar.heard[-1]))
+                whole[int(random.random() * len(whole))] ^= 1 << int(random.random() * 8)
+                frame = bytes(whole) + b"\0" * (random.random() < 0.2)
+            liar.post(member, "on_bytes", frame)
+
+
 Rewrite = Callable[["LiarNode", int, Message, bytes | None], Iterator[Parcel]]
 
 REWRITES: dict[str, Rewrite] = {
@@ -396,4 +410,5 @@ SPEECHES: dict[str, Callable[[LiarNode], None]] = {
     "forged-view-change": spread_forged_view_change,
     "flooder": flood,
     "replayer": replay,
+    "garbage": garbage,
 }

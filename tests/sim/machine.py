@@ -81,7 +81,9 @@ class Machine:
             try:
                 self.persist()
             except PowerCut:
-                cluster.cover("torn persist")
+                cluster.cover("S3 torn persist")
+            except StoreUnavailable:
+                pass  # The disk was full as well.
         disks.lose()
         self.unsure += [
             item
@@ -182,6 +184,7 @@ class Machine:
         effects = replica.step(event)
         cluster.observer.stepped(self, event, effects)
         cluster.promises.stepped(self, event, effects)
+        cluster.rules.stepped(self, event, effects)
         self.watch.check(replica, event)
         if effects.persist or effects.send or effects.deliver:
             self.steps.append(_Step(effects))

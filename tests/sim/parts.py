@@ -236,7 +236,7 @@ class Fetcher:
                 pipeline.accept(block)
             except SalusError:
                 self.waiting = [one for one in self.waiting if one[0] != source]
-                node.cluster.cover("false block refused")
+                node.cluster.cover("S14 a false block is refused")
                 continue
-            node.cluster.cover("catch-up")
+            node.cluster.cover("S14 a block is fetched")
             node.write_soon()

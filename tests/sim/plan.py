@@ -9,6 +9,7 @@ from enum import Enum
 from random import Random
 
 from salus.parameters import Parameters
+from tests.sim.poison import VERSIONS
 
 TICK_MS = 100
 POOL_TRANSACTIONS_MAX = 16  # also the measure of fairness (L17)
@@ -56,6 +57,8 @@ LIARS = (
     "false-blocks",
     "censor",
     "yes-man",
+    "garbage",
+    "diverged",
     "twins",
 )
 
@@ -97,6 +100,8 @@ class Plan:
     # Nodes.
     backups: list[tuple[float, int]] = field(default_factory=list)  # when an image is taken
     crashes: list[Crash] = field(default_factory=list)
+    jumps: list[tuple[float, int, float]] = field(default_factory=list)  # of a clock, by so much
+    full: list[tuple[float, int, float]] = field(default_factory=list)  # a disk, for so long
     pauses: list[tuple[float, int, float]] = field(default_factory=list)  # SIGSTOP
     skew_ms: list[float] = field(default_factory=list)
     tick_rate: list[float] = field(default_factory=list)
@@ -143,6 +148,8 @@ class Plan:
             f"{crash.down_ms:.0f} ms, loses {crash.loss.value}"
             for crash in self.crashes
         ]
+        lines += [f"{t:.0f} ms: the clock of n{i} jumps by {d:+.0f} ms" for t, i, d in self.jumps]
+        lines += [f"{t:.0f} ms: the disk of n{i} is full for {d:.0f} ms" for t, i, d in self.full]
         lines += [f"{t:.0f} ms: n{i} stands still for {d:.0f} ms" for t, i, d in self.pauses]
         return lines
 
@@ -162,8 +169,9 @@ def draw(seed: int) -> Plan:
     for member in victims:
         if r.random() < 0.72:
             names = tuple(sorted(r.sample(LIARS, r.choice((1, 1, 1, 2, 3)))))
-            if "twins" in names:
-                names = ("twins",)
+            for alone in ("twins", "diverged"):
+                if alone in names:
+                    names = (alone,)
             plan.liars[member] = names
     _draw_crashes(r, plan, [v for v in victims if v not in plan.liars])
     _draw_load(r, plan)
@@ -191,6 +199,8 @@ def _parameters(r: Random) -> Parameters:
         expiry_window_blocks=64,
         pool_transactions_max=POOL_TRANSACTIONS_MAX,
         transaction_operations_max=4,
+        keys_touched_max=256,
+        contracts=VERSIONS,
     )
 
 
@@ -241,6 +251,14 @@ def _draw_nodes(r: Random, plan: Plan) -> None:
     plan.skew_ms = [r.uniform(-300.0, 300.0) if skewed else 0.0 for _ in range(nodes)]
     plan.tick_rate = [r.uniform(0.85, 1.15) for _ in range(nodes)]
     plan.persist_ms = r.choice((0.5, 3.0, 20.0, 60.0))
+    if r.random() < 0.15:
+        for _ in range(r.randrange(1, 3)):
+            jump = r.choice((-3_000.0, -500.0, 500.0, 3_000.0))
+            plan.jumps.append((r.random() * plan.heal_at, r.randrange(plan.n), jump))
+    if r.random() < 0.1:
+        for _ in range(r.randrange(1, 3)):
+            length = r.choice((100.0, 400.0, 1_500.0))
+            plan.full.append((r.random() * plan.heal_at, r.randrange(plan.n), length))
     if r.random() < 0.15:
         for _ in range(r.randrange(1, 4)):
             length = r.choice((200.0, 1_500.0))

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 from consensus.effects import Send, SendBlocks, SendBody, Sending
 from consensus.events import BodyArrived, Received
-from consensus.messages import Fetch, Message, PrePrepare, Status
+from consensus.messages import Fetch, Message, PrePrepare, Status, decode_message
 from node.net.frames import EvidenceFrame, Kind
 from salus.block import proposal_digest
 from salus.certificate import CertifiedBlock
 from salus.codec import decode
-from salus.errors import SalusError
+from salus.errors import BadMessage, SalusError
 from tests.sim.founding import NAMES, name
 from tests.sim.parts import run
 from tests.sim.work import Worker
@@ -32,6 +32,7 @@ class Node(Worker):
             self.cluster.checkers.on_send(self, message)
             self.cluster.observer.leaves(self, message)
             self.cluster.promises.leaves(self, message)
+            self.cluster.rules.leaves(self, message)
             body = None
             if isinstance(message, PrePrepare) and message.sender == self.hands.me:
                 body = self.bodies.get(message.sequence, message.digest)
@@ -42,7 +43,7 @@ class Node(Worker):
         elif isinstance(sending, SendBody):
             found = self.bodies.get(sending.sequence, sending.digest)
             if found is not None:
-                self.cluster.cover("body served")
+                self.cluster.cover("S3 a body is served")
                 peer = self.hands.numbers[sending.to]
                 self.post(peer, "on_body", (sending.sequence, sending.digest, found))
         else:
@@ -81,6 +82,15 @@ class Node(Worker):
             and proposal_digest(body) == message.digest
         ):
             self.arrived(message.sequence, message.digest, body)
+
+    def on_bytes(self, source: int, frame: bytes) -> None:
+        """What does not decode costs its sender; it never gets further (S2)."""
+        try:
+            message = decode_message(frame)
+        except BadMessage:
+            self.cluster.cover("S2 bytes that are no message, or not the only form of one")
+            return
+        self.on_message(source, (Received(message), None))
 
     def on_body(self, source: int, payload: tuple[int, bytes, bytes]) -> None:
         sequence, digest, body = payload

@@ -26,7 +26,13 @@ def test_the_batch_reaches_the_hard_states() -> None:
     share = {what: covered.count(what) / len(results) for what in sorted(set(covered))}
     assert share["≥ 2 view changes"] >= 0.3
     assert share["crash inside a persist"] >= 0.2
-    for what in ("epoch changed", "catch-up", "null executed", "evidence", "body served"):
+    for what in (
+        "S13 the epoch changed",
+        "S14 a block is fetched",
+        "S11 null executed",
+        "L23 evidence is shown",
+        "S3 a body is served",
+    ):
         assert share[what] > 0, what
 
 

@@ -46,4 +46,4 @@ def test_a_loaded_chain_in_good_weather_stays_in_its_view() -> None:
     result = cluster.run()
     assert result.failure is None
     assert not cluster.views
-    assert "fairness complaint" not in result.covered
+    assert "L17 fairness complaint" not in result.covered

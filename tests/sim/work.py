@@ -77,6 +77,8 @@ REJOIN_TICKS = 15
 class Worker(Machine):
     """A machine with everything inside."""
 
+    tree_type = StateTree
+
     # -- building -------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -88,6 +90,9 @@ class Worker(Machine):
             self._replace(StoreDamaged("met while it ran"))
         try:
             self.build()
+        except StoreUnavailable as error:
+            self.die(error.code)  # The disk is full: it is started again when there is room.
+            return
         except StorageError as error:
             self._replace(error)
             self.build()
@@ -122,7 +127,7 @@ class Worker(Machine):
         height = self.state.height()
         cluster.checkers.on_start(self)
         epoch = self.state.current_epoch()
-        tree = StateTree(
+        tree = self.tree_type(
             genesis.parameters.state_bucket_bits,
             height=height,
             uncertified_max=epoch.parameters.execute_ahead_max,
@@ -279,9 +284,9 @@ class Worker(Machine):
             f"{'' if voting else ', not voting'}",
         )
         if config.epoch:
-            cluster.cover("epoch changed")
+            cluster.cover("S13 the epoch changed")
         if voting and self.voter.first_epoch:
-            cluster.cover("rejoined")
+            cluster.cover("S4 votes again after its journal was lost")
 
     # -- disk -----------------------------------------------------------------------------------
 
@@ -424,10 +429,10 @@ class Worker(Machine):
             self.rumours.perform(self.rumours.gossip.tick(self.rumours.now_ms()))
         self.fetcher.tick()
         if self.ticks % UPKEEP_TICKS == 0 and self.mempool.fairness():
-            self.cluster.cover("fairness complaint")
+            self.cluster.cover("L17 fairness complaint")
             self.step(Complain())
         if self.pace.tick(self.epochs.replica.waits_for_primary):
-            self.cluster.cover("complaint of a slow primary")
+            self.cluster.cover("L22 complaint of a slow primary")
             self.step(Complain())
         if self.ticks % REJOIN_TICKS == 2:
             if self.vitals.me is None or self.epochs.may_vote() or self.fetcher.behind:
