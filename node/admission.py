@@ -151,7 +151,8 @@ class Admission:
                 if mempool.add(tx):
                     added.append((tx.id, tx.raw))
             except SalusError as error:
-                gossip.gossip.refused(tx.id)
+                if error.code in _FINAL:
+                    gossip.gossip.refused(tx.id)
                 self.metrics.rejected(error.code)
         if added:
             gossip.perform(gossip.gossip.admitted(added, member, gossip.now_ms()))
@@ -160,3 +161,7 @@ class Admission:
 
 # An honest peer checks all this before it passes a transaction on.
 _LIES = frozenset({"NOT_CANONICAL", "WRONG_CHAIN", "UNSUPPORTED_VERSION", "BAD_SIGNATURE"})
+
+# What the pool will not have tomorrow either. All else is asked for again when it is announced
+# again: a transaction that only its own node waits for costs that node its vote (L17, L20).
+_FINAL = frozenset({"DUPLICATE", "EXPIRED"})

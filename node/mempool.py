@@ -393,12 +393,11 @@ class Mempool(VerifiedTransactions):
         return tx_id in self._flying
 
     def missing(self, ids: Iterable[bytes]) -> list[bytes]:
-        """Of announced ids, those to ask for: neither here nor in flight."""
-        return [
-            tx_id
-            for tx_id in ids
-            if tx_id not in self._pool and tx_id not in self._flying and tx_id not in self._extras
-        ]
+        """Of announced ids, those to ask for: neither here nor in flight.
+
+        Also what a proposal has shown that came to nothing: it was verified, but it waits nowhere,
+        and whoever announces it again would be alone with it (L17)."""
+        return [tx_id for tx_id in ids if tx_id not in self._pool and tx_id not in self._flying]
 
     def ids(self, count_max: int) -> list[bytes]:
         """The oldest so many, for a peer that has just connected."""

@@ -44,7 +44,7 @@ FAULTY_EVENTS_MIN, FAULTY_EVENTS_MAX = 1_150, 1_250
 COUNTED_EVENTS_MIN = 1_500  # a run of four and more has at least so many, the calm ones included
 HEAL_STRETCH = 3
 REGISTRY = with_poison()  # one for all runs: contracts have no memory
-FRESH_BLOCKS = 64  # the fresh transaction outlives a censor's whole measure of fairness (L17)
+FRESH_BLOCKS = 400  # the fresh transaction outlives a censor's whole measure of fairness (L17)
 POLL_MS = 100.0
 TWIN_SPLIT_MS = 700.0
 

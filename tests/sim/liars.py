@@ -108,7 +108,7 @@ class LiarNode(Node):
     def propose(self) -> ProposalBuilt | None:
         """Its own content in place of what the real proposer would say."""
         asked = self.proposer.open
-        if asked is None or self.proposer.wait_ms() is None:
+        if asked is None or self.proposer.wait_ms() != 0:
             return None
         if "censor" in self.names:
             # Its own transactions, so that there is progress, and nobody else's.

@@ -1,10 +1,18 @@
 """What the simulator found once: each is a small scene now, named for what must happen."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 from consensus.events import CaughtUp, Executed
 from consensus.invariants import check
 from consensus.log import OLD_COMMIT_VIEWS_MAX, Slot
 from consensus.messages import Checkpoint, Commit, Fetch, NewView, Prepare, PrePrepare
 from consensus.votes import Ballot
+from node.admission import Admission
+from node.gossip_rules import Gossip
+from node.mempool import Mempool
+from node.net.frames import Kind
+from salus.parameters import Parameters
 from salus.vote import JOURNAL_PREPARED
 from tests.consensus.lab import (
     A,
@@ -18,6 +26,10 @@ from tests.consensus.lab import (
     view_change,
     vote,
 )
+from tests.sim.founding import CHAIN_ID, Founding, anchor
+from tests.sim.parts import SILENCE, Inline, run
+from tests.sim.poison import VERSIONS, with_poison
+from tests.sim.signatures import verifier
 
 
 def test_a_height_that_nobody_has_signed_yet_is_not_split() -> None:
@@ -117,3 +129,47 @@ def test_a_restart_knows_the_body_of_every_commit_of_its_journal() -> None:
     other = Lab(me=3, journal=tuple(e for e in before.journal if e.kind != JOURNAL_PREPARED))
     check(other.replica)
     assert other.state.log.slots[1].persisted == [A]
+
+
+def _pool_of(size: int) -> tuple[Founding, Mempool, Gossip, Admission]:
+    parameters = Parameters(pool_transactions_max=size, state_bucket_bits=4, contracts=VERSIONS)
+    founding = Founding(4, parameters, with_poison())
+    pool = Mempool(CHAIN_ID, founding.hash, parameters, verifier)
+    gossip = Gossip(pool, ["n01", "n02"], None)
+    rumours = SimpleNamespace(gossip=gossip, now_ms=lambda: 0, perform=lambda sends: None)
+    admission = Admission(
+        pool, cast(Any, Inline()), cast(Any, rumours), SILENCE, lambda tx: None, lambda: None
+    )
+    return founding, pool, gossip, admission
+
+
+def test_a_transaction_that_found_the_pool_full_is_asked_for_when_it_is_announced_again() -> None:
+    """L17: it was remembered as refused for ever. The one node that had it complained alone, and
+    lost its vote by that; with a second one down the chain stood still."""
+    founding, pool, gossip, admission = _pool_of(1)
+    first, second = (founding.transaction(0, anchor(i), 50) for i in (1, 2))
+    run(admission.intake("n01", [first.raw, second.raw]))
+    assert pool.pending == 1
+    pool.executed([first.id], 1)
+    (ask,) = gossip.announced("n01", [second.id], 5_000)
+    assert ask.kind is Kind.REQUEST
+    run(admission.intake("n01", [second.raw]))
+    assert pool.pending == 1
+    pool.executed([second.id], 2)
+    pool.expire(60)
+    run(admission.intake("n02", [second.raw]))
+    assert not pool.pending
+
+
+def test_what_only_a_lost_proposal_has_shown_is_asked_for_again() -> None:
+    """L17: a view change dropped the proposal; those who had verified its transactions took the
+    announcement for one of their own, and waited for nothing."""
+    founding, pool, gossip, admission = _pool_of(8)
+    tx = founding.transaction(0, anchor(1), 50)
+    pool.remember([tx])
+    pool.ordered([tx.id], 1)
+    assert not gossip.announced("n01", [tx.id], 0)
+    pool.release_above(0)
+    assert gossip.announced("n01", [tx.id], 2_000)
+    run(admission.intake("n01", [tx.raw]))
+    assert pool.owed == 1

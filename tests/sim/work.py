@@ -69,7 +69,7 @@ from tests.sim.plan import CrashMode
 from tests.sim.power import PowerCut
 from tests.sim.signatures import SimSigner, keyed, true_key, verifier
 
-UPKEEP_TICKS = 10
+UPKEEP_TICKS = 2  # the real node: once a second, when its blocks take as long as here a tick
 FLOOR_EVERY_BLOCKS = 4  # the real node: 64, more than a run lasts
 REJOIN_TICKS = 15
 
