@@ -19,7 +19,7 @@ from salus.vote import JournalEntry
 from storage.errors import StoreUnavailable
 from tests.sim.disk import Disks
 from tests.sim.plan import Crash, CrashMode, Loss
-from tests.sim.power import PowerCut
+from tests.sim.power import UNCUT, PowerCut
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
@@ -143,6 +143,7 @@ class Machine:
         self.cluster.note(self, f"ENDS: {why}")
         self.cluster.cover("ends by itself")
         self.up, self.armed = False, None
+        self.disks.power.left = UNCUT
         self.life += 1
         self.unsure += [
             item

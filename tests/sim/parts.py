@@ -15,7 +15,7 @@ from node.executor import Executed
 from node.gossip_rules import Gossip, GossipSend
 from node.judge import Judge
 from node.outlet import Outlet
-from node.pipeline import Pipeline
+from node.pipeline import Diverged, Pipeline
 from salus.certificate import CertifiedBlock
 from salus.errors import SalusError
 from salus.transaction import ParsedTransaction
@@ -234,6 +234,9 @@ class Fetcher:
             self.waiting.pop(0)
             try:
                 pipeline.accept(block)
+            except Diverged as diverged:
+                node.alarms.diverged(diverged)
+                return
             except SalusError:
                 self.waiting = [one for one in self.waiting if one[0] != source]
                 node.cluster.cover("S14 a false block is refused")
