@@ -3,10 +3,12 @@
 Propose at once when none of my proposals is uncommitted; otherwise when one commits, when a
 block's worth of transactions waits, or after 20 ms. Unpaced one-transaction blocks burn the CPU
 that everybody else needs (several ms a block and node, however small): so when proposals begin to
-take long to commit, the least interval between two widens towards 20 ms, and back.
+take long to commit, the least interval between two widens towards 20 ms, and back. Where they wait
+for busy nodes, more blocks only make the wait longer: then it widens to the length of that wait.
 """
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 from consensus.effects import BuildProposal
@@ -23,9 +25,13 @@ from salus.transaction import ParsedTransaction
 log = logging.getLogger("salus.proposer")
 
 BLOCK_INTERVAL_MAX_MS = 20
+LATE_INTERVAL_MAX_MS = 80  # a sixth of the wait for which a primary is thought slow (node/pace.py)
 TRANSACTIONS_WORTH_A_BLOCK = 500
 BUSY_COMMIT_MS = 12  # an idle network of four commits in less; more means that loops are late
 WIDEN_MS, NARROW_MS = 4, 1
+# The quickest commit is the length of the way, and what others take longer is queues (as in
+# LEDBAT, RFC 6817). It is forgotten at some ms a minute: machines and ways change.
+FLOOR_RISE_MS = 0.01  # per block
 PROPOSAL_OVERHEAD_BYTES = 64  # envelope of a proposal beside its transactions
 
 
@@ -39,26 +45,37 @@ class Proposer:
         self.open: BuildProposal | None = None
         self.last_committed = 0
         self.last_proposed_ms = 0
-        self.last_proposed = 0  # its sequence
+        self._proposed_ms: dict[int, int] = {}  # when, by sequence; at most the window in flight
+        self._floor_ms = math.inf  # the quickest commit of late
         self.interval_ms = 0  # the least between two proposals now
 
     def begin_epoch(self, parameters: Parameters, me: int | None, height: int) -> None:
-        self.parameters, self.me, self.open = parameters, me or 0, None
+        self.parameters, self.me = parameters, me or 0
+        self.withdraw()
         self.last_committed = max(self.last_committed, height)
 
     def permit(self, permission: BuildProposal) -> None:
         self.open = permission
 
     def withdraw(self) -> None:
-        """The view changed: an open permission belongs to the past."""
+        """The view or epoch changed: an open permission belongs to the past, and so does what was
+        under way."""
         self.open = None
+        self._proposed_ms.clear()
 
     def committed(self, sequence: int) -> None:
         self.last_committed = max(self.last_committed, sequence)
-        if sequence == self.last_proposed:
-            busy = self.now_ms() - self.last_proposed_ms > BUSY_COMMIT_MS
-            wanted = self.interval_ms + (WIDEN_MS if busy else -NARROW_MS)
-            self.interval_ms = min(BLOCK_INTERVAL_MAX_MS, max(0, wanted))
+        proposed_ms = self._proposed_ms.pop(sequence, None)
+        if proposed_ms is not None:
+            self._pace(max(0, self.now_ms() - proposed_ms))
+
+    def _pace(self, took_ms: int) -> None:
+        """A proposal of mine took so long to commit."""
+        self._floor_ms = min(took_ms, self._floor_ms + FLOOR_RISE_MS)
+        queued_ms = int(took_ms - self._floor_ms)
+        most = min(LATE_INTERVAL_MAX_MS, max(BLOCK_INTERVAL_MAX_MS, queued_ms))
+        wanted = self.interval_ms + (WIDEN_MS if took_ms > BUSY_COMMIT_MS else -NARROW_MS)
+        self.interval_ms = min(most, max(0, wanted))
 
     def wait_ms(self) -> int | None:
         """How long until `propose` would say yes if nothing else happens; None: not by time."""
@@ -87,7 +104,9 @@ class Proposer:
         self.bodies.put(permission.sequence, proposal.digest, proposal.raw)
         self.bodies.remember_parsed(proposal)
         self.open, self.last_proposed_ms = None, now
-        self.last_proposed = permission.sequence
+        self._proposed_ms[permission.sequence] = now
+        if len(self._proposed_ms) > self.parameters.in_flight_proposals_max:
+            del self._proposed_ms[next(iter(self._proposed_ms))]  # a sync has passed it by
         return ProposalBuilt(permission.view, permission.sequence, proposal.digest)
 
     def _checked(
@@ -126,4 +145,4 @@ class Proposer:
             return 0
         if self.open.sequence == self.last_committed + 1:
             return self.interval_ms
-        return BLOCK_INTERVAL_MAX_MS
+        return max(BLOCK_INTERVAL_MAX_MS, self.interval_ms)

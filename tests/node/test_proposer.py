@@ -1,0 +1,134 @@
+"""The pacing of proposals: at once on an idle network, more seldom where nodes are busy."""
+
+from collections.abc import Callable
+
+import pytest
+
+from consensus.effects import BuildProposal
+from node.bodies import Bodies
+from node.mempool import Mempool
+from node.proposer import BLOCK_INTERVAL_MAX_MS, BUSY_COMMIT_MS, LATE_INTERVAL_MAX_MS, Proposer
+from salus.keys import verify
+from salus.parameters import Parameters
+from storage.blocks import BlockStore
+from storage.kv import MemoryKV
+from tests import factories
+
+GENESIS = factories.genesis(4)
+QUICK_MS, FAR_MS = BUSY_COMMIT_MS - 2, 200
+
+
+class Primary:
+    """A proposer whose clock and commits are told."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_000_000
+        self.mempool = Mempool(GENESIS.chain_id, GENESIS.hash(), Parameters(), verify)
+        bodies = Bodies(BlockStore(MemoryKV(), bytes(32)), 0, lambda *_: True, lambda *_: None)
+        self.proposer = Proposer(self.mempool, bodies, lambda: self.now_ms)
+        self.proposer.begin_epoch(Parameters(), 0, 0)
+        self.sequence = 0
+
+    def propose(self) -> int:
+        """The next proposal, as soon as it may go; returns how long that took."""
+        self.sequence += 1
+        self.mempool.add(factories.transaction(GENESIS, number=self.sequence, expiry_height=1_000))
+        self.proposer.permit(BuildProposal(0, self.sequence, False))
+        waited_ms = self.proposer.wait_ms()
+        assert waited_ms is not None
+        self.now_ms += waited_ms
+        assert self.proposer.propose() is not None
+        return waited_ms
+
+    def commit(self, took_ms: int, times: int = 1) -> None:
+        """One proposal after the other, each committed so long after it left."""
+        for _ in range(times):
+            self.propose()
+            self.now_ms += took_ms
+            self.proposer.committed(self.sequence)
+
+    @property
+    def interval_ms(self) -> int:
+        return self.proposer.interval_ms
+
+
+def test_an_idle_network_is_not_paced() -> None:
+    primary = Primary()
+    primary.commit(QUICK_MS, 50)
+    assert primary.interval_ms == 0
+    assert primary.propose() == 0
+
+
+def test_slower_commits_widen_the_interval_and_quick_ones_narrow_it() -> None:
+    primary = Primary()
+    primary.commit(BUSY_COMMIT_MS + 1, 3)
+    assert primary.interval_ms == 12
+    primary.commit(BUSY_COMMIT_MS + 1, 10)
+    assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS
+    primary.commit(QUICK_MS, 5)
+    assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS - 5
+
+
+def test_where_proposals_queue_the_interval_is_as_long_as_the_queue() -> None:
+    primary = Primary()
+    primary.commit(15, 10)
+    primary.commit(15 + 50, 20)
+    assert primary.interval_ms == 49  # the quickest commit is forgotten slowly
+    primary.commit(15 + 30)
+    assert primary.interval_ms == 29
+    primary.commit(15)
+    assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS
+
+
+def test_a_long_way_is_no_queue() -> None:
+    """Between distant hospitals each commit takes long, and fewer blocks would not help."""
+    primary = Primary()
+    primary.commit(FAR_MS, 200)
+    assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS
+    primary.commit(FAR_MS + 40, 20)
+    assert primary.interval_ms == 39
+
+
+def test_no_primary_waits_for_long() -> None:
+    primary = Primary()
+    primary.commit(QUICK_MS)
+    primary.commit(10_000, 100)
+    assert primary.interval_ms == LATE_INTERVAL_MAX_MS
+    assert primary.propose() == 0  # so much time has passed since the last one
+
+
+def test_proposals_behind_the_newest_are_measured_too() -> None:
+    """With several under way the newest is never the one that commits."""
+    primary = Primary()
+    primary.commit(QUICK_MS)
+    for _ in range(4):
+        primary.propose()
+    for sequence in range(2, 12):
+        primary.now_ms += 50
+        primary.proposer.committed(sequence)
+        primary.propose()
+    assert primary.interval_ms > BLOCK_INTERVAL_MAX_MS
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        lambda proposer: proposer.withdraw(),
+        lambda proposer: proposer.begin_epoch(Parameters(), 0, 0),
+    ],
+)
+def test_what_an_older_view_proposed_tells_nothing(over: Callable[[Proposer], None]) -> None:
+    primary = Primary()
+    primary.commit(QUICK_MS)
+    primary.propose()
+    over(primary.proposer)
+    primary.now_ms += 10_000
+    primary.proposer.committed(primary.sequence)
+    assert primary.interval_ms == 0
+
+
+def test_proposals_that_never_commit_are_forgotten() -> None:
+    primary = Primary()
+    for _ in range(100):
+        primary.propose()
+    assert len(primary.proposer._proposed_ms) <= Parameters().in_flight_proposals_max
