@@ -8,6 +8,7 @@ import asyncio
 import secrets
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cli.home import NodeHome, TestnetDescription, TestnetNode, read_testnet
 from cli.keyfiles import make_keys, read_password
 from node.config_docs import render_toml
 from salus.client import Client
+from salus.client_errors import RejectedError
 from salus.errors import SalusError
 from salus.forms import Status
 from salus.genesis import Member, Role, from_json
@@ -100,6 +102,21 @@ async def decide(root: Path, action: str, **fields: Any) -> int:
             next_step=f"salus gov show {number}",
         )
     return number
+
+
+async def leave(
+    note: Callable[[str], None], root: Path, name: str
+) -> tuple[int | None, int | None]:
+    """The vote that removes a member: its number, and the height since when it is none. Who is no
+    member, or not any more, needs no vote: an `add` or a `remove` that broke off in the middle."""
+    try:
+        number = await decide(root, "remove_member", member=name)
+    except RejectedError as refused:
+        if refused.code not in {"UNKNOWN_MEMBER", "MEMBER_STATUS"}:
+            raise
+        return None, None
+    note(f"proposal {number} has passed; waiting for the epoch that brings it")
+    return number, await in_force(root, number)
 
 
 def _operator(node: TestnetNode) -> Signer:

@@ -205,14 +205,11 @@ async def remove(session: Session, name: str, dry_run: bool) -> None:
     if dry_run:
         session.out.result({"member": node.name}, f"would vote {node.name} out and stop its node")
         return
-    number = await members.decide(root, "remove_member", member=node.name)
-    session.out.note(f"proposal {number} has passed; waiting for the epoch that brings it")
-    height = await members.in_force(root, number)
+    number, height = await members.leave(session.out.note, root, node.name)
     members.forget(root, node.name)
     document = {"removed": node.name, "proposal": number, "since": height, "home": node.home}
-    session.out.result(
-        document, f"removed {node.name}: no member since height {height}; its home: {node.home}"
-    )
+    since = "it was no member" if height is None else f"no member since height {height}"
+    session.out.result(document, f"removed {node.name}: {since}; its home: {node.home}")
 
 
 def _new_name(description: TestnetDescription, name: str) -> None:
@@ -394,5 +391,7 @@ def row(node: TestnetNode, status: Status) -> Sequence[object]:
     else:
         state = "catching up" if status.syncing else "not ready"
     role = "primary" if status.is_primary else "replica"
+    if status.signing == "observer":
+        role = "observer"
     peers = f"{status.peers.connected}/{status.peers.expected}"
     return (node.name, state, role, status.height, status.view, peers, node.api)

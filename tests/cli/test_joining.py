@@ -222,3 +222,45 @@ def test_the_command_tells_what_to_do_with_the_file(
     assert early.code == 6, "no node can say yet that the vote has taken effect"
     assert public_key_of(home.keys / "operator.json") != rotation.new_key
     assert salus("keys", "rotate", "node", "--finish", *word, "--json").code == 65
+
+
+# -- where the others are --------------------------------------------------------------------
+
+
+def peers(home: NodeHome) -> list[str]:
+    return [str(peer) for peer in home.settings()["p2p"]["peers"]]
+
+
+def test_a_new_hospital_is_added_to_the_peers_and_taken_out_again(
+    home: NodeHome, salus: Salus
+) -> None:
+    """Beside those of genesis, which stay as they were; never this node itself."""
+    founder = NodeHome(home.path.parent / "hosp-a")
+    card = read_join(home.join.read_bytes())
+    at = ("--home", founder.path)
+    assert salus("peer", "add", home.join, "--dry-run", *at).code == 0
+    assert "peers" not in founder.settings()["p2p"]
+    done = salus("peer", "add", home.join, founder.join, *at)
+    assert done.code == 0
+    assert card.fingerprint() in done.err
+    assert peers(founder) == [f"{address(card.member.node_key)}@e.example:7400"]
+    before = founder.config.read_text()
+    assert salus("peer", "add", home.join, *at).code == 0
+    assert founder.config.read_text() == before, "twice is once"
+    assert peers(home)[0].endswith("@a.example:7400")
+
+    key = address(card.member.node_key)
+    assert salus("peer", "remove", key, "--dry-run", *at).code == 0
+    assert len(peers(founder)) == 1
+    assert salus("peer", "remove", key, *at).code == 0
+    assert peers(founder) == []
+    assert salus("peer", "remove", key, *at).code == 5
+    assert salus("start", "--config-check", *at).code == 0
+
+
+def test_a_file_that_was_changed_adds_no_peer(home: NodeHome, salus: Salus) -> None:
+    forged = home.path.parent / "forged.json"
+    forged.write_text(home.join.read_text().replace("e.example", "evil.example"))
+    before = home.config.read_text()
+    assert salus("peer", "add", forged, "--home", home.path).code == 65
+    assert home.config.read_text() == before
