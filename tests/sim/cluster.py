@@ -29,6 +29,7 @@ from tests.sim.network import Network
 from tests.sim.observer import Observer
 from tests.sim.plan import Crash, Plan, draw
 from tests.sim.poison import with_poison
+from tests.sim.politics import Assembly
 from tests.sim.power import PowerCut
 from tests.sim.promises import Promises
 from tests.sim.reference_adapter import Reference
@@ -88,8 +89,8 @@ class Cluster:
         self.covered: dict[str, int] = {}
         self.rejections: dict[str, int] = {}
         self.views: dict[int, int] = {}  # epoch → highest view that somebody entered
-        self.founding = Founding(plan.n, plan.parameters, REGISTRY)
-        self.members = list(range(plan.n))
+        self.founding = Founding(plan.n, plan.parameters, REGISTRY, plan.observers)
+        self.members = list(range(plan.n + plan.observers))
         self.ledger = Ledger(plan.faulty, self.founding.domain)
         self.checkers = Checkers(self)
         if observer is None:
@@ -98,11 +99,11 @@ class Cluster:
         self.observer = observer
         self.promises = Promises(plan.faulty)
         self.rules = Rules(self)
-        self.addresses = [[member] for member in range(plan.n)]
+        self.addresses = [[member] for member in self.members]
         self.network = Network(self)
         self.nodes: list[Node] = []
         self.twins: list[tuple[int, int]] = []
-        for member in range(plan.n):
+        for member in self.members:
             names = plan.liars.get(member, ())
             if names == ("diverged",):
                 self.nodes.append(DivergedNode(self, member, member))
@@ -210,6 +211,8 @@ class Cluster:
             self.at(time, self._load, address, count)
         if self.twins:
             self.at(0.0, self._split_twins)
+        if plan.politics:
+            self.at(0.0, Assembly(self, plan.politics).round)
         self.at(POLL_MS, self._until_healed)
 
     def _until_healed(self) -> None:
@@ -333,7 +336,7 @@ class Cluster:
         for node in self.honest():
             if node.address not in self.recovered:
                 missing.append(f"n{node.member} has not certified the fresh transaction")
-            elif node.replica is None or not node.replica.state.voter.active:
+            elif node.seated and (node.replica is None or not node.replica.state.voter.active):
                 missing.append(f"n{node.member} does not vote again")
         return missing
 

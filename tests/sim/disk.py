@@ -41,7 +41,7 @@ class Disks:
         self.new_views: dict[tuple[int, int], JournalEntry] = {}  # epoch, view
         self._views: dict[tuple[int, int], int] = {}  # (epoch, kind) → highest view
         self._floor = (0, 0)
-        self._mark_birth()
+        self.mark_birth()
 
     @property
     def journal(self) -> str:
@@ -52,7 +52,7 @@ class Disks:
         """A flipped bit of a store has been read."""
         return self.state.met or self.blocks.met
 
-    def _mark_birth(self) -> None:
+    def mark_birth(self) -> None:
         """As the command does that makes the keys (node/standing.py, `mark_birth`)."""
         directory, path = str(self.data), str(self.data / BIRTH_MARK)
         self.files.make_directory(directory)

@@ -77,8 +77,10 @@ def make_body(
 class Founding:
     """Genesis of one run, and what every node's disks hold at its first start."""
 
-    def __init__(self, n: int, parameters: Parameters, registry: Registry) -> None:
-        members = tuple(member(index) for index in range(n))
+    def __init__(
+        self, n: int, parameters: Parameters, registry: Registry, observers: int = 0
+    ) -> None:
+        members = tuple(member(index, validator=index < n) for index in range(n + observers))
         self.genesis = Genesis(GENESIS_VERSION, CHAIN_ID, TIME_MS, members, parameters)
         self.registry = registry
         self.hash = self.genesis.hash()

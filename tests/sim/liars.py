@@ -44,7 +44,7 @@ class LiarNode(Node):
 
     def __init__(self, cluster: Cluster, address: int, member: int, names: tuple[str, ...]) -> None:
         self.names = names
-        self.half = [cluster.random.random() < 0.5 for _ in range(cluster.plan.n)]
+        self.half = [cluster.random.random() < 0.5 for _ in cluster.members]
         self.alternative: dict[tuple[int, int, int], bytes] = {}  # place → the other digest
         self.heard: deque[Message] = deque(maxlen=MEMORY_MESSAGES_MAX)
         self.certificates: list[Certificate] = []
@@ -78,7 +78,7 @@ class LiarNode(Node):
 
     def tick(self, life: int) -> None:
         if life == self.life and self.random.random() < 0.1:
-            self.half = [self.random.random() < 0.5 for _ in range(self.plan.n)]
+            self.half = [self.random.random() < 0.5 for _ in self.cluster.members]
         super().tick(life)
         if life == self.life and self.replica is not None:
             for speech in self.speeches:

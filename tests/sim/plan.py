@@ -65,6 +65,22 @@ LIARS = (
 )
 
 
+class Change(Enum):
+    """What the consortium votes on."""
+
+    JOIN = "becomes a validator:"
+    REMOVE = "loses its vote:"
+    ROTATE = "gets another node key:"
+    PARAMETERS = "other parameters, says"
+
+
+@dataclass(slots=True)
+class Politics:
+    time: float
+    change: Change
+    target: int
+
+
 @dataclass(slots=True)
 class Crash:
     time: float
@@ -110,6 +126,8 @@ class Plan:
     persist_ms: float = 2.0
     # Lies: member index → behaviours.
     liars: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    politics: list[Politics] = field(default_factory=list)
+    observers: int = 0  # members without a vote, behind the validators
     # Load: (time, node, count).
     load: list[tuple[float, int, int]] = field(default_factory=list)
     # How the shell may differ lawfully.
@@ -152,6 +170,7 @@ class Plan:
         ]
         lines += [f"{t:.0f} ms: the clock of n{i} jumps by {d:+.0f} ms" for t, i, d in self.jumps]
         lines += [f"{t:.0f} ms: the disk of n{i} is full for {d:.0f} ms" for t, i, d in self.full]
+        lines += [f"{p.time:.0f} ms: {p.change.value} n{p.target}" for p in self.politics]
         lines += [f"{t:.0f} ms: n{i} stands still for {d:.0f} ms" for t, i, d in self.pauses]
         return lines
 
@@ -182,6 +201,8 @@ def draw(seed: int) -> Plan:
             plan.parameters, epoch_blocks_max=max(40, plan.parameters.epoch_blocks_max)
         )
     _draw_crashes(r, plan, [v for v in victims if v not in plan.liars])
+    if 4 <= n <= 6 and r.random() < 0.3:
+        _draw_politics(r, plan)
     _draw_load(r, plan)
     if r.random() < 0.08:
         _draw_blackouts(r, plan)
@@ -327,6 +348,23 @@ def _draw_blackouts(r: Random, plan: Plan) -> None:
         time += r.choice((1_200.0, 2_000.0))
     plan.crashes.sort(key=lambda crash: crash.time)
     plan.load = [(40.0 * step, r.randrange(plan.n), 1) for step in range(int(plan.heal_at / 40))]
+
+
+def _draw_politics(r: Random, plan: Plan) -> None:
+    """Changes that leave room for the faults of the run: f of the smaller set still covers them."""
+    n, faults = plan.n, plan.faulty | plan.losers
+    well = [i for i in range(n) if i not in faults]
+    changes = r.sample(list(Change), r.choice((1, 1, 2, 3)))
+    for change in changes:
+        target = r.choice(well)
+        if change is Change.JOIN:
+            if ("twins",) in plan.liars.values():
+                continue  # The twin has that place.
+            plan.observers, target = 1, n
+        elif change is Change.REMOVE and (n - 2) // 3 < len(faults):
+            continue
+        time = r.uniform(0.0, 0.6) * plan.heal_at
+        plan.politics.append(Politics(time, change, target))
 
 
 def _draw_load(r: Random, plan: Plan) -> None:

@@ -38,7 +38,7 @@ from node.mempool import Mempool
 from node.pace import Pace
 from node.pipeline import Written
 from node.proposer import Proposer
-from node.ready import Ready
+from node.ready import Ready, is_waited_for
 from node.rejoin import Rejoin
 from node.roster import Roster
 from node.seats import Seats
@@ -72,12 +72,14 @@ from tests.sim.signatures import SimSigner, keyed, true_key, verifier
 UPKEEP_TICKS = 2  # the real node: once a second, when its blocks take as long as here a tick
 FLOOR_EVERY_BLOCKS = 4  # the real node: 64, more than a run lasts
 REJOIN_TICKS = 15
+KEY_CHANGE_MS = 100.0
 
 
 class Worker(Machine):
     """A machine with everything inside."""
 
     tree_type = StateTree
+    key_turn = ""  # « next» once the node key has been replaced
 
     # -- building -------------------------------------------------------------------------------
 
@@ -85,7 +87,7 @@ class Worker(Machine):
         """A new process. What its disks do not allow, whoever looks after it puts right: a damaged
         journal is set aside, a damaged store is thrown away and fetched again."""
         self.up = True
-        self.node_key = true_key(f"node {name(self.member)}").public_key
+        self.node_key = true_key(f"node {name(self.member)}{self.key_turn}").public_key
         if self.disks.met_damage:  # by the process before
             self._replace(StoreDamaged("met while it ran"))
         try:
@@ -97,6 +99,22 @@ class Worker(Machine):
             self._replace(error)
             self.build()
         self.cluster.at(self.random.random() * self.tick_ms, self.tick, self.life)
+
+    def change_key(self) -> None:
+        """Whoever looks after it stops it, puts the new key and its birth mark in place, and starts
+        it again (decision 0006)."""
+        self.cluster.note(self, "gets its new node key")
+        self.life += 1
+        self.up, self.armed = False, None
+        self.forget()
+        self.key_turn = " next"
+        self.disks.mark_birth()
+        self.cluster.at(KEY_CHANGE_MS, self.come_back, self.life)
+
+    @property
+    def seated(self) -> bool:
+        """Has it a vote in the epoch at work?"""
+        return self.up and self.vitals.me is not None
 
     def _replace(self, error: StorageError) -> None:
         self.cluster.checkers.damaged(self, error)
@@ -285,6 +303,10 @@ class Worker(Machine):
         )
         if config.epoch:
             cluster.cover("S13 the epoch changed")
+        if config.validators.n != self.plan.n:
+            cluster.cover("S13 an epoch of more or fewer validators")
+        if config.parameters != self.parameters:
+            cluster.cover("S13 an epoch of other parameters")
         if voting and self.voter.first_epoch:
             cluster.cover("S4 votes again after its journal was lost")
 
@@ -434,10 +456,13 @@ class Worker(Machine):
         if self.pace.tick(self.epochs.replica.waits_for_primary):
             self.cluster.cover("L22 complaint of a slow primary")
             self.step(Complain())
-        if self.ticks % REJOIN_TICKS == 2:
-            if self.vitals.me is None or self.epochs.may_vote() or self.fetcher.behind:
-                return
-            run(self.rejoin.ask(self.state.height(), self.cluster.now / 1000))
+        if self.ticks % REJOIN_TICKS == 2 and not self.fetcher.behind:
+            now_s = self.cluster.now / 1000
+            if self.vitals.me is None:
+                if is_waited_for(self._certified, self.epochs.member):
+                    run(self.ready.ask(self.state.head, now_s))
+            elif not self.epochs.may_vote():
+                run(self.rejoin.ask(self.state.height(), now_s))
 
     # -- between the parts ----------------------------------------------------------------------
 

@@ -1,0 +1,119 @@
+"""Members join, leave and change their keys in the middle of the faults (rules S4, S13, S14).
+
+The plan says who proposes what, and when; the operators of the honest validators approve whatever
+is open, and an operator whose node key was replaced puts the new one in place, with its birth mark.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contracts.governance import (
+    ChangeParametersArgs,
+    MemberArgs,
+    RotateKeyArgs,
+    VoteArgs,
+    governance,
+)
+from contracts.proposals import read_agenda, read_proposal
+from contracts.state import ReadState
+from node.roster import Belonging
+from salus.codec import Wire, encode
+from salus.governance import possession
+from salus.transaction import Operation
+from tests.sim.founding import CHAIN_ID, name
+from tests.sim.plan import Change, Politics
+from tests.sim.signatures import true_key
+
+if TYPE_CHECKING:
+    from tests.sim.cluster import Cluster
+    from tests.sim.shell import Node
+
+ROUND_MS = 400.0
+VOTES_BLOCKS = 300  # how long a proposal may be voted on
+_REASONS = bytes(32)
+_UNCHANGED = {
+    field: None
+    for field in ChangeParametersArgs.__struct_fields__
+    if field not in ("activation_height", "expiry_height", "reasons")
+}
+
+
+class Assembly:
+    """The operators of all members, as one actor; the nodes do the rest by themselves."""
+
+    def __init__(self, cluster: Cluster, plan: list[Politics]) -> None:
+        self.cluster = cluster
+        self.wanted = sorted(plan, key=lambda one: one.time)
+        self.proposed: set[int] = set()
+        self.voted: set[tuple[int, int]] = set()  # address, proposal
+        self.rotated: set[int] = set()
+
+    def round(self) -> None:
+        self.cluster.at(ROUND_MS, self.round)
+        seated = [node for node in self.cluster.honest() if node.up and node.seated]
+        for index, politics in enumerate(self.wanted):
+            if index not in self.proposed and self.cluster.now >= politics.time and seated:
+                self.proposed.add(index)
+                self._propose(seated[index % len(seated)], politics)
+        for node in seated:
+            self._vote(node)
+        for politics in self.wanted:
+            if politics.change is Change.ROTATE:
+                self._rotate(self.cluster.nodes[politics.target])
+
+    def _propose(self, node: Node, politics: Politics) -> None:
+        head = (0, node.height + VOTES_BLOCKS, _REASONS)
+        target = name(politics.target)
+        args: Wire
+        if politics.change is Change.JOIN:
+            method, args = "propose_add_validator", MemberArgs(*head, target)
+        elif politics.change is Change.REMOVE:
+            method, args = "propose_remove_validator", MemberArgs(*head, target)
+        elif politics.change is Change.ROTATE:
+            key = true_key(f"node {target} next")
+            signature = key.sign(possession(CHAIN_ID, target, "node"))
+            method = "propose_rotate_node_key"
+            args = RotateKeyArgs(*head, target, key.public_key, signature)
+        else:
+            method = "propose_change_parameters"
+            limits = self.cluster.plan.parameters
+            numbers = {
+                **_UNCHANGED,
+                "progress_timeout_ms": limits.progress_timeout_ms + 200,
+                "in_flight_proposals_max": 3,
+                "block_transactions_max": limits.block_transactions_max + 1,
+            }
+            args = ChangeParametersArgs(*head, **numbers)
+        self.cluster.note(node, f"proposes: {politics.change.value} {target}")
+        self._send(node, method, args)
+
+    def _vote(self, node: Node) -> None:
+        state = ReadState(node.executor.read, governance.name)
+        for listed in read_agenda(state).open:
+            key = (node.address, listed.number)
+            found = read_proposal(state, listed.number)
+            if found is None or any(b.member == name(node.member) for b in found.ballots):
+                continue
+            if key not in self.voted and node.height > found.height:
+                self.voted.add(key)
+                self._send(node, "vote", VoteArgs(listed.number, True))
+
+    def _rotate(self, node: Node) -> None:
+        """The new key is voted for: it was made here, and takes the other's place."""
+        if node.address in self.rotated or not node.up:
+            return
+        if node.epochs.roster.belonging(node.node_key) is Belonging.REPLACED:
+            self.rotated.add(node.address)
+            self.cluster.cover("S13 a node key is replaced")
+            node.change_key()
+
+    def _send(self, node: Node, method: str, args: Wire) -> None:
+        operation = Operation(governance.name, method, governance.version, encode(args))
+        made = self.cluster.founding.transaction(node.member, operation, node.height + 60)
+        if node.submit(made.raw) is not None and isinstance(args, VoteArgs):
+            self.voted.discard((node.address, args.proposal))  # It is sent again.
+
+
+def describe(politics: Politics) -> str:
+    return f"{politics.time:.0f} ms: {politics.change.value} n{politics.target}"
