@@ -42,6 +42,7 @@ REFERENCE_SEEDS = 4
 EVENTS_MAX = 150_000  # a run that needs more is a storm, and that is a failure
 # The faults go on until so much has happened, and stop there: many runs find more than long ones.
 FAULTY_EVENTS_MIN, FAULTY_EVENTS_MAX = 1_150, 1_250
+COUNTED = "≥ 1,500 events"
 COUNTED_EVENTS_MIN = 1_500  # a run of four and more has at least so many, the calm ones included
 HEAL_STRETCH = 3
 REGISTRY = with_poison()  # one for all runs: contracts have no memory
@@ -155,6 +156,8 @@ class Cluster:
                 if args and iscoroutine(args[-1]):
                     args[-1].close()
         if failure is not None and self.say is not None:
+            for node in self.nodes:
+                self.say(f"{'':9}  n{node.address}  {trace.standing(node)}")
             self.say(f"{self.now:9.1f}  FAILED: {failure}")
         p = self.plan
         bound = liveness_bound_ticks(p) * p.parameters.tick_ms
@@ -353,7 +356,7 @@ class Cluster:
         if plan.n < 4:
             self.cover("B29 fewer than four, so nobody may lie")
         if self.events >= COUNTED_EVENTS_MIN:
-            self.cover("≥ 1,500 events")
+            self.cover(COUNTED)
         for names in plan.liars.values():
             for name in names:
                 self.cover(f"liar: {name}")

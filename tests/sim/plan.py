@@ -48,6 +48,7 @@ LIARS = (
     "double-voter",
     "lying-new-view",
     "forged-view-change",
+    "forged-view-change",  # twice: it must also meet a new primary that reads it
     "inflated-view",
     "stale-certificate",
     "flooder",
@@ -189,7 +190,7 @@ def draw(seed: int) -> Plan:
     victims = r.sample(range(n), budget)
     for member in victims:
         if r.random() < 0.72:
-            names = tuple(sorted(r.sample(LIARS, r.choice((1, 1, 1, 2, 3)))))
+            names = tuple(sorted({*r.sample(LIARS, r.choice((1, 1, 1, 2, 3)))}))
             for alone in ("twins", "diverged"):
                 if alone in names:
                     names = (alone,)

@@ -10,39 +10,17 @@ import json
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from multiprocessing import get_context
 
 from tests.sim.cluster import Result, run_seed
 from tests.sim.plan import draw
+from tests.sim.report import Summary, report
 
 CHUNK_SEEDS = 20
 COLLECT_SEEDS = 500
 FAILURES_PRINTED_MAX = 20
-
-
-@dataclass(slots=True)
-class Summary:
-    runs: int = 0
-    events: int = 0
-    heights: int = 0
-    failures: list[tuple[int, str]] = field(default_factory=list)
-    covered: Counter[str] = field(default_factory=Counter)
-    rejections: Counter[str] = field(default_factory=Counter)
-    recovery: list[float] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def add(self, result: Result) -> None:
-        self.runs += 1
-        self.events += result.events
-        self.heights += result.heights
-        self.covered.update(result.covered)
-        self.rejections.update(result.rejections)
-        self.recovery.append(result.recovery)
-        if result.failure is not None:
-            self.failures.append((result.seed, result.failure))
+NIGHTLY_SEEDS = 1_000_000
 
 
 def run_seeds(seeds: Iterable[int], jobs: int) -> Iterator[Result]:
@@ -87,40 +65,8 @@ def main(arguments: list[str]) -> int:
     if not options.json:
         for line in report(summary):
             _print(line)
-    _print(json.dumps(_numbers(summary)))
+    _print(json.dumps(summary.numbers()))
     return 1 if summary.failures else 0
-
-
-def _numbers(summary: Summary) -> dict[str, int | float]:
-    return {
-        "runs": summary.runs,
-        "failed": len(summary.failures),
-        "events": summary.events,
-        "seconds": round(summary.seconds, 2),
-    }
-
-
-def report(summary: Summary) -> Iterator[str]:
-    """For people: what the batch has reached, in shares of its runs."""
-    runs = max(1, summary.runs)
-    recovery = sorted(summary.recovery)
-    yield (
-        f"{summary.runs} runs, {len(summary.failures)} failed; {summary.events} events, "
-        f"{summary.events // runs} a run; {summary.heights // runs} heights a run; "
-        f"{summary.events / max(summary.seconds, 1e-9):,.0f} events/s"
-    )
-    if recovery:
-        yield (
-            f"recovery after the heal, in shares of its bound: median "
-            f"{recovery[len(recovery) // 2]:.2f}, slowest {recovery[-1]:.2f}"
-        )
-    yield "reached in so many runs:"
-    for what, count in sorted(summary.covered.items(), key=lambda item: (-item[1], item[0])):
-        yield f"  {count / runs:6.1%}  {what}"
-    if summary.rejections:
-        yield "refused from liars:"
-        for what, count in sorted(summary.rejections.items(), key=lambda item: (-item[1], item[0])):
-            yield f"  {count:8}  {what}"
 
 
 def _explain(seeds: range) -> int:
@@ -145,6 +91,13 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="processes"
+    )
+    parser.add_argument(
+        "--nightly",
+        dest="seeds",
+        action="store_const",
+        const=(0, NIGHTLY_SEEDS),
+        help=f"the seeds 0..{NIGHTLY_SEEDS}: some hours",
     )
     parser.add_argument("--json", action="store_true", help="no summary, only the last line")
     parser.add_argument("--explain", action="store_true", help="print every event of the seeds")

@@ -13,6 +13,7 @@ from salus.block import proposal_digest
 from salus.certificate import CertifiedBlock
 from salus.codec import decode
 from salus.errors import BadMessage, SalusError
+from tests.sim import trace
 from tests.sim.founding import NAMES, name
 from tests.sim.parts import run
 from tests.sim.work import Worker
@@ -33,6 +34,9 @@ class Node(Worker):
             self.cluster.observer.leaves(self, message)
             self.cluster.promises.leaves(self, message)
             self.cluster.rules.leaves(self, message)
+            if self.cluster.tracing:
+                to = "all" if sending.to is None else str(sending.to)
+                self.cluster.note(self, f"→ {to}: {trace.message(message)}")
             body = None
             if isinstance(message, PrePrepare) and message.sender == self.hands.me:
                 body = self.bodies.get(message.sequence, message.digest)

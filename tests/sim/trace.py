@@ -1,6 +1,9 @@
 """A run as lines that a person can read: `time  node  what arrived`."""
 
+from __future__ import annotations
+
 import traceback
+from typing import TYPE_CHECKING
 
 from consensus.events import (
     BlockWritten,
@@ -14,6 +17,9 @@ from consensus.events import (
     Received,
 )
 from consensus.messages import Fetch, Message, NewView, Status, ViewChange
+
+if TYPE_CHECKING:
+    from tests.sim.shell import Node
 
 
 def short(digest: bytes) -> str:
@@ -59,6 +65,19 @@ def event(e: Event) -> str:
         case PendingWork(pending):
             return f"pending {pending}"
     return type(e).__name__.lower()
+
+
+def standing(node: Node) -> str:
+    """Where a node stands when the run ends badly."""
+    if not node.up or node.replica is None:
+        return "is down" if not node.up else "has halted"
+    s = node.replica.state
+    voice = "votes" if s.voter.active else "has no vote"
+    return (
+        f"epoch {s.epoch} view {s.view} wish {s.wish}, certified {s.log.certified} executed "
+        f"{s.log.executed} committed {s.log.committed} low {s.log.low}, {voice}, "
+        f"{node.mempool.pending} in its pool, {'work waits' if s.pending else 'idle'}"
+    )
 
 
 def where(error: BaseException) -> str:
