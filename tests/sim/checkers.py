@@ -25,6 +25,8 @@ from consensus.messages import (
 )
 from contracts.errors import CONTRACT_FAULT
 from node.executor import Executed
+from node.gossip_rules import TRACKED_MAX, WANTED_MAX
+from node.runner import STEPS_WAITING_MAX
 from salus.block import DUPLICATE
 from storage.errors import StorageError
 from storage.state import BlockBatch
@@ -114,6 +116,17 @@ class Checkers:
             assert node.member in self.cluster.plan.losers, (
                 f"n{node.member} refuses its own disk: {error.message}"
             )
+
+    def on_upkeep(self, node: Worker) -> None:
+        """What clients and peers can fill in the shell is within its caps (B25)."""
+        limits = node.pipeline.epoch.parameters
+        pool, bodies = node.mempool, node.bodies
+        assert pool.pending <= limits.pool_transactions_max, "the pool is over its cap"
+        assert len(bodies._raw) <= bodies.bodies_max + limits.execute_ahead_max + 1
+        assert len(node.steps) < STEPS_WAITING_MAX, "steps wait for the disk without a bound"
+        sizes = node.rumours.gossip.sizes()
+        assert sizes["tracked"] <= TRACKED_MAX
+        assert sizes["wanted"] <= WANTED_MAX
 
     def on_view(self, node: Worker, view: int) -> None:
         assert node.replica is not None

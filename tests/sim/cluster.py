@@ -121,6 +121,7 @@ class Cluster:
         self.healed_at = self.recovered_at = 0.0
         self.done = False
         self.recovered: set[int] = set()
+        self.turns: dict[tuple[int, int], set[int]] = {}  # (epoch, view) after the heal → by whom
         self.taken: set[int] = set()  # who has the fresh transaction in its pool
         self.number = 0
 
@@ -368,9 +369,26 @@ class Cluster:
 
     def on_certified(self, node: Machine, batch: BlockBatch) -> None:
         if self.healed and self.fresh.id in batch.tx_ids:
+            if not self.recovered:
+                self._fair()
             self.recovered.add(node.address)
 
+    def _fair(self) -> None:
+        """L22: known to f+1 honest nodes, it commits within f+1 primaries; one has had its turn when
+        all honest nodes had entered its view and left it again. A liar may take each turn but one."""
+        plan = self.plan
+        f = (plan.n - 1) // 3
+        honest = {node.address for node in self.honest()}
+        turns = sorted(place for place, who in self.turns.items() if who >= honest)
+        primaries = {view % plan.n for _, view in turns[:-1]}
+        assert len(primaries) <= f + 1, (
+            f"LIVENESS: the fresh transaction waited while {len(primaries)} primaries came and went"
+        )
+
     def on_view(self, node: Machine, epoch: int, view: int) -> None:
+        weak = (self.plan.n - 1) // 3 + 1
+        if self.healed and len(self.taken) >= weak and not self.plan.politics:
+            self.turns.setdefault((epoch, view), set()).add(node.address)
         self.views[epoch] = max(self.views.get(epoch, 0), view)
 
     def cover(self, what: str) -> None:

@@ -450,6 +450,8 @@ class Worker(Machine):
         if self.rumours.gossip.waits:
             self.rumours.perform(self.rumours.gossip.tick(self.rumours.now_ms()))
         self.fetcher.tick()
+        if self.ticks % REJOIN_TICKS == 0:
+            self.cluster.checkers.on_upkeep(self)
         if self.ticks % UPKEEP_TICKS == 0 and self.mempool.fairness():
             self.cluster.cover("L17 fairness complaint")
             self.step(Complain())
