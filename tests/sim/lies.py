@@ -340,6 +340,11 @@ def spread_forged_view_change(liar: LiarNode) -> None:
 def flood(liar: LiarNode) -> None:
     """Garbage at every tick: far futures, foreign names, bad signatures, empty proofs."""
     random = liar.random
+    if random.random() < 0.05:  # headers of heights that nobody can have executed (B25)
+        digest, victim = bytes(32), int(random.random() * liar.plan.n)
+        for height in range(liar.height + 1, liar.height + 4 * liar.parameters.watermark_window):
+            far = Checkpoint(liar.epoch, 0, height, digest, 0, NO_SIGNATURE)
+            liar.say(liar.sign(far), victim)
     for _ in range(6):
         epoch = liar.epoch + (int(random.random() * 4) - 1 if random.random() < 0.2 else 0)
         view = liar.view + int(random.random() ** 3 * 50)

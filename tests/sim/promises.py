@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from operator import ge
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consensus.config import ReplicaConfig
-from consensus.effects import Effects, Evidence, Send, SendBlocks, ViewEntered, ViewLeft
+from consensus.effects import CatchUp, Effects, Evidence, Send, SendBlocks, ViewEntered, ViewLeft
 from consensus.events import BlockWritten, CaughtUp, Event, Executed, PendingWork, Received, Tick
 from consensus.messages import (
     NO_SIGNATURE,
     Checkpoint,
     Commit,
-    Message,
     NewView,
     Prepare,
     PrePrepare,
@@ -54,6 +53,7 @@ class _Told:
     wished_tick: int = 0  # when it asked for that
     given_up: int = 0  # views that gave nothing, one after the other
     settled: int = 0  # when that was last counted
+    stuck: int = 0  # ticks for which work has waited in this view
     reached: list[int] = field(default_factory=list)  # what it knew of the members' views
     answered: dict[int, int] = field(default_factory=dict)  # member → tick of the last answer
     strangers: dict[int, int] = field(default_factory=dict)  # the same for older epochs
@@ -78,59 +78,78 @@ class Promises:
             told.low = _lowest(s.new_view, s.base)
         self.told[node.address] = told
 
-    def stepped(self, node: Machine, event: Event, effects: Effects) -> None:
+    def stepped(self, node: Machine, event: Any, effects: Effects) -> None:
+        """An `Event` into the replica, and what came of it."""
         if node.member in self.faulty:
             return
         assert node.replica is not None
         told, s = self.told[node.address], node.replica.state
+        action: Any
         for action in effects.deliver:
-            kind = type(action)
-            if kind is Evidence:
-                told.exposed.add(_place(action.second))  # type: ignore[union-attr]
-            elif kind is ViewLeft:
-                self._left(node, told, s, event, effects, action.wish)  # type: ignore[union-attr]
-            elif kind is ViewEntered:
+            done: type = type(action)
+            if done is Evidence:
+                told.exposed.add(_place(action.second))
+            elif done is ViewLeft:
+                self._left(node, told, s, event, effects, action.wish)
+            elif done is CatchUp and type(event) is Tick:
+                height = action.height
+                claims = sum(claim >= height for claim in s.claimed)
+                assert s.proved >= height or claims > (s.n - 1) // 3, (
+                    f"n{node.member} looks for {height}, of which {claims} members speak (S14)"
+                )
+            elif done is ViewEntered:
+                told.stuck = 0
                 told.view = told.wish = s.view
                 assert s.new_view is not None
                 told.low = max(told.low, _lowest(s.new_view, s.base))
                 _check_new_view(s, told.domain, s.new_view)
-        kind = type(event)
+        kind = type(event)  # the busiest lines of this file: no `match`, no isinstance
         if kind is Received:
-            message = event.message  # type: ignore[union-attr]
-            if type(message) in _VOTES:
-                self._double_vote(node, told, s, message)  # type: ignore[arg-type]
+            message = event.message
+            about = type(message)
+            if about in _VOTES:
+                if about is not Prepare:
+                    self._double_vote(node, told, s, message)
             elif s.halted is None:
-                self._follows(node, told, s)
-                if type(message) is Status:
+                if s.reached != told.reached:
+                    self._follows(node, told, s)
+                if about is Status:
                     self._answers(node, told, s, message, effects)
+        elif kind is Tick:
+            if told.pending or told.proposed or told.end:
+                self._complains_in_time(node, told, s)
+            else:
+                told.stuck = 0
         elif kind is PendingWork:
-            told.pending = event.pending  # type: ignore[union-attr]
-        elif kind is BlockWritten:
-            told.on_disk = max(told.on_disk, event.height)  # type: ignore[union-attr]
+            told.pending = event.pending
         elif kind is Executed or kind is CaughtUp:
-            told.end = told.end or event.epoch_end  # type: ignore[union-attr]
+            told.end = told.end or event.epoch_end
             if kind is CaughtUp:
-                told.on_disk = max(told.on_disk, event.height)  # type: ignore[union-attr]
+                told.on_disk = max(told.on_disk, event.height)
                 told.given_up = 0
+        elif kind is BlockWritten:
+            told.on_disk = max(told.on_disk, event.height)
         if s.log.settled > told.settled:
-            told.settled, told.given_up = s.log.settled, 0
+            told.settled, told.given_up, told.stuck = s.log.settled, 0, 0
         told.proposed = s.log.proposed > s.log.settled
 
-    def leaves(self, node: Machine, message: Message) -> None:
-        if node.member in self.faulty:
+    def leaves(self, node: Machine, message: Any) -> None:
+        """A `Message` is about to leave."""
+        kind = type(message)
+        if kind is Checkpoint or node.member in self.faulty:
             return
         assert node.replica is not None
         told, s = self.told[node.address], node.replica.state
-        if isinstance(message, Status):
+        if kind is Status:
             assert message.certified <= told.on_disk, (
                 f"n{node.member} says that {message.certified} is certified on its disk (S12)"
             )
-        elif isinstance(message, NewView):
+        elif kind is NewView:
             senders = {view_change.sender for view_change in message.view_changes}
             assert len(senders) == _quorum(told.n), (
                 f"a NEW-VIEW of {len(senders)} VIEW-CHANGEs (S9)"
             )
-        elif isinstance(message, (PrePrepare, Prepare, Commit)) and message.sender == s.me:
+        elif kind in _VOTES and message.sender == s.me:
             here = (message.epoch, message.view) == (s.epoch, told.view)
             assert not here or message.sequence > told.low, (
                 f"n{node.member} votes on {message.sequence}, and {told.low} is proved (S10)"
@@ -175,6 +194,19 @@ class Promises:
             "a row (L18)"
         )
         told.given_up += 1
+
+    def _complains_in_time(self, node: Machine, told: _Told, s: State) -> None:
+        """While work waits that the primary could do, nobody waits for ever (L17)."""
+        log, config = s.log, s.config
+        behind = max(s.proved, s.weak_claim) > log.committed or s.split_height > log.certified
+        full = log.settled >= min(log.high, told.end or log.high)
+        near = sum(view >= s.view for view in s.reached) >= _quorum(s.n)
+        if s.in_view_change or not (s.voter.active and near) or behind or full:
+            told.stuck = 0
+            return
+        told.stuck += 1
+        limit = config.progress_ticks << s.parameters.timeout_doublings_max
+        assert told.stuck <= limit, f"n{node.member} waits for its primary for ever (L17)"
 
     def _follows(self, node: Machine, told: _Told, s: State) -> None:
         """The highest wish of each member counts, and what f+1 others ask for is joined (L19)."""
