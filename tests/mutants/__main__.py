@@ -10,7 +10,7 @@ import os
 import sys
 
 from tests.mutants.catalogue import MUTANTS
-from tests.mutants.judge import RANGES, Broken, Verdict, judge_all
+from tests.mutants.judge import RANGES, Broken, Verdict, confirm, judge_all
 from tests.mutants.mutant import SIMULATOR, Mutant
 from tests.mutants.table import PAGE, rewrite
 from tests.mutants.workshop import ROOT
@@ -27,12 +27,13 @@ def main(arguments: list[str]) -> int:
             verdicts.append(verdict)
             if not options.json:
                 _print(_line(verdict))
+        confirm(verdicts)
     except Broken as error:
         sys.stderr.write(f"scripts/mutants: {error}\n")
         return 2
     if options.rewrite:
         page = ROOT / PAGE
-        page.write_text(rewrite(page.read_text(), verdicts))
+        page.write_text(rewrite(page.read_text(), verdicts, MUTANTS))
     survivors = [verdict.mutant.name for verdict in verdicts if not verdict.killed]
     total = len(verdicts)
     _print(
@@ -76,12 +77,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="no table, only the last line")
     parser.add_argument(
-        "--rewrite", action="store_true", help="write the table of docs/testing.md; not with --only"
+        "--rewrite", action="store_true", help="write these rows of the table in docs/testing.md"
     )
-    options = parser.parse_args(arguments)
-    if options.rewrite and options.only:
-        parser.error("--rewrite needs all mutants; drop --only")
-    return options
+    return parser.parse_args(arguments)
 
 
 def _print(line: str) -> None:

@@ -19,8 +19,8 @@ from tests.mutants.workshop import Workshop
 SEEDS_MAX = 5_000  # within so many, from 0 on, a bug of the protocol must be found
 
 # A mutant that falls as fast as this is asked in further ranges, for the median.
-SEEDS_CHEAP_MAX = 60
-RANGES = 5
+SEEDS_CHEAP_MAX = 20
+RANGES = 3
 
 
 class Broken(Exception):
@@ -57,16 +57,33 @@ def judge(mutant: Mutant, workshop: Workshop, *, ranges: int = RANGES) -> Verdic
     return Verdict(mutant, True, tuple(n or SEEDS_MAX for n in taken), first.words)
 
 
-def confirm(verdict: Verdict, workshop: Workshop) -> None:
-    """It was the bug: without it the test passes, and the seeds that killed hold. Raises `Broken`."""
-    killers = [SEEDS_MAX * i + n - 1 for i, n in enumerate(verdict.seeds) if n < SEEDS_MAX]
-    seeds = [range(seed, seed + 1) for seed in killers]
-    if _ask(verdict.mutant, workshop.directory, seeds).caught:
-        raise Broken(f"«{verdict.mutant.name}»: what catches it fails without it as well")
+def confirm(verdicts: Sequence[Verdict]) -> None:
+    """It was the bugs: without any the named tests pass, and the seeds that killed hold. Raises
+    `Broken`."""
+    killers = {
+        SEEDS_MAX * number + taken - 1
+        for verdict in verdicts
+        for number, taken in enumerate(verdict.seeds)
+        if taken < SEEDS_MAX
+    }
+    tests = {verdict.mutant.judge for verdict in verdicts} - {SIMULATOR}
+    with TemporaryDirectory(prefix="mutants-") as directory:
+        clean = Workshop(Path(directory)).directory
+        if tests and _ask(_plain(" ".join(sorted(tests))), clean, ()).caught:
+            raise Broken("a named test fails without any bug: ./scripts/test says which")
+        seeds = [range(seed, seed + 1) for seed in sorted(killers)]
+        held = _ask(_plain(SIMULATOR), clean, seeds).seeds
+        for seed, failed in zip(sorted(killers), held, strict=True):
+            if failed is not None:
+                raise Broken(f"seed {seed} fails without any bug: ./scripts/simulate replays it")
+
+
+def _plain(judge: str) -> Mutant:
+    return Mutant("", "no bug at all", (), judge)
 
 
 def judge_all(mutants: Sequence[Mutant], jobs: int, *, ranges: int = RANGES) -> Iterator[Verdict]:
-    """In the order of `mutants`, each confirmed. Raises `Broken`."""
+    """In the order of `mutants`. Raises `Broken`."""
     with TemporaryDirectory(prefix="mutants-") as directory:
         free: SimpleQueue[Workshop] = SimpleQueue()
         for job in range(jobs):
@@ -77,10 +94,7 @@ def judge_all(mutants: Sequence[Mutant], jobs: int, *, ranges: int = RANGES) -> 
         def one(mutant: Mutant) -> Verdict:
             workshop = free.get()
             try:
-                verdict = judge(mutant, workshop, ranges=ranges)
-                if verdict.killed:
-                    confirm(verdict, workshop)
-                return verdict
+                return judge(mutant, workshop, ranges=ranges)
             finally:
                 free.put(workshop)
 

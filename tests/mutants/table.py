@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.mutants.judge import Verdict
-from tests.mutants.mutant import SIMULATOR
+from tests.mutants.mutant import SIMULATOR, Mutant
 
 PAGE = Path("docs/testing.md")
 BEGIN = "<!-- begin: mutants (./scripts/mutants --rewrite) -->"
@@ -28,10 +28,18 @@ def rows(page: str) -> list[str]:
     return lines[2:]
 
 
-def rewrite(page: str, verdicts: Iterable[Verdict]) -> str:
+def rewrite(page: str, verdicts: Iterable[Verdict], known: Iterable[Mutant]) -> str:
+    """The page with these verdicts; of the other `known` bugs the rows stay as they are."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{PAGE} lacks the markers {BEGIN} and {END}")
-    lines = [HEAD, "| --- | --- | --- | --- |", *map(row, verdicts)]
+    found = {name_of(line): line for line in rows(page)}
+    found |= {verdict.mutant.name: row(verdict) for verdict in verdicts}
+    lines = [HEAD, "| --- | --- | --- | --- |"]
+    lines += [found[mutant.name] for mutant in known if mutant.name in found]
     return before + begin + "\n" + "\n".join(lines) + "\n" + end + after
+
+
+def name_of(line: str) -> str:
+    return line.split("|")[2].strip()

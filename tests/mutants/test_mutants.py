@@ -108,9 +108,10 @@ def test_the_page_names_each_bug_and_its_rule() -> None:
 
 def test_the_table_is_written_between_its_markers() -> None:
     page = (ROOT / PAGE).read_text()
-    one = judge.Verdict(MUTANTS[0], True)
-    written = rewrite(page, [one])
-    assert rows(written) == [row(one)]
+    one = judge.Verdict(MUTANTS[0], False)
+    written = rewrite(page, [one], MUTANTS)
+    assert rows(written) == [row(one), *rows(page)[1:]]  # the others stay
+    assert rows(rewrite(page, [one], MUTANTS[:1])) == [row(one)]
     assert written.split("<!--")[0] == page.split("<!--")[0]
     assert written.endswith(page.rsplit("-->", 1)[1])
 

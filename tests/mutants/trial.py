@@ -61,11 +61,11 @@ def seeds_until_death(needs: str, seeds: range) -> tuple[int | None, str]:
     return None, ""
 
 
-def named_test_fails(test: str) -> bool:
-    """Exactly this: the test is there, runs, and fails."""
-    code = pytest.main(["-q", "-x", "--no-header", "-p", "no:cacheprovider", test])
+def named_test_fails(tests: str) -> bool:
+    """Exactly this: the test is there (or several, a space between), runs, and fails."""
+    code = pytest.main(["-q", "-x", "--no-header", "-p", "no:cacheprovider", *tests.split()])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        raise SystemExit(f"{test} cannot be run: pytest ended with {code!r}")
+        raise SystemExit(f"{tests} cannot be run: pytest ended with {code!r}")
     return code == pytest.ExitCode.TESTS_FAILED
 
 

@@ -33,6 +33,16 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     simulated(
         "B25",
+        "CHECKPOINTs far above the window are kept",
+        Edit(
+            "consensus/checkpoint.py",
+            "    if not log.near(height) or message.view != 0:",
+            "    if height <= log.certified or message.view != 0:",
+        ),
+        needs="liar: flooder",
+    ),
+    simulated(
+        "B25",
         "COMMITs far above the window make slots",
         Edit(
             "consensus/normal_case.py",

@@ -121,6 +121,25 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     by_test(
         "S13",
+        "a scheduled end is no pending work",
+        "tests/consensus/test_checkpoint.py::test_a_scheduled_end_is_pending_work",
+        Edit(
+            "consensus/view_change.py",
+            "return s.pending or log.proposed > log.settled or log.epoch_end > 0",
+            "return s.pending or log.proposed > log.settled",
+        ),
+    ),
+    simulated(
+        "S13",
+        "nobody answers a STATUS of an old epoch",
+        Edit(
+            "consensus/status.py",
+            "if message.sender < VALIDATORS_MAX and known != s.tick:",
+            "if message.sender > VALIDATORS_MAX and known != s.tick:",
+        ),
+    ),
+    by_test(
+        "S13",
         "set of the wrong epoch: a header of another set is certified",
         "tests/salus/test_certificate.py::test_the_header_must_name_the_set_that_signed",
         Edit(

@@ -63,7 +63,6 @@ MUTANTS: tuple[Mutant, ...] = (
             "s.doublings = min(s.doublings + 1, s.parameters.timeout_doublings_max)",
             "s.doublings = s.doublings + 1",
         ),
-        quick=True,
     ),
     simulated(
         "L18",
@@ -192,6 +191,16 @@ MUTANTS: tuple[Mutant, ...] = (
             "    if message.view < s.view and message.wish < 0:",
         ),
         needs="several",
+    ),
+    by_test(
+        "L20",
+        "only my own COMMIT is shown of a proof",
+        "tests/sim/test_regressions.py::test_whoever_stands_still_gets_the_whole_proof_of_a_commit",
+        Edit(
+            "consensus/status.py",
+            "            if sender != peer:\n",
+            "            if sender != peer and sender == s.me:\n",
+        ),
     ),
     simulated(
         "L20",

@@ -31,11 +31,11 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     simulated(
         "S7",
-        "a restart keeps the oldest prepared certificate",
+        "the journal keeps the oldest prepared certificate",
         Edit(
-            "consensus/restore.py",
-            "        if entry.view > slot.prepared_view:",
-            "        if slot.prepared is None or entry.view < slot.prepared_view:",
+            "storage/votes.py",
+            "        if entry.payload and (entry.kind in _OF_A_VIEW",
+            "        if entry.kind == JOURNAL_PREPARED and _place(entry) in self._spendable:\n            return\n        if entry.payload and (entry.kind in _OF_A_VIEW",
         ),
         needs="crash",
     ),
@@ -143,6 +143,16 @@ MUTANTS: tuple[Mutant, ...] = (
             "consensus/view_change.py",
             "    if len(chosen) < s.quorum:\n        return",
             "    if len(chosen) < s.weak:\n        return",
+        ),
+        needs="several",
+    ),
+    simulated(
+        "S9",
+        "the lowest view is chosen",
+        Edit(
+            "consensus/proofs.py",
+            '                best[vote.sequence] = max(\n                    best.get(vote.sequence, (-1, b"")), (vote.view, vote.digest)\n                )',
+            "                mine = (vote.view, vote.digest)\n                best[vote.sequence] = min(best.get(vote.sequence, mine), mine)",
         ),
         needs="several",
     ),
