@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -34,6 +35,8 @@ def main() -> int:
     namespaces = options.wires == "namespaces" or (options.wires == "auto" and possible())
     if namespaces:
         isolate()
+    # Whoever is told to end ends his nodes, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     plan = Plan(
         options.seed,
         seconds,

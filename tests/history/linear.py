@@ -38,6 +38,7 @@ def check_register(history: Iterable[Operation], pairs_max: int = PAIRS_MAX) -> 
         key=lambda operation: operation.began_s,
     )
     completed = sum(1 << i for i, o in enumerate(operations) if o.outcome is Outcome.DONE)
+    observed = _observed(operations)
     seen: set[tuple[int, int]] = set()
     # A branch: which have taken effect, the value after them, and their order as a linked list.
     stack: list[tuple[int, int, _Link | None]] = [(0, INITIAL, None)]
@@ -54,11 +55,10 @@ def check_register(history: Iterable[Operation], pairs_max: int = PAIRS_MAX) -> 
             return Verdict(True, True, len(seen), _unrolled(order, operations))
         if len(seen) >= pairs_max:
             return Verdict(False, False, len(seen), _unrolled(longest[1], operations))
-        branches = []
-        for index in _next(operations, taken):
-            after = _effect(operations[index], value)
-            if after is not None:
-                branches.append((taken | 1 << index, after, _Link(index, order)))
+        branches = [
+            (taken | 1 << index, after, _Link(index, order))
+            for index, after in _branches(operations, taken, value, observed)
+        ]
         # The last is looked at first: those that answered soonest, and open ones only at need.
         branches.sort(key=lambda branch: -operations[branch[2].index].ended_s)
         stack += branches
@@ -71,8 +71,51 @@ class _Link:
     before: "_Link | None"
 
 
+def _observed(operations: list[Operation]) -> set[int]:
+    """Values that somebody read, or expected and found, or may have expected and found."""
+    found = set()
+    for operation in operations:
+        is_open = operation.outcome is Outcome.OPEN
+        if operation.kind is Kind.READ:
+            found.add(operation.result)
+        elif operation.kind is Kind.SWAP and (is_open or operation.result):
+            found.add(operation.argument[0])
+    return found
+
+
+def _branches(
+    operations: list[Operation], taken: int, value: int, observed: set[int]
+) -> list[tuple[int, int]]:
+    """Which may take effect next, and the value after; those left out lead nowhere else.
+
+    What changes nothing and fits is taken at once, alone: later it could only fit less. An open
+    operation is taken only for what it changes, and if nobody ever observed its value only to
+    explain a swap that was told no though it expects the value that is there.
+    """
+    found = []
+    contradicted = False
+    candidates = _next(operations, taken)
+    for index in candidates:
+        operation = operations[index]
+        if operation.outcome is Outcome.DONE:
+            after = _effect(operation, value)
+            if after == value and operation.kind is not Kind.WRITE:
+                return [(index, after)]
+            if after is not None:
+                found.append((index, after))
+            elif operation.kind is Kind.SWAP and not operation.result:
+                contradicted = True
+    for index in candidates:
+        operation = operations[index]
+        if operation.outcome is Outcome.OPEN:
+            after = _effect(operation, value)
+            if after not in (None, value) and (after in observed or contradicted):
+                found.append((index, after))
+    return found
+
+
 def _next(operations: list[Operation], taken: int) -> list[int]:
-    """Which may take effect next: no other one had its answer before they were invoked."""
+    """No other one had its answer before these were invoked."""
     waiting = [index for index in range(len(operations)) if not taken >> index & 1]
     first_answer_s = min(operations[index].ended_s for index in waiting)
     return [index for index in waiting if operations[index].began_s <= first_answer_s]

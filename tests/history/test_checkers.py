@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from tests.history.growth import check_set
-from tests.history.linear import Verdict, check_register
+from tests.history.linear import _effect, check_register
 from tests.history.operation import Kind, Operation, Outcome
 
 
@@ -111,8 +111,57 @@ def test_the_longest_order_ends_where_it_breaks() -> None:
 
 
 def test_what_is_not_decided_is_no_pass() -> None:
-    history = [write(0, None, number) for number in range(1, 20)] + [read(1, 2, 99)]
-    assert check_register(history, pairs_max=1_000) == Verdict(False, False, 1_000, ())
+    history = [write(0, None, number) for number in range(1, 20)]
+    history += [read(40, 50, 99), *(read(30, 31 + number, number) for number in range(1, 20))]
+    verdict = check_register(history, pairs_max=100)
+    assert (verdict.linearizable, verdict.decided) == (False, False)
+
+
+def plainly(history: list[Operation]) -> bool:
+    """The definition itself: some order of some of the open ones and all others explains it."""
+    done = [o for o in history if o.outcome is Outcome.DONE]
+
+    def goes_on(left: list[Operation], value: int) -> bool:
+        if not any(o in done for o in left):
+            return True
+        first_s = min(o.ended_s for o in left)
+        return any(
+            (after := _effect(o, value)) is not None
+            and goes_on([other for other in left if other is not o], after)
+            for o in left
+            if o.began_s <= first_s
+        )
+
+    return goes_on(history, 0)
+
+
+def small(rng: random.Random) -> list[Operation]:
+    """Any operations at any times: true and false ones, many open."""
+    history = []
+    for number in range(1, 7):
+        began_s = rng.randrange(8)
+        ended = None if rng.random() < 0.35 else began_s + rng.randrange(1, 5)
+        expected = rng.randrange(4)
+        history.append(
+            rng.choice(
+                (
+                    write(began_s, ended, number),
+                    swap(began_s, ended, expected, number, rng.random() < 0.5),
+                    read(began_s, began_s + 1, expected),
+                )
+            )
+        )
+    return history
+
+
+def test_the_search_says_what_the_definition_says() -> None:
+    """What it leaves out it may leave out."""
+    rng, verdicts = random.Random(11), []
+    for _ in range(3_000):
+        history = small(rng)
+        verdicts.append(check_register(history).linearizable)
+        assert verdicts[-1] == plainly(history), [str(o) for o in history]
+    assert 300 < sum(verdicts) < 2_700, "both happen"
 
 
 def made_up(rng: random.Random, lie: bool) -> list[Operation]:
