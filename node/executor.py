@@ -35,6 +35,7 @@ from salus.epoch import EPOCH_STATE_KEY, EpochRecord
 from salus.errors import BadMessage
 from salus.genesis import Genesis
 from salus.hashing import ZERO_HASH
+from salus.parameters import Parameters
 from salus.statemap import (
     SALT_BYTES,
     StateTree,
@@ -308,12 +309,7 @@ class Executor:
         membership = self.active.membership
         validators = membership.validator_set(ReadState(overlay.peek, membership.contract), number)
         assert validators.n > 0, "an epoch without validators could never end"
-        try:
-            self.registry.activate(parameters.contracts)
-        except BadMessage as error:
-            raise UpgradeNeeded(
-                f"block {height} hands over to an epoch for which {error.message}"
-            ) from None
+        _activate(self.registry, parameters, f"block {height} hands over to the next epoch")
         end = height + parameters.watermark_window if turns.end_epoch else 0
         return EpochRecord(number, height, validators, parameters, end)
 
@@ -378,7 +374,7 @@ class Executor:
     def _begin_epoch(self, epoch: EpochRecord) -> None:
         self.epoch = epoch
         self.parameters_hash = epoch.parameters.hash()
-        self.active: Active = self.registry.activate(epoch.parameters.contracts)
+        self.active = _activate(self.registry, epoch.parameters, f"epoch {epoch.epoch} has begun")
         self.tree.uncertified_max = epoch.parameters.execute_ahead_max
         self._membership_prefix = self.active.membership.contract.encode() + b"/"
 
@@ -410,6 +406,13 @@ class Executor:
 def _duplicate(tx: ParsedTransaction) -> list[Receipt]:
     """Rule S15: executed before, so it is skipped; its first receipts stand."""
     return [Receipt(tx.id, index, DUPLICATE, {}, ()) for index in range(len(tx.body.operations))]
+
+
+def _activate(registry: Registry, parameters: Parameters, when: str) -> Active:
+    try:
+        return registry.activate(parameters.contracts)
+    except BadMessage as error:
+        raise UpgradeNeeded(f"{when}, and {error.message}; newer software does") from None
 
 
 def _put_system(overlay: Overlay, salt_source: bytes, record: EpochRecord) -> None:

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -33,6 +34,7 @@ from consensus.events import (
 )
 from contracts.catalogue import registry
 from contracts.framework import Registry
+from node.admissible import check_admissible
 from node.admission import Admission
 from node.alarms import Alarms
 from node.api.app import Api, ApiServer
@@ -81,7 +83,6 @@ from salus.genesis import Genesis, from_json
 from salus.keys import SigningKey, verify
 from salus.keystore import Keystore, unlock_seed
 from salus.statemap import SALT_BYTES, StateTree
-from salus.transaction import ParsedTransaction
 from salus.vote import JournalEntry
 from storage.blocks import BlockStore
 from storage.kv import LevelKV
@@ -162,7 +163,7 @@ class Node:
             height=self.state.height(),
             is_executed=self.executor.is_executed,
             organisation=self.executor.organisation,
-            admit=self._admissible,
+            admit=partial(check_admissible, self.executor),
             bytes_max=config.mempool.size_max_bytes,
             per_sender_max=config.mempool.per_sender_max,
         )
@@ -485,11 +486,6 @@ class Node:
 
     def _deliver(self, member: str, kind: Kind, payload: bytes) -> Awaitable[None] | None:
         return self.inlet.deliver(member, kind, payload)
-
-    def _admissible(self, tx: ParsedTransaction) -> None:
-        """A courtesy to our own clients: what can only be refused is refused before it costs."""
-        for operation in tx.body.operations:
-            self.executor.active.check(operation)
 
     def _judged(self, checked: ProposalChecked) -> None:
         self.runner.step(checked)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from node.errors import UpgradeNeeded
 from node.net.frames import BLOCKS_PER_FRAME_MAX, MIB, Blocks, GetBlocks, Kind
 from node.net.peer import PeerInfo
 from node.pipeline import Diverged, Pipeline
@@ -248,6 +249,8 @@ class Sync:
         except Diverged as diverged:
             self.on_diverged(diverged)
             return False
+        except UpgradeNeeded:
+            raise  # Ours, not the peer's: this node ends here.
         except SalusError as error:
             log.warning("bad_blocks", extra={"fields": {"peer": member, "reason": error.message}})
             self.network.penalise(member, GARBAGE_POINTS, error.code)

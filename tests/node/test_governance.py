@@ -10,20 +10,25 @@ from typing import Any
 
 import pytest
 
-from contracts.context import Capacity
+from contracts.catalogue import registry
+from contracts.context import Capacity, Context
+from contracts.framework import Contract, Registry
 from contracts.governance import PARAMETER_NAMES
 from contracts.proposals import CandidacyStage, Proposal, Stage, read_proposal
-from contracts.state import ReadState
+from contracts.state import ReadState, State
+from node.errors import UpgradeNeeded
 from node.node import Node
 from node.ready import candidacy_of
 from node.roster import Belonging
 from node.standing import is_born, mark_birth
+from salus.block import Event
 from salus.certificate import EpochStep, follow_epochs
+from salus.codec import Wire, encode
 from salus.genesis import Role
 from salus.governance import possession
 from salus.keys import SigningKey, box_public_key
 from salus.parameters import Parameters
-from salus.transaction import ParsedTransaction, build
+from salus.transaction import Operation, ParsedTransaction, build
 from salus.validators import ValidatorSet
 from storage.check import check_stores
 from tests import factories
@@ -313,3 +318,90 @@ async def test_a_removed_ones_ballot_does_not_count(tmp_path: Path, approve: boo
         # Three are left, and three it takes: a's approval and b's ballot are what counts.
         stage = proposal(group.nodes[0], 1).stage
         assert stage is (Stage.REJECTED if approve else Stage.OPEN)
+
+
+class Nothing(Wire, frozen=True):
+    """No arguments."""
+
+
+def with_second_records() -> Registry:
+    """The catalogue, and a next version of the records."""
+    second = Contract("records", version=2, doc="The next version.", refusals={})
+
+    @second.method(senders=(Capacity.OPERATOR,))
+    def greet(ctx: Context, state: State, args: Nothing) -> list[Event]:
+        """Only here to be called."""
+        return []
+
+    known = registry()
+    return Registry((*known.contracts.values(), second), known.membership)
+
+
+async def test_a_node_with_old_software_stops_at_the_boundary_and_newer_software_goes_on(
+    tmp_path: Path,
+) -> None:
+    """The other three have the version; nothing that the fourth had agreed to is lost."""
+    made: list[Registry] = []
+
+    def software() -> Registry:
+        made.append(registry() if len(made) == 3 else with_second_records())  # the fourth: old
+        return made[-1]
+
+    async with hospitals(tmp_path, 4, LIMITS, software) as group:
+        old = group.nodes[3]
+        wanted = {"contract": "records", "version": 2}
+        (refused,) = await old.facade.submit(
+            [op(group, 3, "propose_activate_contract", **wanted).raw]
+        )
+        assert refused.code == "UPGRADE_NEEDED"
+        number = await decide(group, 0, 1, method="propose_activate_contract", **wanted)
+        await group.height(2, 3)
+        (refused,) = await old.facade.submit(
+            [op(group, 3, "vote", proposal=number, approve=True).raw]
+        )
+        assert refused.code == "UPGRADE_NEEDED"
+        await commit(group, 2, op(group, 2, "vote", proposal=number, approve=True))
+
+        with pytest.raises(ExceptionGroup) as ended:
+            await group.ended(3)
+        assert ended.group_contains(UpgradeNeeded, match="records version 2")
+        assert old.pipeline.epoch.epoch == 0
+        await epoch(group, 1, 0, 1, 2)
+        del group.nodes[3], group._tasks[3]
+
+        node = group.start(3)  # the software of the others
+        await epoch(group, 1, 3)
+        greeting = build(
+            (Operation("records", "greet", 2, encode(())),),
+            signer=group.operators[3],
+            chain_id=group.genesis.chain_id,
+            genesis_hash=group.genesis.hash(),
+            nonce=factories.nonce(),
+            expiry_height=1_000,
+        )
+        await commit(group, 3, greeting)
+        assert node.vitals.signing() == "signing"
+
+
+async def test_an_idle_chain_comes_to_a_fixed_end_and_waits_before_an_activation_height(
+    tmp_path: Path,
+) -> None:
+    """Nothing happens between the heights that nobody makes; an end at birth is made."""
+    async with hospitals(tmp_path, 4, LIMITS) as group:
+        none = dict.fromkeys(PARAMETER_NAMES)
+        later = none | {"tick_ms": 30, "activation_height": 40}
+        number = await decide(group, 0, 1, 2, method="propose_change_parameters", **later)
+        assert await commit(group, 0, anchor(group, 1)) == 4  # after the three votes
+        assert group.nodes[0].pipeline.epoch.end == 0
+
+        soon = none | {"timeout_doublings_max": 3, "activation_height": 16}
+        await decide(group, 0, 1, 2, method="propose_change_parameters", **soon)
+        await epoch(group, 1)  # it passed at 7, one window before 15: no traffic was needed
+        assert all(node.state.height() == 15 for node in group.nodes.values())
+        for height in range(16, 32):  # at 31, one window before 39, the next end is asked for
+            assert group.nodes[0].pipeline.epoch.end == 0
+            assert await commit(group, 0, anchor(group, height)) == height
+        await epoch(group, 2)
+        assert all(node.state.height() == 39 for node in group.nodes.values())
+        assert proposal(group.nodes[0], number).effective_height == 40
+        assert group.nodes[3].pipeline.epoch.parameters.tick_ms == 30
