@@ -115,6 +115,15 @@ async def test_a_dropped_member_is_disconnected_at_once_and_a_new_one_let_in() -
         await a.connected(2)
 
 
+async def test_a_members_old_key_does_not_take_its_new_one_along() -> None:
+    """Decision 0006: n2 had the last key, and now an earlier one; what the first look at it enters,
+    the look at the old key must not take away."""
+    async with mesh(3) as (a, b, _):
+        a.network.set_membership({b.key.public_key: "n2"}.get)
+        assert a.network.send("n2", Kind.CONSENSUS, b"x")
+        assert await b.received() == ("n0", Kind.CONSENSUS, b"x")
+
+
 class TestFaultInjection:
     async def test_a_blocked_peer_hears_and_says_nothing_until_it_is_healed(self) -> None:
         async with mesh(3) as (a, b, c):
