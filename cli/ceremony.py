@@ -146,11 +146,12 @@ def sign_card(home: NodeHome, card: Card, chain_id: str | None, *, password: str
 
 
 def joining(home: NodeHome, card: Card) -> str | None:
-    """The chain that this home is to join by vote: its genesis does not know the card's key."""
+    """The chain that this home is to join by vote: its genesis does not know the organisation. (A
+    founder with another key by vote has joined long ago.)"""
     if not home.genesis.exists():
         return None
     founding = from_json(home.genesis.read_bytes())
-    known = any(m.node_key == card.member.node_key for m in founding.members)
+    known = any(m.id == card.member.id for m in founding.members)
     return None if known else founding.chain_id
 
 

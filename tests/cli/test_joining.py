@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli import key_rotation
-from cli.ceremony import keys_of
+from cli.ceremony import joining, keys_of
 from cli.errors import CliError
 from cli.home import NodeHome
 from cli.keyfiles import public_key_of
@@ -160,6 +160,16 @@ def test_a_new_key_waits_beside_the_old_one_and_takes_its_place(
     key_rotation.finish(home, capacity, PASSWORD)
     assert public_key_of(home.keys / f"{capacity}.replaced-2.json") == rotation.new_key
     assert public_key_of(home.keys / f"{capacity}.json") == again.new_key
+
+
+def test_a_founder_with_another_key_asks_for_no_admission(home: NodeHome) -> None:
+    founder = NodeHome(home.path.parent / "hosp-a")
+    key_rotation.begin(founder, "node", PASSWORD)
+    key_rotation.finish(founder, "node", PASSWORD)
+    card, admission = read_admission(founder.join.read_bytes())
+    assert admission is None
+    assert joining(founder, card) is None
+    assert joining(home, read_join(home.join.read_bytes())) == "health-net"
 
 
 def test_only_a_node_key_brings_a_birth_mark(home: NodeHome) -> None:
