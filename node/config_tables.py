@@ -41,8 +41,9 @@ class P2P(Table, frozen=True, kw_only=True):
         tuple[PeerAddress, ...],
         Setting(
             What.PEERS,
-            "The nodes to dial, each with the key that must answer there. Only members of the "
-            "consortium (genesis, governance) are ever connected.",
+            "The nodes to dial, each with the key that must answer there; where a vote has replaced "
+            "it, the new one. Only members are served: a key that the ledger does not know may bring "
+            "certified blocks, and gets nothing. SIGHUP reads those that were added.",
             max=1_000,
         ),
     ] = ()
