@@ -5,7 +5,6 @@ dead node is diagnosed from its disk and by asking the others about it.
 """
 
 import asyncio
-import json
 import os
 import time
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from cli import processes
+from cli.commands.query import items_of
 from cli.connect import own_tls, plain
 from cli.home import Home, NodeHome, Target
 from cli.membership import belonging
@@ -79,14 +79,13 @@ class Diagnosis:
                 return
             try:
                 self.validators = await client.validators()
-                answer = await client.api("GET", "/v1/peers")
+                document = (await client.api("GET", "/v1/peers")).json()
                 if self.target.home is not None:
                     self.add(*await belonging(client, self.target.home))
             except SalusError as error:
                 self.add(Finding("api", None, error.message, error.code, "salus status"))
                 return
-        document = json.loads(answer.body)
-        self.peers = document["items"] if isinstance(document, dict) else document
+        self.peers = items_of(document)
         self.add(
             Finding(
                 "node",

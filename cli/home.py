@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.errors import CliError
+from node import toml
 
 DEFAULT_API = "127.0.0.1:7480"
 
@@ -63,16 +64,19 @@ class NodeHome:
     def settings(self) -> dict[str, Any]:
         """node.toml as plain data, unchecked; `node.config` is what checks it."""
         try:
-            return tomllib.loads(self.config.read_text())
+            return toml.parse(self.config.read_text("utf-8"))
         except FileNotFoundError:
             raise CliError("NO_HOME", f"{self.path} is not the home of a node") from None
-        except tomllib.TOMLDecodeError as error:
+        except UnicodeDecodeError:
+            raise CliError("CONFIG_INVALID", f"{self.config}: not UTF-8") from None
+        except (tomllib.TOMLDecodeError, toml.Unreadable) as error:
             raise CliError("CONFIG_INVALID", f"{self.config}: {error}") from None
 
     def setting(self, section: str, name: str, default: str) -> str:
         """One text of node.toml, or of the environment variable that overrides it."""
         override = os.environ.get(f"SALUS_{section}__{name}".upper())
-        return override or str(self.settings().get(section, {}).get(name, default))
+        table = self.settings().get(section, {})
+        return override or str(table.get(name, default) if isinstance(table, dict) else default)
 
     def api_url(self) -> str:
         scheme = "http" if self.api_certificate() is None else "https"
@@ -87,7 +91,7 @@ class NodeHome:
         """The id of the member whose home this is, as its join file says."""
         try:
             return str(json.loads(self.join.read_bytes())["member"]["id"])
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
 
@@ -201,7 +205,7 @@ def read_testnet(root: Path) -> TestnetDescription:
         return TestnetDescription(document["chain_id"], document["genesis_hash"], nodes)
     except FileNotFoundError:
         raise CliError("NO_HOME", f"{root} is not a testnet") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise CliError("CONFIG_INVALID", f"{path} is damaged") from None
 
 

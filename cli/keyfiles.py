@@ -5,6 +5,7 @@ keys/box.json        receives sealed things        keys/password       opens the
 """
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from cli.home import NodeHome
 from cli.session import Session
 from node.standing import mark_birth
 from salus import keystore
+from salus.errors import BadMessage
 from salus.keys import SEED_BYTES, Signer, SigningKey, box_public_key, parse_address
 
 PASSWORD_BYTES_MAX = 1024
@@ -71,7 +73,11 @@ def public_key_of(path: Path) -> bytes:
     if not path.exists():
         raise FileNotFoundError(2, "no such key", str(path))
     file = keystore.read(path)
-    return bytes.fromhex(file.address) if file.kind == keystore.BOX else parse_address(file.address)
+    if file.kind != keystore.BOX:
+        return parse_address(file.address)
+    if re.fullmatch(r"[0-9a-f]{64}", file.address) is None:
+        raise BadMessage("a box key is 64 lower-case hex digits", code="BAD_KEYSTORE")
+    return bytes.fromhex(file.address)
 
 
 def signer_of(session: Session, home: NodeHome | None) -> Signer:

@@ -43,7 +43,7 @@ async def deliver(
     match outcome:
         case Outcome.SIMULATE:
             answer = await client.api("POST", "/v1/txs/simulate", raw, "application/octet-stream")
-            document = json.loads(answer.body)
+            document = answer.decode(dict[str, Any])
             code = document.get("code")
             session.out.result(document, f"simulated at height {document.get('height')}: {code}")
             if code != "OK":
@@ -164,9 +164,9 @@ def _metavar(shape: shapes.Type) -> str:
 def _document(arguments: str | None) -> dict[str, Any]:
     if arguments is None:
         return {}
-    data = read_input(arguments[1:]) if arguments.startswith("@") else arguments.encode()
     try:
-        document = json.loads(data)
+        given = read_input(arguments[1:]) if arguments.startswith("@") else arguments
+        document = json.loads(given)
     except (ValueError, RecursionError):
         raise CliError("BAD_ARGUMENT", "--args: not JSON") from None
     if not isinstance(document, dict):

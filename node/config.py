@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from node import toml
 from node.config_lines import element_line, error_line, key_lines
 from node.config_tables import Config, settings
 from node.errors import ConfigError, ConfigProblem
@@ -68,7 +69,7 @@ class _Reader:
             if len(raw) > CONFIG_BYTES_MAX:
                 raise BadValue("the file is larger than 1 MiB")
             text = raw.decode()
-            document = tomllib.loads(text)
+            document = toml.parse(text)
         except OSError as error:
             self._problem("CONFIG_UNREADABLE", name, "", f"cannot be read: {error.strerror}")
             return
@@ -77,8 +78,8 @@ class _Reader:
             line = error_line(text, str(error))
             self._problem("CONFIG_SYNTAX", f"{name}:{line}", "", f"not TOML: {reason}")
             return
-        except (UnicodeDecodeError, BadValue) as error:
-            reason = str(error) if isinstance(error, BadValue) else "not UTF-8"
+        except (UnicodeDecodeError, toml.Unreadable, BadValue) as error:
+            reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
             self._problem("CONFIG_SYNTAX", name, "", reason)
             return
         lines, self._text = key_lines(text), text

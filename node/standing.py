@@ -62,7 +62,7 @@ def is_born(data: Path, disk: Disk | None = None) -> bool:
     (docs/operating.md)."""
     mark, disk = data / BIRTH_MARK, disk or RealDisk()
     written = disk.read(str(mark))
-    return written is not None and written.decode().strip() == _place(mark, disk)
+    return written is not None and written.strip() == _place(mark, disk).encode()
 
 
 def _place(mark: Path, disk: Disk) -> str:

@@ -7,8 +7,8 @@ acknowledged is never delivered again; what is not may be.
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,10 +17,12 @@ import aiohttp
 import msgspec
 
 from salus.client_errors import ClientError, NotReadyError, UnreachableError
-from salus.client_http import Transport
+from salus.client_http import UNREADABLE, Transport, unreadable_reason
 
 EVENT_BYTES_MAX = 256 * 1024  # one event: kind, ids and public facts of at most 256 bytes each
 PAUSE_S = 0.2
+
+_POSITION = re.compile(r"[0-9]{1,16}(\.[0-9]{1,16})?")
 
 
 class Checkpoint(Protocol):
@@ -37,9 +39,16 @@ class FileCheckpoint:
         self._path = Path(path)
 
     def load(self) -> str | None:
-        with suppress(FileNotFoundError):
-            return self._path.read_text("ascii").strip() or None
-        return None
+        """Raises `ClientError` (BAD_POSITION) for a file that holds no position."""
+        try:
+            text = self._path.read_bytes().decode("ascii").strip()
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError:
+            raise ClientError(f"{self._path} holds no position", code="BAD_POSITION") from None
+        if text and _POSITION.fullmatch(text) is None:
+            raise ClientError(f"{self._path} holds no position", code="BAD_POSITION")
+        return text or None
 
     def save(self, position: str) -> None:
         temporary = self._path.with_name(self._path.name + ".new")
@@ -115,8 +124,10 @@ async def subscribe(
 def _event(event_id: str, data: bytes, checkpoint: Checkpoint | None) -> ChainEvent:
     try:
         fields = msgspec.json.decode(data, type=_Data)
-    except msgspec.MsgspecError as error:
-        raise ClientError(f"not an event of this API: {error}") from None
+    except UNREADABLE as error:
+        raise ClientError(f"not an event of this API: {unreadable_reason(error)}") from None
+    if _POSITION.fullmatch(event_id) is None:
+        raise ClientError("not an event of this API: its id is no position")
     return ChainEvent(
         event_id, fields.kind, fields.time, fields.tx_id, fields.operation, fields.data, checkpoint
     )

@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ssl import SSLContext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 
 from salus.client_errors import ClientError, NotReadyError, UnreachableError, from_problem
+from salus.codec import UINT_MAX
 from salus.forms import Problem
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ REPEAT_MIN_S = 0.1  # less is no time for an answer: the refusal that is known i
 WAIT_MIN_S = 0.1
 ANSWER_S = 1.0  # a node that waits for us ends its wait so much before the attempt ends
 CONNECT_S = 3.0
+# What msgspec raises for JSON that is none: text that is not UTF-8 and depth have their own kinds.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 ANSWER_BYTES_MAX = 64 * 2**20  # a document of the vault is the largest answer
 
 
@@ -79,8 +82,13 @@ class Answer:
     def decode(self, kind: type[T]) -> T:
         try:
             return msgspec.json.decode(self.body, type=kind)
-        except msgspec.MsgspecError as error:
-            raise ClientError(f"{self.url}: not the answer of a Salus node: {error}") from None
+        except UNREADABLE as error:
+            reason = unreadable_reason(error)
+            raise ClientError(f"{self.url}: not the answer of a Salus node: {reason}") from None
+
+    def json(self) -> Any:
+        """The same for a caller that only shows it: an object or a list, whatever is in it."""
+        return self.decode(dict[str, Any] | list[Any])  # type: ignore[arg-type]
 
 
 class Transport:
@@ -179,7 +187,9 @@ class Transport:
                 endpoint.answered()
                 raise failure
             met.said = failure
-            endpoint.failed(self.clock(), failure, _retry_after(answer))
+            endpoint.failed(
+                self.clock(), failure, retry_after(answer.headers.get("Retry-After", ""))
+            )
 
     @asynccontextmanager
     async def stream(
@@ -246,27 +256,51 @@ class Transport:
             timeout=timeout,
             allow_redirects=False,
         ) as response:
-            content = await response.read()
-            height = response.headers.get("X-Height", "")
-            if height.isascii() and height.isdigit():
-                self.height = max(self.height, int(height))
+            content = await _bounded(response)
+            self.height = max(self.height, certified_height(response.headers.get("X-Height", "")))
             return Answer(response.status, response.headers, content, endpoint.url)
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    """The body; a node that lies may send without end."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            raise ClientError(f"{response.url}: an answer of more than {ANSWER_BYTES_MAX} bytes")
+    return bytes(body)
 
 
 def problem_of(answer: Answer, transaction: bool) -> ClientError:
     """The typed error of an answer ≥ 400, also when it is not a problem of ours."""
     try:
         problem = msgspec.json.decode(answer.body, type=Problem)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         # A proxy in between: 5xx may pass, the rest will not.
         kind = NotReadyError if answer.status >= 500 else ClientError
         return kind(f"{answer.url}: HTTP {answer.status} and no problem document")
     return from_problem(problem, sent_transaction=transaction)
 
 
-def _retry_after(answer: Answer) -> float:
-    value = answer.headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdigit() else 0.0
+def certified_height(header: str) -> int:
+    """What an answer says in X-Height; 0 for what is no height."""
+    said = int(header) if header.isascii() and header.isdigit() and len(header) <= 16 else 0
+    return said if said <= UINT_MAX else 0
+
+
+def retry_after(header: str) -> float:
+    """Seconds; 0 for what is no number of them."""
+    plain = header.isascii() and header.isdigit() and len(header) <= 16
+    return float(header) if plain else 0.0
+
+
+def unreadable_reason(error: Exception) -> str:
+    """Why JSON was not read, in words that show nothing of it."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "text is not UTF-8"
+    return str(error)
 
 
 def _os_reason(error: aiohttp.ClientConnectorError) -> str:

@@ -8,6 +8,8 @@ from storage import keys
 from storage.errors import StoreDamaged, StoreVersion
 from storage.kv import KeyValue
 
+VERSION_BYTES = 4
+
 VERSIONS = {
     "blocks": 1,
     "state": 2,  # after 0.1.0: write sets, and the birth time in the identity of the vote journal
@@ -43,10 +45,12 @@ def open_schema(kv: KeyValue, store: str, genesis_hash: bytes) -> None:
     if stamp is None and chain is None:
         if next(iter(kv.scan(b"")), None) is not None:
             raise StoreDamaged(f"the {store} store has data but no format version")
-        version = VERSIONS[store].to_bytes(4)
+        version = VERSIONS[store].to_bytes(VERSION_BYTES)
         kv.write([(keys.META_FORMAT, version), (keys.META_GENESIS, genesis_hash)], sync=True)
         return
-    check_version(store, int.from_bytes(stamp or b""))
+    if stamp is None or len(stamp) != VERSION_BYTES:
+        raise StoreDamaged(f"the format version of the {store} store is none")
+    check_version(store, int.from_bytes(stamp))
     if chain != genesis_hash:
         raise StoreDamaged(
             f"the {store} store belongs to another chain",

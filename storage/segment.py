@@ -24,6 +24,9 @@ _CRC = struct.Struct(">I")
 _RECORD = struct.Struct(">IIQ")
 _SEQUENCE = struct.Struct(">Q")
 
+# A chance number among random bytes fits once in 10^13 places; real records lie side by side.
+SUMS_PER_BYTE_MAX = 16
+
 HEADER_BYTES = _HEADER.size + _CRC.size
 RECORD_HEADER_BYTES = _RECORD.size
 
@@ -110,10 +113,19 @@ def _record_end(data: bytes, at: int, sequence: int) -> int | None:
 
 def _find_later_record(data: bytes, bad: int, sequence: int) -> int | None:
     """Where the first good record behind the bad one begins. Its length may be what is wrong,
-    so every byte is tried; a later record has a higher number, but not by more than fit."""
+    so every byte is tried; a later record has a higher number, but not by more than fit.
+
+    Bytes that look like the beginnings of long records everywhere were not written by a disk that
+    failed: then one of them is taken for good, since whoever starts must not vote (S4)."""
     most = sequence + (len(data) - bad) // RECORD_HEADER_BYTES + 1
+    summed_bytes_left = SUMS_PER_BYTE_MAX * len(data)
     for at in range(bad + 1, len(data) - RECORD_HEADER_BYTES + 1):
         found: int = _SEQUENCE.unpack_from(data, at + RECORD_HEADER_BYTES - _SEQUENCE.size)[0]
-        if sequence < found <= most and _record_end(data, at, found) is not None:
+        if not sequence < found <= most:
+            continue
+        length: int = _RECORD.unpack_from(data, at)[0]
+        if length <= len(data) - at - RECORD_HEADER_BYTES:
+            summed_bytes_left -= length
+        if summed_bytes_left < 0 or _record_end(data, at, found) is not None:
             return at
     return None

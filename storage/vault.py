@@ -271,6 +271,11 @@ class Vault:
             todo = decode(data, Erasing)
         except BadMessage:
             raise VaultDamaged(f"{self.directory}/{ERASING_FILE} is damaged") from None
+        if todo.epoch not in (self._keys.current, self._keys.current + 1):
+            raise VaultDamaged(
+                f"{self.directory}/{ERASING_FILE} is of another time: it leads to vault epoch "
+                f"{todo.epoch}, and the newest key here is of {self._keys.current}"
+            )
         keys = {document.hex() + KEY_SUFFIX for document in todo.documents}
         records = {record.hex() + RECORD_SUFFIX for record in todo.records}
         self._keys.advance(todo.epoch)

@@ -27,7 +27,7 @@ async def api(
         answer = await client.api(method.upper(), path, read_data(data), content_type)
     kind = answer.headers.get("Content-Type", "").partition(";")[0]
     if kind.endswith("json"):
-        document = json.loads(answer.body)
+        document = answer.json()
         session.out.result(document, json.dumps(document, indent=2, ensure_ascii=False))
     elif session.out.json:
         session.out.result({"content_type": kind, "body": answer.body.hex()})

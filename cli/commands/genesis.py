@@ -79,7 +79,10 @@ def assemble(
 ) -> None:
     """Check every signature and put the members into the draft."""
     cards = read_cards(joins)
-    document = json.loads(draft_file.read_bytes())
+    try:
+        document = json.loads(draft_file.read_bytes())
+    except (ValueError, RecursionError):
+        raise CliError("BAD_GENESIS", f"{draft_file}: not JSON") from None
     if not isinstance(document, dict):
         raise CliError("BAD_GENESIS", f"{draft_file}: not a draft")
     document["members"] = [

@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from cli.connect import connect, plain, short, waits
-from cli.errors import CliError
 from cli.group import command, group
 from cli.session import Session, pass_session
 from salus.forms import Block, TransactionForm
@@ -154,7 +153,7 @@ async def query_peers(session: Session) -> None:
             peer["last_seen"] or "-",
             peer["refused"] or "",
         )
-        for peer in _items(document)
+        for peer in items_of(document)
     ]
     session.out.table(document, columns, rows)
 
@@ -167,20 +166,14 @@ async def query_params(session: Session) -> None:
     await _raw(session, "/v1/params")
 
 
-def _items(document: Any) -> list[dict[str, Any]]:
+def items_of(document: Any) -> list[dict[str, Any]]:
     found = document.get("items", []) if isinstance(document, dict) else document
     return [item for item in found if isinstance(item, dict)]
 
 
 async def _fetch(session: Session, path: str) -> Any:
-    import json
-
     async with connect(session) as client:
-        answer = await client.api("GET", path)
-    try:
-        return json.loads(answer.body)
-    except ValueError:
-        raise CliError("BAD_ANSWER", f"{answer.url}{path}: not JSON") from None
+        return (await client.api("GET", path)).json()
 
 
 async def _raw(session: Session, path: str) -> None:

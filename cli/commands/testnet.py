@@ -20,7 +20,7 @@ from cli.home import TestnetDescription, TestnetNode, read_testnet
 from cli.session import Session, pass_session
 from salus.client import Client
 from salus.errors import SalusError
-from salus.forms import Status
+from salus.forms import Faults, Status
 from salus.validators import Validator, ValidatorSet
 
 DEFAULT_NODES = 4
@@ -307,7 +307,7 @@ async def _fault(
 ) -> None:
     """Change one fault of a node and keep the other."""
     async with Client(node.api, token=node.node_home.token(), timeout_s=5.0) as client:
-        present = json.loads((await client.api("GET", "/v1/dev/faults")).body)
+        present = msgspec.to_builtins((await client.api("GET", "/v1/dev/faults")).decode(Faults))
         wanted = {
             "blocked": present["blocked"] if blocked is None else blocked,
             "delay_ms": present["delay_ms"] if delay_ms is None else delay_ms,

@@ -12,7 +12,7 @@ from node.api.route import Access, Route, answer, unchanging
 from salus.block import Header
 from salus.forms import Block, CertificateForm, Cursor, HeaderForm, HeaderPage
 
-Which = Annotated[str, Meta(pattern=r"^(latest|0|[1-9][0-9]{0,14}|[0-9a-f]{64})$")]
+Which = Annotated[str, Meta(pattern=r"^(latest|0|[1-9][0-9]{0,14}|[0-9a-f]{64})$(?!\n)")]
 
 
 class ListArguments(Read, frozen=True):

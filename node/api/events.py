@@ -29,12 +29,12 @@ WS_MESSAGE_BYTES_MAX = 4_096
 Kind = Annotated[
     str,
     Meta(
-        pattern=r"^(\*|[a-z][a-z0-9_]*(\.[a-z0-9_]+)*(\.\*)?)$",
+        pattern=r"^(\*|[a-z][a-z0-9_]*(\.[a-z0-9_]+)*(\.\*)?)$(?!\n)",
         max_length=128,
         description="an event kind, or a prefix like «records.*»",
     ),
 ]
-EventId = Annotated[str, Meta(pattern=r"^[0-9]{1,15}(\.[0-9]{1,15})?$")]
+EventId = Annotated[str, Meta(pattern=r"^[0-9]{1,15}(\.[0-9]{1,15})?$(?!\n)")]
 
 
 class EventArguments(Request, frozen=True):

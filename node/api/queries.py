@@ -32,7 +32,7 @@ from salus.forms import (
 from salus.genesis import to_json
 from salus.keys import parse_address
 
-Word = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Word = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)")]
 StateKey = Annotated[Hex, Meta(min_length=2, max_length=512)]
 
 
@@ -126,7 +126,7 @@ def _state(call: Call, args: StateArguments, *, proof: bool) -> web.Response:
 
 
 class AccountArguments(Read, frozen=True):
-    key: Annotated[str, Meta(pattern=r"^(sal1[02-9ac-hj-np-z]{58}|[0-9a-f]{64})$")]
+    key: Annotated[str, Meta(pattern=r"^(sal1[02-9ac-hj-np-z]{58}|[0-9a-f]{64})$(?!\n)")]
 
 
 async def account(call: Call, args: AccountArguments) -> web.StreamResponse:

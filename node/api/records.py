@@ -18,9 +18,12 @@ from salus.forms import Cursor, RecordForm, RecordPage, Request, RetractRequest,
 
 MediaType = Annotated[
     str,
-    Meta(pattern=r"^[a-z]+/[a-z0-9][a-z0-9.+-]{0,99}$", description="e.g. application/fhir+json"),
+    Meta(
+        pattern=r"^[a-z]+/[a-z0-9][a-z0-9.+-]{0,99}$(?!\n)",
+        description="e.g. application/fhir+json",
+    ),
 ]
-RecordId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16,64}$")]
+RecordId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16,64}$(?!\n)")]
 Version = Annotated[int, Meta(ge=1, le=2**31)]
 
 

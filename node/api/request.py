@@ -27,7 +27,7 @@ _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m)?")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 
 # «10s», «250ms»; a plain number is seconds.
-Duration = Annotated[str, Meta(pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m)?$")]
+Duration = Annotated[str, Meta(pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m)?$(?!\n)")]
 
 
 class NoArguments(Request, frozen=True):
@@ -91,7 +91,7 @@ def arguments(request: web.Request, kind: type[A]) -> A:
         values[name] = value
     try:
         return msgspec.convert(values, kind, strict=False)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:
         raise ApiError("BAD_ARGUMENT", plain_reason(error)) from None
 
 
@@ -107,7 +107,7 @@ def plain_reason(error: Exception) -> str:
     """msgspec's words name types and paths; only unknown fields would echo their name."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
-    if isinstance(error, UnicodeDecodeError):
+    if isinstance(error, UnicodeError):
         return "text is not UTF-8"
     text = str(error).split("\n", 1)[0][:200]
     if "unknown field" in text:

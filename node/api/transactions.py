@@ -39,7 +39,7 @@ _array = msgspec.msgpack.Decoder(
     Annotated[tuple[bytes, ...], Meta(min_length=1, max_length=TRANSACTIONS_PER_REQUEST_MAX)]
 )
 
-Wait = Annotated[str, Meta(pattern="^commit$")]
+Wait = Annotated[str, Meta(pattern=r"^commit$(?!\n)")]
 
 
 class SubmitArguments(Request, frozen=True):
@@ -198,9 +198,10 @@ def proof_file(call: Call, raw: bytes, name: str) -> web.Response:
 class ListArguments(Read, frozen=True):
     after: CursorText | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
-    sender: Annotated[str, Meta(pattern=r"^sal1[02-9ac-hj-np-z]{58}$")] | None = None
+    sender: Annotated[str, Meta(pattern=r"^sal1[02-9ac-hj-np-z]{58}$(?!\n)")] | None = None
     kind: (
-        Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31})?$")] | None
+        Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31})?$(?!\n)")]
+        | None
     ) = None
     from_height: Uint = 0
     to_height: Uint | None = None

@@ -149,10 +149,11 @@ def test_a_power_cut_takes_the_unsynced_batches_and_a_sync_covers_those_before()
 # --- format versions
 
 
-def stamped(version: int) -> KeyValue:
+def stamped(version: int, stamp: bytes | None = None) -> KeyValue:
+    """A state store of this version, or with whatever stands in its place."""
     kv = MemoryKV()
     open_schema(kv, "state", CHAIN)
-    kv.write([(META_FORMAT, version.to_bytes(4))], sync=True)
+    kv.write([(META_FORMAT, version.to_bytes(4) if stamp is None else stamp)], sync=True)
     return kv
 
 
@@ -174,6 +175,12 @@ def test_a_store_of_an_older_version_is_refused_and_not_misread() -> None:
         StateStore(stamped(1), CHAIN)
     assert refused.value.code == "STORE_VERSION"
     assert "CHANGELOG.md" in refused.value.hint
+
+
+@pytest.mark.parametrize("stamp", [b"", b"\0\0\0\2\0", b"\xff" * 4_000])
+def test_a_stamp_that_is_no_version_is_damage(stamp: bytes) -> None:
+    with pytest.raises(StoreDamaged):
+        open_schema(stamped(0, stamp), "state", CHAIN)
 
 
 def test_a_store_of_another_chain_is_refused() -> None:
