@@ -77,12 +77,12 @@ async def test_a_backup_of_the_whole_home_is_quarantined_and_signs_nothing_old(
     """`cp -a`, journal included: the files are others, and the journal says less than was said."""
     epoch = await grown(net, tmp_path / "backup")
     home = Path(net.node(VICTIM).home)
-    before = said(net, VICTIM, epoch)
-    assert before, "it had votes to forget"
     shutil.rmtree(home)
     copy(tmp_path / "backup", home)
     for name in OTHERS:  # work that it could vote on
         await net.anchor(name)
+    before = said(net, VICTIM, epoch)  # by now whatever was under way has arrived
+    assert before, "it had votes to forget"
     net.start(VICTIM)
     back = await net.until(VICTIM, "voting again", signing="signing", ready=True)
     assert "journal_lost" in events(net.root / "logs" / f"{VICTIM}.log")
