@@ -98,7 +98,6 @@ class Replica:
             self.bodies.add((sequence, digest))
 
     def checked(self, view: int, sequence: int, digest: bytes, verdict: str) -> None:
-        """S15 judges bytes, once for all views; L21 the clock, of a first proposal."""
         self.judged[view, sequence, digest] = verdict
         if verdict != INVALID:
             self.valid.add((sequence, digest))
@@ -167,9 +166,10 @@ class Replica:
     def _prepare(self, view: int, sequence: int, digest: bytes) -> None:
         self.prepared[sequence] = max(self.prepared.get(sequence, (-1, b"")), (view, digest))
 
-    def asks(self, view: int, sequence: int, first: bool) -> None:
-        if view == self.view and sequence in self.fixed:
-            self._need(not first, f"has s{sequence}, a re-proposal, judged like a first one (L21)")
+    def asks(self, view: int, sequence: int, digest: bytes, first: bool) -> None:
+        anew = first and view == self.view and sequence in self.fixed
+        self._need(not anew, f"has s{sequence}, a re-proposal, judged like a first one (L21)")
+        self._need((sequence, digest) in self.bodies, f"has s{sequence} judged without body (S3)")
 
     def executes(self, sequence: int, digest: bytes) -> None:
         what = f"executes s{sequence} {digest[:3].hex()}"

@@ -356,7 +356,7 @@ def _compare(model: Replica, read: Reader, effects: Effects, began: Any) -> None
         elif kind is WriteBlock:
             model.writes(read.certified(action.certificate))  # type: ignore[union-attr]
         elif kind is CheckProposal:
-            model.asks(action.view, action.sequence, action.first)  # type: ignore[union-attr]
+            model.asks(action.view, action.sequence, action.digest, action.first)  # type: ignore[union-attr]
         elif kind is Evidence:
             _accuses(model, read(action.first), read(action.second))  # type: ignore[union-attr]
 
