@@ -35,7 +35,7 @@ from tests.sim.signatures import Ledger
 # the chain, some spoil what is executed. Others judge them (tests/mutants).
 NO_VOTE_IS_WRONG = frozenset(("duplicate executed across views", "nobody answers a FETCH"))
 
-RUNS_MAX = 40
+RUNS_MAX = 400
 SEEDS_MAX = 5_000
 OTHERS = (
     (Watch, "check"),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from multiprocessing import get_context
 
+from tests.sim import exhaustive
 from tests.sim.cluster import Result, run_seed
 from tests.sim.plan import draw
 from tests.sim.report import Summary, report
@@ -48,6 +49,8 @@ def run_quietly(seed: int) -> Result:
 
 def main(arguments: list[str]) -> int:
     options = _options(arguments)
+    if options.twins:
+        return exhaustive.main(options.twins, options.jobs, as_json=options.json)
     first, last = options.seeds
     if options.explain:
         return _explain(range(first, last))
@@ -98,6 +101,12 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         action="store_const",
         const=(0, NIGHTLY_SEEDS),
         help=f"the seeds 0..{NIGHTLY_SEEDS}: some hours",
+    )
+    parser.add_argument(
+        "--twins", type=int, metavar="ROUNDS", help="all scenarios of twins, of so many rounds"
+    )
+    parser.add_argument(
+        "--long", dest="twins", action="store_const", const=4, help="the twins of four rounds"
     )
     parser.add_argument("--json", action="store_true", help="no summary, only the last line")
     parser.add_argument("--explain", action="store_true", help="print every event of the seeds")

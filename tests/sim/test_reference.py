@@ -11,6 +11,7 @@ from tests.sim import reference, reference_trial
 from tests.sim.cluster import Cluster
 from tests.sim.observer import Observer
 from tests.sim.plan import draw
+from tests.sim.reference import Disagreement
 from tests.sim.reference_adapter import Reference
 
 LINES_MAX = 300
@@ -42,6 +43,86 @@ def test_watching_changes_nothing() -> None:
         watched = Cluster(plan, observer=Reference(plan.faulty)).run()
         unwatched = Cluster(draw(seed), observer=Observer()).run()
         assert (watched.events, watched.heights) == (unwatched.events, unwatched.heights)
+
+
+# -- scenes that chance brings too seldom: a replica of four at the epoch's base, told what to think
+
+
+def _model(**disk: object) -> reference.Replica:
+    found = {"votes": {}, "prepared": (), "new_view": None, "certified": 0, "floor": 0}
+    place = reference.Place(me=1, n=4, base=0, window=8, ahead_max=4, null=_null)
+    return reference.Replica(
+        place, reference.Disk(**{**found, "epoch_end": 0, "may_vote": True, **disk})
+    )
+
+
+def _null(sequence: int) -> bytes:
+    return b"null%d" % sequence
+
+
+def _prepared(view: int, sequence: int, digest: bytes) -> reference.Prepared:
+    others = tuple(i for i in range(4) if i != view)[:2]
+    return reference.Prepared(view, sequence, digest, view, others)
+
+
+def _wish(view: int, sender: int, low: int, *prepared: reference.Prepared) -> reference.ViewChange:
+    proof = reference.Certified(low, b"H", (0, 1, 2)) if low else None
+    content = b"%d %d" % (sender, low)
+    return reference.ViewChange(reference.VIEW_CHANGE, view, 0, content, sender, proof, prepared)
+
+
+def _new_view(
+    view: int, wishes: list[reference.ViewChange], *digests: tuple[int, bytes]
+) -> reference.NewView:
+    votes = tuple(reference.Vote(reference.PRE_PREPARE, view, s, d, view % 4) for s, d in digests)
+    return reference.NewView(reference.NEW_VIEW, view, 0, b"NV", view % 4, tuple(wishes), votes)
+
+
+def test_a_restart_that_forgets_the_newest_certificate_is_found() -> None:
+    """S7: of a sequence that was prepared twice the higher view counts."""
+    model = _model(prepared=(_prepared(0, 1, b"a"), _prepared(1, 1, b"b")))
+    model.reached.update({0: 3, 2: 3})
+    with pytest.raises(Disagreement, match="has prepared"):
+        model.says(_wish(3, 1, 0, _prepared(0, 1, b"a")))
+    again = _model(prepared=(_prepared(0, 1, b"a"), _prepared(1, 1, b"b")))
+    again.reached.update({0: 3, 2: 3})
+    again.says(_wish(3, 1, 0, _prepared(1, 1, b"b")))
+
+
+def test_a_watermark_below_the_adopted_one_is_found() -> None:
+    """S10: who entered by a NEW-VIEW proves its low watermark, also where it executed less."""
+    wishes = [_wish(2, 0, 3), _wish(2, 2, 0), _wish(2, 3, 0)]
+    for low, lawful in ((3, True), (0, False)):
+        model = _model()
+        model.enters(_new_view(2, wishes))
+        assert (model.low, model.votable(3), model.votable(11)) == (3, False, True)
+        model.reached.update({0: 3, 2: 3})
+        if lawful:
+            model.says(_wish(3, 1, low))
+        else:
+            with pytest.raises(Disagreement, match="low watermark is 3"):
+                model.says(_wish(3, 1, low))
+
+
+def test_a_new_view_with_an_unsigned_or_another_proposal_is_found() -> None:
+    """S9: the highest view wins, null fills the gap; each proposal is signed."""
+    wishes = [_wish(2, 0, 0, _prepared(0, 2, b"a")), _wish(2, 2, 0, _prepared(1, 2, b"b"))]
+    wishes.append(_wish(2, 3, 0))
+    _model().enters(_new_view(2, wishes, (1, b"null1"), (2, b"b")))
+    unsigned = _new_view(2, wishes, (1, b"null1"), (2, b"b"))
+    unsigned = unsigned._replace(proposals=(unsigned.proposals[0], None))
+    for made in (
+        unsigned,
+        _new_view(2, wishes, (1, b"null1"), (2, b"a")),  # the lower view
+        _new_view(2, wishes, (2, b"b")),  # the gap
+        _new_view(2, wishes[:2], (1, b"null1"), (2, b"b")),  # no quorum
+        _new_view(2, [wishes[0], wishes[0], wishes[2]], (1, b"null1"), (2, b"a")),
+    ):
+        with pytest.raises(Disagreement, match="without 3 VIEW-CHANGEs that force it"):
+            _model().enters(made)
+
+
+# -- planted bugs ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,17 @@
 """Five nodes with four keys, without chance, clock or disk: the world of the exhaustive twins.
 
 Node 4 is the twin of node 0: the same key, the same code, other proposals. Everything between two
-moments of a world is plain data, so a world can be copied and told from others (`Copier`, `mark`);
-that is what makes the enumeration of exhaustive.py cheap.
+rounds of a world is plain data, so a world can be copied and told from others (`copied`,
+`outline`); that is what makes the enumeration of exhaustive.py cheap.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
-
-import msgspec
 
 from consensus import invariants
 from consensus.config import ReplicaConfig
@@ -77,7 +74,7 @@ PARAMETERS = Parameters(
     view_change_timeout_ms=200,
     timeout_doublings_max=1,
 )
-EVENTS_MAX = 20_000  # in one phase; more is a storm
+EVENTS_MAX = 20_000  # in one round; more is a storm
 
 
 class Broken(AssertionError):
@@ -157,8 +154,9 @@ class World:
 
     # -- what the enumeration does --------------------------------------------------------------
 
-    def phase(self, split: frozenset[int], *, leave: bool) -> None:
-        """One view: everybody leaves the one before, a transaction comes, two ticks pass."""
+    def round(self, split: frozenset[int], *, leave: bool) -> None:
+        """Everybody leaves its view (but in the first round), a transaction comes, two ticks pass;
+        whatever is said reaches this side of the split at once, and the other side never."""
         self.split = split
         for node in self.nodes:
             if leave:
@@ -334,18 +332,13 @@ class World:
             invariants.check(self.nodes[address].replica)
 
 
-# -- copies and marks -----------------------------------------------------------------------------
+# -- copies and outlines --------------------------------------------------------------------------
 
 _SLOTTED: dict[type, tuple[str, ...]] = {
     kind: tuple(kind.__slots__)  # type: ignore[attr-defined]
     for kind in (Voter, Log, Slot, Ballot, FutureVotes, Node)
 }
 _OPEN = (State, Shameless, Replica, World)
-# The same in every world, or looked at by nobody but status pages.
-_UNMARKED = frozenset(
-    ("config", "_config", "parameters", "validators", "proofs", "others", "out", "heard_tick")
-    + ("split", "events")
-)
 
 
 def copied(x: Any) -> Any:
@@ -370,33 +363,53 @@ def copied(x: Any) -> Any:
     return x
 
 
-def mark(world: World) -> bytes:
-    """Two worlds with one mark have the same future; orders that might matter are part of it."""
-    assert not world.queue
-    return sha256(msgspec.msgpack.encode(_told(world))).digest()
+def outline(world: World) -> bytes:
+    """What the protocol makes of a world: views, logs, votes, and what certificates prove.
 
+    Left out: whose signatures a certificate happens to carry, and when who was last answered (L20).
+    Heights count from the lowest certified one, views from the lowest multiple of four, bodies are
+    named in the order in which they are met: only what is relative steers what comes.
+    """
+    states = [node.replica.state for node in world.nodes]
+    base = min(s.log.certified for s in states)
+    first = min(s.view for s in states) // MEMBERS * MEMBERS
+    names: dict[bytes | None, int] = {None: -1}
 
-def _told(x: Any) -> Any:
-    kind = type(x)
-    if kind in (int, bytes, bool, str, type(None)):
-        return x
-    if kind is dict:
-        return [(_told(name), _told(value)) for name, value in x.items()]
-    if kind in (list, tuple):
-        return [_told(value) for value in x]
-    if kind in (set, frozenset):
-        return sorted(x)
-    if kind in _SLOTTED:
-        return [_told(getattr(x, name)) for name in _SLOTTED[kind] if name not in _UNMARKED]
-    if kind in _OPEN:
-        return [_told(value) for name, value in x.__dict__.items() if name not in _UNMARKED]
-    signature = getattr(x, "signature", None)
-    if signature is not None:
-        return signature  # covers everything that the message says
-    if kind is PreparedCertificate:
-        return [x.pre_prepare.signature, *(each.signature for each in x.prepares)]
-    if kind is Certificate:
-        return [x.header_hash, *(each.signature for each in x.signatures)]
-    if isinstance(x, Enum):
-        return x.name
-    return repr(x)  # what is asked or was done: plain, frozen records
+    def name(digest: bytes | None) -> int:
+        return names.setdefault(digest, len(names))
+
+    def prepared(found: PreparedCertificate | None) -> tuple[int, ...]:
+        if found is None:
+            return ()
+        vote = found.pre_prepare
+        return vote.sequence - base, vote.view - first, name(vote.digest)
+
+    def slot(x: Slot) -> object:
+        proposal = None if x.pre_prepare is None else x.pre_prepare.digest
+        prepares = [(i, name(vote.digest)) for i, vote in sorted(x.prepares.votes.items())]
+        commits = [
+            (view - first, [(i, name(vote.digest)) for i, vote in sorted(ballot.votes.items())])
+            for view, ballot in sorted(x.commits.items())
+        ]
+        bodies = sorted(map(name, x.bodies))
+        return x.sequence - base, name(proposal), prepares, commits, prepared(x.prepared), bodies
+
+    def node(x: Node) -> object:
+        s, log = x.replica.state, x.replica.state.log
+        heights = (log.low, log.certified, log.executed, log.committed)
+        asked = [
+            (i, vc.view - first, vc.low and vc.low.height - base, list(map(prepared, vc.prepared)))
+            for i, vc in sorted(s.view_changes.items())
+        ]
+        fixed = () if s.new_view is None else s.new_view.pre_prepares
+        return (
+            (s.view - first, s.wish - first, [max(-1, view - first) for view in s.reached]),
+            (s.halted is None, s.doublings, s.progress_left, s.view_change_left, x.work),
+            [height - base for height in heights],
+            [slot(log.slots[sequence]) for sequence in sorted(log.slots)],
+            asked,
+            [(p.sequence - base, name(p.digest)) for p in fixed if p.sequence > log.certified],
+            (name(x.digests[-1]), x.open and (x.open.view - first, x.open.sequence - base)),
+        )
+
+    return sha256(repr([node(each) for each in world.nodes]).encode()).digest()
