@@ -127,8 +127,10 @@ class Network:
         log_event(_log, logging.INFO, "listening", host=self._listen[0], port=self.port)
 
     def add_peer(self, peer_address: PeerAddress) -> None:
-        """Dial this peer from now on; after `start`."""
-        assert self._tls is not None
+        """Dial this peer from now on, or from `start` on (a SIGHUP may come before it)."""
+        if self._tls is None:
+            self._addresses += (peer_address,)
+            return
         peer = self._peers.get(peer_address.public_key)
         if peer is None:
             peer = self._new_peer(peer_address.public_key)

@@ -17,6 +17,7 @@ from contracts.governance import PARAMETER_NAMES
 from contracts.proposals import CandidacyStage, Proposal, Stage, read_proposal
 from contracts.state import ReadState, State
 from node.errors import UpgradeNeeded
+from node.net.peer import PeerAddress
 from node.node import Node
 from node.ready import candidacy_of
 from node.roster import Belonging
@@ -405,3 +406,16 @@ async def test_an_idle_chain_comes_to_a_fixed_end_and_waits_before_an_activation
         assert all(node.state.height() == 39 for node in group.nodes.values())
         assert proposal(group.nodes[0], number).effective_height == 40
         assert group.nodes[3].pipeline.epoch.parameters.tick_ms == 30
+
+
+async def test_a_peer_that_is_added_while_the_node_runs_is_dialled(tmp_path: Path) -> None:
+    """What SIGHUP does: a new hospital costs the others no restart."""
+    async with hospitals(tmp_path, 1, LIMITS) as group:
+        node, added = group.nodes[0], factories.key("node hosp-e").public_key
+        assert node.roster.peer(added) is None
+        node.dial((*node.addresses, PeerAddress(added, "127.0.0.1", 1)))
+        await eventually(lambda: len(node.network.peers()) == 1)  # also if it came before the start
+        (peer,) = node.network.peers()
+        assert (peer.public_key, peer.address) == (added, "127.0.0.1:1")
+        assert not node.roster.is_member(peer.member)
+        await eventually(lambda: node.network.peers()[0].problem == "PEER_UNREACHABLE")
