@@ -4,7 +4,8 @@ Propose at once when none of my proposals is uncommitted; otherwise when one com
 block's worth of transactions waits, or after 20 ms. Unpaced one-transaction blocks burn the CPU
 that everybody else needs (several ms a block and node, however small): so when proposals begin to
 take long to commit, the least interval between two widens towards 20 ms, and back. Where they wait
-for busy nodes, more blocks only make the wait longer: then it widens to the length of that wait.
+for busy nodes, more blocks only make the wait longer: then it widens to what a commit takes, less
+a long way between the nodes.
 """
 
 import logging
@@ -72,8 +73,8 @@ class Proposer:
     def _pace(self, took_ms: int) -> None:
         """A proposal of mine took so long to commit."""
         self._floor_ms = min(took_ms, self._floor_ms + FLOOR_RISE_MS)
-        queued_ms = int(took_ms - self._floor_ms)
-        most = min(LATE_INTERVAL_MAX_MS, max(BLOCK_INTERVAL_MAX_MS, queued_ms))
+        far_ms = max(0, self._floor_ms - BLOCK_INTERVAL_MAX_MS)
+        most = min(LATE_INTERVAL_MAX_MS, max(BLOCK_INTERVAL_MAX_MS, int(took_ms - far_ms)))
         wanted = self.interval_ms + (WIDEN_MS if took_ms > BUSY_COMMIT_MS else -NARROW_MS)
         self.interval_ms = min(most, max(0, wanted))
 
