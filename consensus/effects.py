@@ -4,15 +4,14 @@ The shell syncs `persist` before it sends, and sends before it delivers; it rele
 of successive steps first in, first out, while the core steps on.
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 from consensus.messages import Message, SignedMessage
 from salus.certificate import Certificate
 from salus.vote import JournalEntry
 
 
-@dataclass(frozen=True, slots=True)
-class PersistBody:
+class PersistBody(Struct, frozen=True):
     """Sync the body with this digest to the block store, before the entries of the same step.
 
     The shell holds it: it said so (`BodyArrived`, `ProposalBuilt`), or it is the body of
@@ -23,8 +22,7 @@ class PersistBody:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """To one validator by index, or to all others (`to` is None). A PRE-PREPARE of mine that is
     sent to all travels with its body."""
 
@@ -32,8 +30,7 @@ class Send:
     to: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SendBody:
+class SendBody(Struct, frozen=True):
     """Answer a FETCH, if the shell holds the body."""
 
     to: int
@@ -41,8 +38,7 @@ class SendBody:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SendBlocks:
+class SendBlocks(Struct, frozen=True):
     """The peer is behind: offer it certified blocks above `above` (rule L20).
 
     `to` is an index in the set of `epoch`: mine, or an older one whose boundary certificate the
@@ -54,8 +50,7 @@ class SendBlocks:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class BuildProposal:
+class BuildProposal(Struct, frozen=True):
     """I am the primary and may propose this sequence; answer when there is something to propose,
     at once when `fill` (an epoch must end, rule S13). One is open at a time: a newer one
     replaces it, and `ViewEntered` or `ViewLeft` closes it."""
@@ -65,8 +60,7 @@ class BuildProposal:
     fill: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CheckProposal:
+class CheckProposal(Struct, frozen=True):
     """Judge the body: rule S15 always; the clock, proposer and origin view only if `first`."""
 
     view: int
@@ -76,24 +70,21 @@ class CheckProposal:
     first: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Execute:
+class Execute(Struct, frozen=True):
     """Committed: run it on top of the previous sequence and answer `Executed`."""
 
     sequence: int
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class WriteBlock:
+class WriteBlock(Struct, frozen=True):
     """Certified: write the one batch and answer `BlockWritten` (rule S12)."""
 
     height: int
     certificate: Certificate
 
 
-@dataclass(frozen=True, slots=True)
-class CatchUp:
+class CatchUp(Struct, frozen=True):
     """Certified blocks up to about this height should be had: fetch and check them (S14).
 
     The height may be hearsay (a STATUS); only the certificates that come with the blocks decide.
@@ -102,32 +93,28 @@ class CatchUp:
     height: int
 
 
-@dataclass(frozen=True, slots=True)
-class ViewEntered:
+class ViewEntered(Struct, frozen=True):
     """For status and metrics; also tells the shell to drop its open `BuildProposal`."""
 
     view: int
     primary: int
 
 
-@dataclass(frozen=True, slots=True)
-class ViewLeft:
+class ViewLeft(Struct, frozen=True):
     """I asked for view `wish`: nothing of mine is proposed until a view is entered."""
 
     wish: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True):
     """The message of this step is a lie or garbage (signature, form): score the connection that
     brought it, whoever it names as its sender (rule B25)."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """Two signed messages that contradict each other (rule L23): gossip, record, alarm.
 
     A NEW-VIEW that contradicts its own VIEW-CHANGEs (rule S9) stands in both places.
@@ -138,15 +125,13 @@ class Evidence:
     second: SignedMessage | None
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(Struct, frozen=True):
     """Somebody shows a vote of mine that my journal lacks (rule S4): sign nothing more."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
+class Halt(Struct, frozen=True):
     """I diverged, or a contradiction makes going on unsafe (S6, L24): stop signing, keep data."""
 
     reason: str
@@ -170,8 +155,7 @@ Action = (
 Sending = Send | SendBody | SendBlocks
 
 
-@dataclass(slots=True)
-class Effects:
-    persist: list[Persist] = field(default_factory=list)
-    send: list[Sending] = field(default_factory=list)
-    deliver: list[Action] = field(default_factory=list)
+class Effects(Struct):
+    persist: list[Persist] = []
+    send: list[Sending] = []
+    deliver: list[Action] = []

@@ -3,27 +3,25 @@
 Only the shell knows clocks, disks and bodies; what the core must know of them arrives here.
 """
 
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
 
 from consensus.messages import Message
 from salus.certificate import Certificate
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """A decoded message from a peer; nothing about it has been checked yet."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """`Parameters.tick_ms` milliseconds have passed."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalBuilt:
+class ProposalBuilt(Struct, frozen=True):
     """Answer to `BuildProposal`: a body of mine for this sequence, checked by the same function
     as everybody's (rule S15). The shell holds the body under its digest."""
 
@@ -38,8 +36,7 @@ class Verdict(Enum):
     OFF_CLOCK = auto()  # valid, but |time − local| above the drift; first proposals only (L21)
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalChecked:
+class ProposalChecked(Struct, frozen=True):
     """Answer to `CheckProposal`."""
 
     view: int
@@ -48,8 +45,7 @@ class ProposalChecked:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class BodyArrived:
+class BodyArrived(Struct, frozen=True):
     """The shell now holds the body with this digest (from a PRE-PREPARE frame or a BODY).
 
     For a PRE-PREPARE frame it follows the `Received` of the message."""
@@ -58,8 +54,7 @@ class BodyArrived:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class BodyDropped:
+class BodyDropped(Struct, frozen=True):
     """The shell holds this body no more: it made room for others (rule B25). Never one that the
     core wants or has persisted (`Replica.counts_on`)."""
 
@@ -67,8 +62,7 @@ class BodyDropped:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(Struct, frozen=True):
     """Answer to `Execute`: the header that the contracts gave, and where the epoch ends
     (0 while that is open, rule S13). For a height that a sync has passed meanwhile the answer
     may also stay out."""
@@ -78,15 +72,13 @@ class Executed:
     epoch_end: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlockWritten:
+class BlockWritten(Struct, frozen=True):
     """The certified block stands on disk in its one batch (rule S12: truncation)."""
 
     height: int
 
 
-@dataclass(frozen=True, slots=True)
-class CaughtUp:
+class CaughtUp(Struct, frozen=True):
     """The shell fetched, checked, executed and wrote certified blocks up to `height` (rules
     S14, L20); never past the epoch's end. Asked for or not; best once per block, so that the
     core sees each certificate that carries a signature of mine (rule S4)."""
@@ -96,15 +88,13 @@ class CaughtUp:
     epoch_end: int
 
 
-@dataclass(frozen=True, slots=True)
-class PendingWork:
+class PendingWork(Struct, frozen=True):
     """Whether transactions wait in the mempool: the progress timer runs only then (L17)."""
 
     pending: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Complain:
+class Complain(Struct, frozen=True):
     """The mempool's fairness measure says that the primary censors or starves (rules L17, L22)."""
 
 

@@ -41,13 +41,13 @@ from tests.sim.signatures import Ledger
 REFERENCE_SEEDS = 4
 EVENTS_MAX = 150_000  # a run that needs more is a storm, and that is a failure
 # The faults go on until so much has happened, and stop there: many runs find more than long ones.
-FAULTY_EVENTS_MIN, FAULTY_EVENTS_MAX = 1_150, 1_250
+FAULTY_EVENTS_MIN, FAULTY_EVENTS_MAX = 1_000, 1_080
 COUNTED = "≥ 1,500 events"
 COUNTED_EVENTS_MIN = 1_500  # a run of four and more has at least so many, the calm ones included
 HEAL_STRETCH = 3
 REGISTRY = with_poison()  # one for all runs: contracts have no memory
 FRESH_BLOCKS = 400  # the fresh transaction outlives a censor's whole measure of fairness (L17)
-POLL_MS = 100.0
+POLL_MS = 50.0
 TWIN_SPLIT_MS = 700.0
 
 
