@@ -1,7 +1,6 @@
 """Proposals, mine and theirs: judged by one function, and only while somebody asks (S15)."""
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -117,7 +116,7 @@ async def test_a_proposal_that_a_new_view_carries_on_is_never_refused_for_its_ti
     bench = Bench()
     for time_ms, proposer, view in ((0, 0, 0), (2**50, 0, 0), (NOW_MS, 3, 0), (NOW_MS, 0, 7)):
         question = bench.question(time_ms=time_ms, proposer=proposer, view=view)
-        bench.judge.check(dataclasses.replace(question, first=False))
+        bench.judge.check(msgspec.structs.replace(question, first=False))
         assert bench.answers.pop() is Verdict.VALID, (time_ms, proposer, view)
 
 
