@@ -27,10 +27,12 @@ from contracts.errors import CONTRACT_FAULT
 from node.executor import Executed
 from node.gossip_rules import TRACKED_MAX, WANTED_MAX
 from node.runner import STEPS_WAITING_MAX
-from salus.block import DUPLICATE
+from salus.block import DUPLICATE, VerifiedTransactions, check_proposal
+from salus.errors import SalusError
 from storage.errors import StorageError
 from storage.state import BlockBatch
 from tests.sim.founding import null, number
+from tests.sim.signatures import verifier
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
@@ -57,6 +59,8 @@ class Checkers:
             return
         assert sequence > node.ran_to, f"n{node.member} is told to execute {sequence} again (S6)"
         node.ran_to = sequence
+        if sequence not in self.digests:
+            self._valid(node, sequence, digest)
         agreed = self.digests.setdefault(sequence, digest)
         assert agreed == digest, f"AGREEMENT: two digests committed at height {sequence}"
         assert node.replica is not None
@@ -68,6 +72,22 @@ class Checkers:
             f"height {sequence} committed at n{node.member} without a prepared and committed "
             "quorum of signatures (S6)"
         )
+
+    def _valid(self, node: Worker, sequence: int, digest: bytes) -> None:
+        """Whatever is committed is a valid proposal: q members have judged it (S15)."""
+        raw, domain = node.bodies.get(sequence, digest), node.judge.domain
+        assert raw is not None, f"height {sequence} is executed without its body (S3)"
+        try:
+            check_proposal(
+                raw,
+                sequence,
+                domain.chain_id,
+                domain.genesis_hash,
+                node.pipeline.epoch.parameters,
+                VerifiedTransactions(verifier),
+            )
+        except SalusError as error:
+            raise AssertionError(f"height {sequence}: {error.message} (S15)") from None
 
     def on_executed(self, node: Worker, executed: Executed) -> None:
         header = executed.header
