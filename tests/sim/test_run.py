@@ -5,7 +5,9 @@ import json
 import pytest
 
 from tests.sim import run
-from tests.sim.cluster import Result
+from tests.sim.cluster import COUNTED, Result
+from tests.sim.report import Summary, report
+from tests.sim.rules import RULES
 
 
 def test_the_last_line_is_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,3 +40,16 @@ def test_a_wrong_range_is_refused(text: str) -> None:
     with pytest.raises(SystemExit) as caught:
         run.main(["--seeds", text])
     assert caught.value.code == 2
+
+
+def test_the_summary_names_every_rule_and_marks_what_was_not_reached() -> None:
+    summary = Summary()
+    summary.add(Result(1, 1_500, None, [COUNTED, "S3 torn persist"], recovery=0.1))
+    lines = list(report(summary))
+    for rule in RULES:
+        assert any(line.split()[-1:] and f" {rule} " in line for line in lines), rule
+    (torn,) = [line for line in lines if "S3 torn persist" in line]
+    (missed,) = [line for line in lines if " S9 " in line]
+    assert "too few" not in torn
+    assert missed.endswith("too few")
+    assert summary.numbers()["runs"] == 1
