@@ -268,8 +268,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/node/test_standing.py::test_a_home_backed_up_before_its_first_start_carries_no_leave_to_vote",
         Edit(
             "node/standing.py",
-            "written.decode().strip() == _place(mark, disk)",
-            'written.decode().strip() != ""',
+            "written.strip() == _place(mark, disk).encode()",
+            'written.strip() != b""',
         ),
     ),
     simulated(
