@@ -63,6 +63,9 @@ class Rules:
             mine = _state(node).headers.get(message.sequence)  # type: ignore[union-attr]
             if mine is not None and mine != message.digest:  # type: ignore[union-attr]
                 self.cover("L24 a member signs another header than mine")
+        elif kind is ViewChange:
+            if False in _state(node).checked.values():
+                self.cover("S8 a forged VIEW-CHANGE is found out")
         elif kind is Prepare:
             s = _state(node)
             if message.sender == s.validators.primary(message.view):  # type: ignore[union-attr]
@@ -103,9 +106,6 @@ class Rules:
         if kind is ViewChange:
             if message.prepared:  # type: ignore[union-attr]
                 self.cover("S7 a VIEW-CHANGE shows what is prepared")
-        elif kind is NewView:
-            if False in _state(node).checked.values():
-                self.cover("S8 a forged VIEW-CHANGE is passed over")
         elif kind is PrePrepare and _state(node).n in (5, 6):
             self.cover("S5 a quorum of five or six")
 
