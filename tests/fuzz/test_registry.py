@@ -58,7 +58,7 @@ def test_every_struct_has_one_encoding(kind: type[Wire]) -> None:
     decoder = Decoder(kind.__name__, (), lambda data: decode(data, kind), tuple, encode=encode)
 
     @settings(
-        max_examples=4,
+        max_examples=2,
         derandomize=True,
         database=None,
         deadline=None,
