@@ -56,6 +56,13 @@ def described() -> bytes:
     return json.dumps({"chain_id": "a-chain", "genesis_hash": HASH, "nodes": nodes}).encode()
 
 
+def arguments(data: bytes) -> Any:
+    """«@FILE» names a file: which one there is, and what the system says of it, is not at stake."""
+    if data.startswith(b"@"):
+        raise CliError("BAD_ARGUMENT", "a file")
+    return _document(text(data))
+
+
 OPERATION = {
     "contract": "records",
     "method": "anchor",
@@ -121,7 +128,7 @@ DECODERS = (
     Decoder(
         "cli-arguments",
         ("cli.transactions:_document",),
-        lambda data: _document(text(data)),
+        arguments,
         lambda: [json.dumps(OPERATION["args"]).encode(), b"{}"],
         errors=ERRORS,
         form="json",
