@@ -13,6 +13,7 @@ chain, because rule L17 measures fairness by it), bytes, and each organisation's
 from collections.abc import Callable, Iterable
 from itertools import islice
 
+from node.later import LATER_SHARE, Later
 from salus.block import VerifiedTransactions
 from salus.errors import BadMessage
 from salus.keys import Verifier, verify
@@ -68,7 +69,7 @@ class Mempool(VerifiedTransactions):
         self.bytes = 0
         self._pool: dict[bytes, _Entry] = {}  # by id, in order of arrival
         self._waiting: dict[bytes, _Entry] = {}  # takeable now, in order of arrival
-        self._later: dict[bytes, _Entry] = {}  # valid from some height above the next
+        self._later: Later[_Entry] = Later()  # valid from some height above the next
         self._owed: dict[bytes, _Entry] = {}  # all others, also in flight, in order of arrival
         self._flying: dict[bytes, int] = {}  # id → sequence; also of ids that are not in the pool
         self._sequences: dict[int, list[bytes]] = {}
@@ -150,6 +151,8 @@ class Mempool(VerifiedTransactions):
         share = self.per_sender_max
         if group is None:
             share = max(1, share // STRANGERS_SHARE)
+        if self._earliest(tx) > self.height + 1:
+            self._check_room_for_later(tx, group, share)
         if self._groups.get(group, 0) >= share:
             raise BadMessage(
                 f"{share} transactions of this sender's organisation wait already"
@@ -158,10 +161,31 @@ class Mempool(VerifiedTransactions):
                 code="SENDER_QUOTA",
             )
 
+    def _check_room_for_later(self, tx: ParsedTransaction, group: str | None, share: int) -> None:
+        """What no block can hold yet leaves a part of everything to what one can."""
+        later, count_max = self._later, self.parameters.pool_transactions_max
+        if (
+            LATER_SHARE * len(later) >= count_max
+            or LATER_SHARE * (later.bytes + len(tx.raw)) > self.bytes_max
+        ):
+            raise BadMessage(
+                "too many transactions wait for a later height already", code="POOL_FULL"
+            )
+        if LATER_SHARE * later.of_group(group) >= share:
+            raise BadMessage(
+                "too many transactions of this sender's organisation, or of keys that belong to no "
+                "member, wait for a later height already",
+                code="SENDER_QUOTA",
+            )
+
+    def _earliest(self, tx: ParsedTransaction) -> int:
+        """The first height at which a block may hold it (S15)."""
+        body = tx.body
+        return max(body.first_height, body.expiry_height - self.parameters.expiry_window_blocks)
+
     def _insert(self, tx: ParsedTransaction, group: str | None) -> None:
         body = tx.body
-        earliest = max(body.first_height, body.expiry_height - self.parameters.expiry_window_blocks)
-        entry = _Entry(tx, group, earliest)
+        entry = _Entry(tx, group, self._earliest(tx))
         self._arrivals += 1
         entry.arrival = self._arrivals
         self._pool[tx.id] = entry
@@ -176,7 +200,7 @@ class Mempool(VerifiedTransactions):
 
     def _wait(self, entry: _Entry) -> None:
         if entry.from_height > self.height + 1:
-            self._later[entry.tx.id] = entry
+            self._later.put(entry)
             return
         self._waiting[entry.tx.id] = entry
         self._owed.setdefault(entry.tx.id, entry)
@@ -239,7 +263,7 @@ class Mempool(VerifiedTransactions):
         for tx_id in listed:
             self._flying.setdefault(tx_id, sequence)
             self._waiting.pop(tx_id, None)
-            self._later.pop(tx_id, None)
+            self._later.pop(tx_id)
         self._sequences[sequence] = [i for i in listed if self._flying[i] == sequence]
 
     def release(self, sequence: int) -> None:
@@ -283,8 +307,7 @@ class Mempool(VerifiedTransactions):
             for tx_id in list(self._expiries[expiry]):
                 self._remove(tx_id)
                 gone.append(tx_id)
-        for entry in [e for e in self._later.values() if e.from_height <= height + 1]:
-            del self._later[entry.tx.id]
+        for entry in self._later.due(height):
             self._arrivals += 1
             entry.arrival = self._arrivals  # It queues up when it becomes valid.
             self._waiting[entry.tx.id] = self._owed[entry.tx.id] = entry
@@ -295,7 +318,7 @@ class Mempool(VerifiedTransactions):
         if entry is None:
             return
         self._waiting.pop(tx_id, None)
-        self._later.pop(tx_id, None)
+        self._later.pop(tx_id)
         self._owed.pop(tx_id, None)
         self._forwarded.pop(tx_id, None)
         del self._verified[entry.tx.raw]

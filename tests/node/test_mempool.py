@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from node import mempool as module
+from node.later import LATER_SHARE
 from node.mempool import BLOCK_ITEM_BYTES, STRANGERS_SHARE, Mempool
 from salus.block import check_proposal
 from salus.codec import encode
@@ -189,6 +190,46 @@ def test_one_organisation_cannot_fill_the_pool() -> None:
     assert mine.organisations == 2
     mine.executed(mine.ids(5), 1)
     assert mine.add(tx())
+
+
+def filled_with_later(mine: Mempool, **how: int | str) -> str:
+    """Transactions of a later height until they are refused; the code."""
+    for number in range(200):
+        try:
+            mine.add(tx(number, first_height=10, **how))  # type: ignore[arg-type]
+        except SalusError as error:
+            return error.code
+    raise AssertionError("they are bounded by nothing")
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ({"per_sender_max": 1_000}, "POOL_FULL"),
+        ({"per_sender_max": 1_000, "bytes_max": 5_000}, "POOL_FULL"),
+        ({"per_sender_max": 50}, "SENDER_QUOTA"),
+    ],
+)
+@pytest.mark.parametrize("by", ["operator hosp-a", "nobody"])
+def test_what_is_valid_later_cannot_keep_out_what_is_valid_now(
+    by: str, limits: dict[str, int], code: str
+) -> None:
+    """Rule B25: an idle chain makes no block, so what waits for one would fill the pool for ever;
+    and a primary that was filled so would refuse what the others hold, and lose its place (L17)."""
+    mine = pool(**limits)  # type: ignore[arg-type]
+    found = filled_with_later(mine, by=by)
+    assert found == (code if by != "nobody" or "bytes_max" in limits else "SENDER_QUOTA")
+    assert mine.add(tx(by="operator hosp-b"))
+    assert mine.add(tx(by=by)), "also of the one who sent them all"
+    assert mine.proposable == 2
+
+
+def test_what_has_become_valid_leaves_its_room_to_what_has_not() -> None:
+    mine = pool(per_sender_max=40)
+    filled_with_later(mine)
+    mine.expire(9)
+    assert mine.proposable == mine.pending == 40 // LATER_SHARE
+    assert mine.add(tx(first_height=20))
 
 
 def test_keys_of_nobody_share_a_small_part() -> None:
@@ -522,7 +563,10 @@ class PoolModel(RuleBasedStateMachine):
         assert mine.bytes == sum(len(one.raw) for one in self.here.values())
         assert sum(mine._groups.values()) == mine.pending <= 12
         assert len(mine._waiting) + len(mine._later) + mine.in_flight == mine.pending
-        assert not mine._owed.keys() & mine._later.keys()
+        assert not any(tx_id in mine._later for tx_id in mine._owed)
+        later = mine._later._entries
+        assert mine._later.bytes == sum(len(self.here[tx_id].raw) for tx_id in later)
+        assert mine._later._groups.total() == len(later)
         assert mine._waiting.keys() <= mine._owed.keys() <= mine._pool.keys()
         assert set(mine._verified) == {one.raw for one in self.here.values()}
         assert all(one.body.expiry_height > self.height for one in self.here.values())
