@@ -256,7 +256,8 @@ class World:
 
     def give_blocks(self, source: Node, node: Node) -> None:
         """Each is believed for its certificate, and executed (S14)."""
-        for height in range(len(node.blocks) + 1, len(source.blocks) + 1):
+        while len(node.blocks) < len(source.blocks):  # asked anew: a step may bring blocks as well
+            height = len(node.blocks) + 1
             digest, certificate = source.blocks[height - 1]
             self.execute(node, height, digest)
             if node.headers[height] != certificate.header_hash:
@@ -279,6 +280,8 @@ class World:
                     self.execute(node, sequence, digest)
                     self.step(node, Executed(sequence, node.headers[sequence], 0))
             case WriteBlock(height, certificate):
+                if height > len(node.blocks) + 1:
+                    raise Broken(f"n{node.address} writes {height} after {len(node.blocks)} (S12)")
                 if height > len(node.blocks):
                     if certificate.header_hash != node.headers[height]:
                         raise Broken(f"n{node.address} certifies another header at {height}")
