@@ -20,7 +20,7 @@ SEEDS_MAX = 5_000  # within so many, from 0 on, a bug of the protocol must be fo
 
 # A mutant that falls as fast as this is asked in further ranges, for the median.
 SEEDS_CHEAP_MAX = 20
-RANGES = 3
+RANGES = 1  # more, for the median, by --ranges
 
 
 class Broken(Exception):
