@@ -148,9 +148,7 @@ class Mempool(VerifiedTransactions):
         full = len(self._pool) >= self.parameters.pool_transactions_max
         if full or self.bytes + len(tx.raw) > self.bytes_max:
             raise BadMessage("too many transactions wait already", code="POOL_FULL")
-        share = self.per_sender_max
-        if group is None:
-            share = max(1, share // STRANGERS_SHARE)
+        share = self._share(group)
         if self._earliest(tx) > self.height + 1:
             self._check_room_for_later(tx, group, share)
         if self._groups.get(group, 0) >= share:
@@ -160,6 +158,11 @@ class Mempool(VerifiedTransactions):
                 else f"{share} transactions of keys that belong to no member wait already",
                 code="SENDER_QUOTA",
             )
+
+    def _share(self, group: str | None) -> int:
+        """How many of an organisation's, or of all strangers', may be here."""
+        most = self.per_sender_max
+        return most if group is not None else max(1, most // STRANGERS_SHARE)
 
     def _check_room_for_later(self, tx: ParsedTransaction, group: str | None, share: int) -> None:
         """What no block can hold yet leaves a part of everything to what one can."""
@@ -307,11 +310,15 @@ class Mempool(VerifiedTransactions):
             for tx_id in list(self._expiries[expiry]):
                 self._remove(tx_id)
                 gone.append(tx_id)
-        for entry in self._later.due(height):
-            self._arrivals += 1
-            entry.arrival = self._arrivals  # It queues up when it becomes valid.
-            self._waiting[entry.tx.id] = self._owed[entry.tx.id] = entry
+        self._ripen()
         return gone
+
+    def _ripen(self) -> None:
+        """What is valid from the next height on queues up."""
+        for entry in self._later.due(self.height):
+            self._arrivals += 1
+            entry.arrival = self._arrivals
+            self._waiting[entry.tx.id] = self._owed[entry.tx.id] = entry
 
     def _remove(self, tx_id: bytes) -> None:
         entry = self._pool.pop(tx_id, None)
@@ -332,13 +339,29 @@ class Mempool(VerifiedTransactions):
             del self._groups[entry.group]
 
     def begin_epoch(self, parameters: Parameters) -> None:
-        """New limits: what they exclude leaves, or `take` could never give it."""
+        """New limits: what they exclude leaves, and what they allow at a later height only waits for
+        that: a primary that took it would refuse its own proposal, each time anew (S15)."""
         self.parameters = parameters
-        for tx in [entry.tx for entry in self._pool.values()]:
+        for entry in tuple(self._pool.values()):
+            tx = entry.tx
             try:
                 check_size(tx.raw, tx.body, parameters)
+                self._check_heights(tx)
+                entry.from_height = self._earliest(tx)
+                if entry.from_height > self.height + 1:
+                    self._put_off(entry)
             except BadMessage:
                 self._remove(tx.id)
+        self._ripen()
+
+    def _put_off(self, entry: _Entry) -> None:
+        """It waits for a later height than before; raises `BadMessage` if too many do."""
+        tx_id = entry.tx.id
+        if tx_id in self._waiting:
+            self._check_room_for_later(entry.tx, entry.group, self._share(entry.group))
+            del self._waiting[tx_id]
+            self._later.put(entry)
+        self._owed.pop(tx_id, None)
 
     # ── fairness (L17, L22) ──────────────────────────────────────────────────
 

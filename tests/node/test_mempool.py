@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from node import mempool as module
 from node.later import LATER_SHARE
 from node.mempool import BLOCK_ITEM_BYTES, STRANGERS_SHARE, Mempool
-from salus.block import check_proposal
+from salus.block import Proposal, check_proposal
 from salus.codec import encode
 from salus.errors import BadMessage, SalusError
 from salus.keys import verify
@@ -420,6 +420,42 @@ def test_a_new_epochs_smaller_limits_drop_what_no_block_may_hold() -> None:
     mine.add(large)
     mine.begin_epoch(Parameters(transaction_bytes_max=512, pool_transactions_max=100))
     assert mine.ids(10) == [small.id]
+
+
+def test_a_narrower_expiry_window_never_makes_a_primary_refuse_its_own_proposal() -> None:
+    """What may stand in a block only later waits for that; what admission would refuse leaves."""
+    mine = pool()
+    near, later, far = tx(expiry_height=64), tx(expiry_height=70), tx(expiry_height=5_000)
+    for one in (far, later, near):
+        mine.add(one, local=True)
+    narrow = Parameters(expiry_window_blocks=64, pool_transactions_max=100)
+    mine.begin_epoch(narrow)
+    assert (mine.pending, mine.proposable, mine.owed) == (2, 1, 1)
+    for height in range(7):
+        chosen = mine.take(height + 1, *BLOCK_MAX)
+        body = Proposal(1, height + 1, 0, 0, 1, tuple(one.raw for one in chosen))
+        check_proposal(encode(body), height + 1, GENESIS.chain_id, GENESIS.hash(), narrow, mine)
+        mine.executed([one.id for one in chosen], height + 1)
+        assert mine.pending == (1 if height < 5 else 0)
+
+
+def test_a_narrower_expiry_window_does_not_fill_the_pool_with_what_is_valid_later() -> None:
+    """B25: else nothing that is valid would find room to move an idle chain."""
+    mine = pool(Parameters(pool_transactions_max=10))
+    for number in range(10):
+        mine.add(tx(number, expiry_height=70))
+    mine.begin_epoch(Parameters(expiry_window_blocks=64, pool_transactions_max=10))
+    assert (mine.pending, mine.proposable, mine.owed) == (5, 0, 0)
+    assert mine.add(tx(expiry_height=20))
+
+
+def test_a_wider_expiry_window_lets_in_at_once_what_it_allows() -> None:
+    mine = pool(Parameters(expiry_window_blocks=64, pool_transactions_max=100))
+    one = tx(expiry_height=100)
+    mine.add(one)
+    assert mine.proposable == 0
+    mine.begin_epoch(LIMITS)
+    assert mine.take(1, *BLOCK_MAX) == [one]
 
 
 # ── fairness (L17, L22) ──────────────────────────────────────────────────────
