@@ -192,8 +192,9 @@ def _activated(old: Parameters, change: Change) -> Parameters:
     assert change.contract is not None
     assert change.version is not None
     versions = {entry.contract: entry.version for entry in old.contracts}
-    if change.version <= versions.get(change.contract, 0):
-        raise Refused("NOT_NEWER", active=versions[change.contract])
+    active = versions.get(change.contract, 0)
+    if change.version <= active:
+        raise Refused("NOT_NEWER", active=active)
     versions[change.contract] = change.version
     if len(versions) > CONTRACTS_MAX:
         raise Refused("UNFIT_PARAMETERS")

@@ -412,7 +412,7 @@ def _propose(ctx: Context, state: State, args: ProposalArgs, change: Change) -> 
     if not ctx.height < args.expiry_height <= farthest or args.activation_height > farthest:
         raise Refused("BAD_HEIGHTS")
     changes.require(ctx, change, ctx.parameters)
-    same = duplicate_of(state, change)
+    same = duplicate_of(state, change, args.activation_height)
     if same is not None:
         raise Refused("DUPLICATE_PROPOSAL", proposal=same)
     agenda = read_agenda(state)

@@ -71,9 +71,6 @@ class Change(Wire, frozen=True):
     contract: str | None = None
     version: Uint | None = None
 
-    def hash(self) -> bytes:
-        return _hash_change(encode(self))
-
 
 class Ballot(Wire, frozen=True):
     member: MemberId
@@ -139,7 +136,8 @@ class Quota(Wire, frozen=True):
 
 
 class Number(Wire, frozen=True):
-    """State under content/<hash of the change>: the open or passed proposal that says so."""
+    """State under content/<hash of change and activation height>: the open or passed proposal
+    that says so."""
 
     number: Uint
 
@@ -204,8 +202,10 @@ def put_candidacy(state: State, candidacy: Candidacy) -> None:
     state.put(_candidate(candidacy.member), candidacy)
 
 
-def duplicate_of(state: ReadState, change: Change) -> int | None:
-    found = state.get(Number, _content(change))
+def duplicate_of(state: ReadState, change: Change, activation_height: int) -> int | None:
+    """The open or passed proposal of the same change for the same height. Of another height it is
+    another proposal: else one member could hold off what it dislikes by proposing it for later."""
+    found = state.get(Number, _content(change, activation_height))
     return None if found is None else found.number
 
 
@@ -220,7 +220,7 @@ def enter(state: State, agenda: Agenda, proposal: Proposal) -> Agenda:
     if held >= OPEN_PER_MEMBER_MAX:
         raise Refused("TOO_MANY_PROPOSALS", open=held)
     state.put(_quota(proposal.proposer), Quota(held + 1))
-    state.put(_content(proposal.change), Number(proposal.number))
+    state.put(_content_of(proposal), Number(proposal.number))
     put_proposal(state, proposal)
     return msgspec.structs.replace(
         agenda,
@@ -243,7 +243,7 @@ def decide(
     if stage is Stage.PASSED:
         passed = (*passed, proposal.number)
     else:
-        state.delete(_content(proposal.change))
+        state.delete(_content_of(proposal))
     return msgspec.structs.replace(agenda, open=left, passed=passed), decided
 
 
@@ -265,7 +265,7 @@ def finish(
             proposal, stage=stage, effective_height=effective_height, lapse=lapse
         ),
     )
-    state.delete(_content(proposal.change))
+    state.delete(_content_of(proposal))
     left = tuple(number for number in agenda.passed if number != proposal.number)
     return msgspec.structs.replace(agenda, passed=left)
 
@@ -278,8 +278,12 @@ def _candidate(member: str) -> bytes:
     return b"candidate/" + member.encode("ascii")
 
 
-def _content(change: Change) -> bytes:
-    return b"content/" + change.hash()
+def _content_of(proposal: Proposal) -> bytes:
+    return _content(proposal.change, proposal.activation_height)
+
+
+def _content(change: Change, activation_height: int) -> bytes:
+    return b"content/" + _hash_change(encode((change, activation_height)))
 
 
 def _quota(member: str) -> bytes:

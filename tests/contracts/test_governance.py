@@ -229,6 +229,22 @@ def test_the_same_change_is_not_voted_on_twice_at_a_time() -> None:
     assert chain.codes(propose(chain, "remove_member", member="obs-000")) == [OK], "1 has expired"
 
 
+def test_nobody_holds_a_change_off_by_proposing_it_for_a_far_height() -> None:
+    """Else a member about to be removed would propose just that, for a height that may never come."""
+    chain = lab(observers=1)
+    far = propose(
+        chain, "remove_member", member="hosp-d", activation_height=900_000, expiry_height=900_000
+    )
+    assert chain.codes(far, by="operator hosp-d") == [OK]
+    decide(chain, "remove_member", member="hosp-d")
+    boundary(chain)
+    assert seats(chain) == "abc"
+    assert chain.codes(vote(chain, 1)) == [OK], "the other one is its own, and still open"
+    assert chain.codes(vote(chain, 1), by="operator hosp-b") == [OK]
+    assert chain.codes(vote(chain, 1), by="operator hosp-c") == [OK]
+    assert proposal(chain, 1).stage is Stage.PASSED
+
+
 # ── what is impossible ───────────────────────────────────────────────────────
 
 IMPOSSIBLE: list[tuple[str, dict[str, Any], str]] = [
@@ -676,6 +692,13 @@ def test_a_contract_version_is_active_from_its_height_on() -> None:
     assert chain.codes(propose(chain, "activate_contract", contract="records", version=2)) == [
         "NOT_NEWER"
     ]
+
+
+@pytest.mark.parametrize("contract", ["records", "pharmacy"])
+def test_version_0_is_newer_than_nothing(contract: str) -> None:
+    chain = lab()
+    asked = propose(chain, "activate_contract", contract=contract, version=0)
+    assert chain.codes(asked) == ["NOT_NEWER"]
 
 
 def test_a_node_without_the_version_stops_before_the_boundary_and_can_go_on_from_there() -> None:
