@@ -36,7 +36,7 @@ from storage.state import StateStore
 
 log = logging.getLogger("salus.node")
 
-ANOTHER = "another node with this key has rejoined; if it is not this one, stop it"
+ANOTHER = "another node with this key has rejoined, or said ready; if it is not this one, stop it"
 
 
 class Epochs:
@@ -86,6 +86,7 @@ class Epochs:
 
     def begin(self, epoch: EpochRecord) -> None:
         """A new replica with the set of this epoch."""
+        self._give_way(epoch)
         me = epoch.validators.index_of(self.signer.public_key)
         height = self.state.height()
         journal = self.voter.journal
@@ -134,15 +135,11 @@ class Epochs:
 
     def over(self, following: EpochRecord) -> None:
         """The last block of an epoch is on disk."""
-        if self.voter.journal is None:
-            if self._granted(self.rejoin.sent) or self._counted():
-                self.voter.rejoined(following.epoch, following.base)
-                self.vitals.quarantined = None
-        elif self._rejoined() and not self._granted(self.rejoin.earlier()):
-            # Whoever holds a copy of our key votes from now on: two must not (S4).
-            self.vitals.quarantined = ANOTHER
-            self.voter.lose(void_before=following.epoch)
-            log_event(log, logging.ERROR, "quarantine", reason=ANOTHER)
+        if self.voter.journal is None and (
+            self._granted(self.rejoin.sent) or self._counted(self.ready.sent)
+        ):
+            self.voter.rejoined(following.epoch, following.base)
+            self.vitals.quarantined = None
         self.rejoin.begin_epoch()
         self.ready.begin_epoch()
         self.begin(following)
@@ -167,6 +164,26 @@ class Epochs:
         self.mempool.begin_view()
         self.pace.begin_view()
 
+    def _give_way(self, epoch: EpochRecord) -> None:
+        """Whoever holds a copy of our key, and asked with it for this epoch, votes in it: two must
+        not (S4). Looked at again at a start: the process may have ended between the last block of
+        the epoch before and this."""
+        key = self.signer.public_key
+        if self.voter.journal is None or epoch.epoch == 0:
+            return
+        before = self.state.epoch(epoch.epoch - 1).validators
+        if before.index_of(key) is not None:
+            another = self._rejoined() and not self._granted(self.rejoin.earlier())
+        elif epoch.validators.index_of(key) is None:
+            return
+        else:  # A seat that is new came by a `ready`; one under another key was there before.
+            seated = {validator.member for validator in before.validators}
+            another = self.member not in seated and not self._counted(self.ready.earlier())
+        if another:
+            self.vitals.quarantined = ANOTHER
+            self.voter.lose(void_before=epoch.epoch)
+            log_event(log, logging.ERROR, "quarantine", reason=ANOTHER)
+
     def _rejoined(self) -> bool:
         """Was a `members.rejoin` of this validator granted in the epoch that is over?"""
         entry = None if self.member is None else rejoin_of(self.executor.read, self.member)
@@ -177,18 +194,25 @@ class Epochs:
         catches up, which is no reason to vote: votes of the life in between are lost, and they may
         lie in the epoch that it began (S4)."""
         base = self.state.epoch(self.pipeline.epoch.epoch - 1).base
-        for tx_id in sent if self._rejoined() else ():
-            found = self.state.find_transaction(tx_id)
-            if found is not None and found[0] > base:
-                receipts = self.state.receipts(found[0])
-                if any(receipt.ok for receipt in receipts if receipt.tx_id == tx_id):
-                    return True
-        return False
+        if not self._rejoined():
+            return False
+        heights = (self._stood_at(tx_id) for tx_id in sent)
+        return any(height is not None and height > base for height in heights)
 
-    def _counted(self) -> bool:
-        """Has a `ready` of this very process made it a validator of the epoch that begins? No life
-        before can have voted in that one, for the same reason as with a rejoin (S4)."""
+    def _counted(self, sent: Sequence[bytes]) -> bool:
+        """Is one of these the `ready` that made it a validator? If this very process has sent it, no
+        life before can have voted in the epoch that begins, as with a rejoin. One that was refused
+        shows that somebody else's was taken (S4)."""
         found = None if self.member is None else candidacy_of(self.executor.read, self.member)
         if found is None or found.stage is not CandidacyStage.COUNTED:
             return False
-        return any(self.state.find_transaction(tx_id) for tx_id in self.ready.sent)
+        return any(self._stood_at(tx_id) == found.ready_height for tx_id in sent)
+
+    def _stood_at(self, tx_id: bytes) -> int | None:
+        """The height at which the transaction was executed and not refused."""
+        found = self.state.find_transaction(tx_id)
+        if found is None:
+            return None
+        receipts = self.state.receipts(found[0])
+        stood = any(receipt.ok for receipt in receipts if receipt.tx_id == tx_id)
+        return found[0] if stood else None

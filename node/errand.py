@@ -11,13 +11,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from node.api.view import Submitted
 from node.logs import log_event
+from salus.codec import Bytes32, decode, encode
 from salus.forms import TransactionState
 from salus.keys import Signer
 from salus.transaction import Operation, build
+from storage.state import StateStore
 
 RETRY_BLOCKS = 64  # its expiry; on an idle chain nothing passes, and gossip goes on repeating it
 RETRY_S = 5  # and so often it is offered again, should everybody have dropped it
 SENT_MAX = 64  # ids; a new one is made only when the last has expired or was refused
+
+_Ids = tuple[Bytes32, ...]
 
 
 class Errand:
@@ -25,6 +29,8 @@ class Errand:
 
     log = logging.getLogger("salus.errand")
     word = "errand_sent"  # in the log
+    meta = "errands"  # the entry of the state store that remembers what was sent
+    state: StateStore | None = None  # remembers beyond this process
 
     def __init__(
         self,
@@ -54,8 +60,17 @@ class Errand:
         and it meets there says nothing about the votes that this life has lost (S4)."""
         return tuple(self._sent)
 
-    def made(self) -> None:
+    def earlier(self) -> tuple[bytes, ...]:
+        """Ids of what this home has sent, in this process or before: one of these is no sign that
+        somebody else has our key. It proves nothing more; for that, see `sent`."""
+        stored = None if self.state is None else self.state.meta(self.meta)
+        return self.sent if stored is None else decode(stored, _Ids)
+
+    def _remember(self) -> None:
         """A new one is about to leave."""
+        if self.state is not None:
+            known = (*self.earlier(), *self.sent)
+            self.state.put_meta(self.meta, encode(tuple(dict.fromkeys(known))[-SENT_MAX:]))
 
     def begin_epoch(self) -> None:
         """What was asked in the epoch before has been granted by now, or must be asked again."""
@@ -78,7 +93,7 @@ class Errand:
             )
             self._raw = tx.raw
             self._sent.append(tx.id)
-            self.made()
+            self._remember()
             log_event(self.log, logging.WARNING, self.word, tx_id=tx.id.hex(), height=height)
         self._sent_s = now_s
         (answer,) = await self.submit([self._raw])

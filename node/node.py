@@ -267,6 +267,7 @@ class Node:
         self.rejoin = Rejoin(key, genesis.chain_id, self.genesis_hash, self.admission.submit)
         self.rejoin.state = self.state
         self.ready = Ready(key, genesis.chain_id, self.genesis_hash, self.admission.submit)
+        self.ready.state = self.state
         evidence = EvidenceDesk(self.domain, verify, lambda: self.pipeline.epoch)
         self.divergence = Divergence(
             self.executor,

@@ -21,6 +21,7 @@ WAIT_MAX_S = 60  # between two that the ledger refused, since the reason may las
 class Ready(Errand):
     log = logging.getLogger("salus.ready")
     word = "ready_sent"
+    meta = "readies"
 
     _wait_s = 1.0
     _rest_until_s = 0.0

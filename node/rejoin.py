@@ -6,30 +6,15 @@ the node key. The contract allows one an epoch.
 
 import logging
 
-from node.errand import SENT_MAX, Errand
-from salus.codec import Bytes32, decode, encode
+from node.errand import Errand
+from salus.codec import encode
 from salus.transaction import Operation
-from storage.state import StateStore
-
-META_REJOINS = "rejoins"
-_Ids = tuple[Bytes32, ...]
 
 
 class Rejoin(Errand):
     log = logging.getLogger("salus.rejoin")
     word = "rejoin_asked"
-    state: StateStore | None = None  # remembers beyond this process what was sent
-
-    def made(self) -> None:
-        if self.state is not None:
-            known = (*self.earlier(), *self.sent)
-            self.state.put_meta(META_REJOINS, encode(tuple(dict.fromkeys(known))[-SENT_MAX:]))
-
-    def earlier(self) -> tuple[bytes, ...]:
-        """Ids of what this home has sent, in this process or before: one of these is no sign that
-        somebody else has our key. It proves nothing more; for that, see `sent`."""
-        stored = None if self.state is None else self.state.meta(META_REJOINS)
-        return self.sent if stored is None else decode(stored, _Ids)
+    meta = "rejoins"
 
     async def ask(self, height: int, now_s: float) -> None:
         """Called about once a second while quarantined and not behind.

@@ -4,7 +4,9 @@ Nobody sends anything but the votes themselves: what a vote brings about must co
 (rule S13, decision 0006).
 """
 
+import asyncio
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,18 @@ from contracts.framework import Contract, Registry
 from contracts.governance import PARAMETER_NAMES
 from contracts.proposals import CandidacyStage, Proposal, Stage, read_proposal
 from contracts.state import ReadState, State
+from node.api.view import Submitted
 from node.errors import UpgradeNeeded
 from node.net.peer import PeerAddress
 from node.node import Node
-from node.ready import candidacy_of
+from node.ready import Ready, candidacy_of, is_waited_for
 from node.roster import Belonging
 from node.standing import is_born, mark_birth
 from salus.block import Event
 from salus.certificate import EpochStep, follow_epochs
 from salus.codec import Wire, encode
+from salus.epoch import EpochRecord
+from salus.forms import TransactionState
 from salus.genesis import Role
 from salus.governance import possession
 from salus.keys import SigningKey, box_public_key
@@ -261,6 +266,57 @@ async def test_a_candidate_that_lost_its_journal_votes_from_its_own_ready_on(
         await eventually(lambda: node.vitals.signing() == "signing")
         assert node.voter.first_epoch == 2
         assert node.pipeline.epoch.epoch == 2, "it took no rejoin"
+
+
+def copy_of(group: Hospitals, index: int) -> Ready:
+    """Somebody with a copy of that node's key, who speaks through the first one."""
+    genesis, through = group.genesis, group.nodes[0].admission
+    return Ready(group.keys[index], genesis.chain_id, genesis.hash(), through.submit)
+
+
+async def waits(group: Hospitals, index: int) -> None:
+    """The consortium waits for that node to say `ready`."""
+    name = factories.member_ids(group.n)[index]
+    await eventually(lambda: is_waited_for(group.nodes[0]._read, name))
+
+
+@pytest.mark.parametrize("journal", [True, False])
+async def test_a_ready_that_somebody_else_said_in_my_name_is_no_leave_to_vote(
+    tmp_path: Path, journal: bool
+) -> None:
+    """S4: a copy of the key is at work, and votes in the new epoch; two must not. Its own `ready`
+    came second and was refused, which says nothing of who votes."""
+    async with hospitals(tmp_path, 5, LIMITS) as group:
+        await decide(group, 0, 1, 2, 3, method="propose_remove_validator", member="hosp-e")
+        await epoch(group, 1)
+        await group.stop(4)
+        if not journal:
+            shutil.rmtree(group.home(4) / "data")
+        node, said = group.start(4), asyncio.Queue[Sequence[bytes]]()
+        submit = node.ready.submit
+
+        async def hold(raws: Sequence[bytes]) -> list[Submitted]:
+            said.put_nowait(raws)
+            return [Submitted(TransactionState.PENDING) for _ in raws]
+
+        node.ready.submit = hold
+        signings: dict[int, str] = {}
+        begin = node.epochs.begin
+
+        def began(following: EpochRecord) -> None:
+            begin(following)
+            signings[following.epoch] = node.vitals.signing()
+
+        node.epochs.begin = began  # type: ignore[method-assign]
+        await decide(group, 0, 1, 2, method="propose_add_validator", member="hosp-e")
+        await waits(group, 4)
+        held = await said.get()
+        await copy_of(group, 4).ask(group.nodes[0].state.head, 0.0)
+        await submit(held)
+        await epoch(group, 2)
+        assert signings[2] == "quarantine"
+        await eventually(lambda: node.vitals.signing() == "signing")
+        assert node.voter.first_epoch >= 3, "its own rejoin granted it"
 
 
 async def test_a_suspended_hospital_reads_on_and_comes_back_as_a_candidate(

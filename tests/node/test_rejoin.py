@@ -78,6 +78,25 @@ async def test_a_rejoin_that_somebody_else_sent_in_my_name_ends_my_votes_until_m
         assert {group.nodes[index].vitals.signing() for index in range(3)} == {"signing"}
 
 
+async def test_who_ends_right_after_the_block_that_grants_a_copys_rejoin_gives_way_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    """S4: the boundary block is on disk, and nothing that should have followed was done."""
+    async with hospitals(tmp_path) as group:
+        node, genesis = group.nodes[3], group.genesis
+        copy = Rejoin(
+            group.keys[3], genesis.chain_id, genesis.hash(), group.nodes[0].admission.submit
+        )
+        node.epochs.over = lambda following: None  # type: ignore[method-assign]
+        await copy.ask(0, 0.0)
+        await eventually(lambda: node.pipeline.epoch.epoch == 1)
+        await group.stop(3)
+        again = group.start(3)
+        assert again.pipeline.epoch.epoch == 1
+        assert again.vitals.signing() == "quarantine"
+        assert again.voter.journal is None
+
+
 async def test_a_rejoin_that_an_earlier_process_of_this_home_sent_costs_nothing(
     tmp_path: Path,
 ) -> None:

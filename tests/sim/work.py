@@ -236,6 +236,7 @@ class Worker(Machine):
             self.admission.submit,
             self.random.randbytes,
         )
+        self.ready.state = self.state
         self.vitals = Vitals(
             disks.data,
             lambda: self.epochs.replica,
