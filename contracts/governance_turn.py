@@ -147,6 +147,8 @@ def hand_over(turn: Turn, state: State, agenda: Agenda) -> Agenda:
         if former or (change.action is Action.ADD_MEMBER and change.candidate):
             assert change.member is not None
             agenda = _stand(turn, state, agenda, change.member, number)
+        if change.action is Action.ROTATE_NODE_KEY and change.member in agenda.candidates:
+            _wait_for_the_new_key(state, change.member)
     for member in agenda.candidates:
         candidacy = _candidacy(state, member)
         waits = listed(state, candidacy.proposal).activation_height > first
@@ -156,6 +158,14 @@ def hand_over(turn: Turn, state: State, agenda: Agenda) -> Agenda:
         elif (lapse := _refusal(turn, seat)) is not None:
             agenda = _close(turn, state, agenda, candidacy, lapse)
     return agenda
+
+
+def _wait_for_the_new_key(state: State, member: str) -> None:
+    """A `ready` is the word of the node that will vote, and that is another one now (S13)."""
+    candidacy = _candidacy(state, member)
+    if candidacy.stage is CandidacyStage.READY:
+        waiting = CandidacyStage.WAITING
+        put_candidacy(state, msgspec.structs.replace(candidacy, stage=waiting, ready_height=None))
 
 
 def _done(turn: Turn, change: Change) -> str | None:

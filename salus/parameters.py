@@ -78,6 +78,10 @@ _BY_VOTE: dict[str, tuple[int, int]] = {
     "epoch_blocks_max": (8, 10**9),
 }
 
+# The longest of each timer, all doublings done (L18). With a shorter one a view change over slow lines
+# would never end, and no vote could be executed that makes it longer.
+_LONGEST_TIMEOUT_MS_MIN = 2_000
+
 # Chosen once, or not by number; everything else can be changed by `governance.change_parameters`.
 FIXED_PARAMETERS = ("state_bucket_bits", "contracts")
 
@@ -143,6 +147,14 @@ def check_parameters(
             require(
                 value == getattr(old, name) or least <= value <= most,
                 f"{name} can be changed to {least} … {most}",
+            )
+        for name in ("progress_timeout_ms", "view_change_timeout_ms"):
+            longest_ms = getattr(new, name) << new.timeout_doublings_max
+            require(
+                longest_ms >= _LONGEST_TIMEOUT_MS_MIN
+                or longest_ms >= getattr(old, name) << old.timeout_doublings_max,
+                f"{name} may be {longest_ms} ms at the most after timeout_doublings_max doublings,"
+                f" and {_LONGEST_TIMEOUT_MS_MIN} must be possible",
             )
         versions = {entry.contract: entry.version for entry in new.contracts}
         require(

@@ -7,6 +7,7 @@ import pytest
 
 from contracts import members as members_module
 from contracts.context import Capacity, Context, Turn
+from contracts.errors import NOT_AUTHORISED
 from contracts.framework import Contract, Registry
 from contracts.governance import PARAMETER_NAMES, governance
 from contracts.member_acts import take_vote
@@ -374,6 +375,9 @@ def _fits(validators: Any, window: int) -> bool:
         {"pool_transactions_max": 99},
         {"epoch_blocks_max": 7},
         {"tick_ms": 0},
+        {"timeout_doublings_max": 0},  # one second for a view change, for ever
+        {"view_change_timeout_ms": 100, "timeout_doublings_max": 4},
+        {"progress_timeout_ms": 100, "timeout_doublings_max": 4},
     ],
 )
 def test_limits_that_could_not_be_called_back_are_refused(changes: dict[str, int]) -> None:
@@ -617,6 +621,23 @@ def test_a_candidate_that_does_not_catch_up_in_time_lapses() -> None:
     assert chain.codes(ready(chain), by="node obs-000") == ["NO_CANDIDATE"]
     decide(chain, "add_validator", member="obs-000")  # it may be proposed again
     assert chain.codes(ready(chain), by="node obs-000") == [OK]
+
+
+def test_a_candidate_whose_node_key_is_replaced_must_say_ready_with_the_new_one() -> None:
+    """What votes is the node with the new key, and nobody has heard of that one yet."""
+    chain = lab(observers=1)
+    number = decide(chain, "add_validator", member="obs-000")
+    assert chain.codes(ready(chain), by="node obs-000") == [OK]
+    decide(chain, "rotate_node_key", **rotation("obs-000", "next node", "node"))
+    boundary(chain)
+    assert seats(chain) == "abcd"
+    found = candidacy(chain, "obs-000")
+    assert (found.stage, found.ready_height) == (CandidacyStage.WAITING, None)
+    assert chain.codes(ready(chain), by="node obs-000") == [NOT_AUTHORISED]
+    assert chain.codes(ready(chain), by="next node") == [OK]
+    boundary(chain)
+    assert seats(chain) == "abcd0"
+    assert proposal(chain, number).stage is Stage.EFFECTIVE
 
 
 def test_a_candidate_that_was_removed_meanwhile_gets_no_vote() -> None:
