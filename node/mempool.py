@@ -70,7 +70,8 @@ class Mempool(VerifiedTransactions):
         self._pool: dict[bytes, _Entry] = {}  # by id, in order of arrival
         self._waiting: dict[bytes, _Entry] = {}  # takeable now, in order of arrival
         self._later: Later[_Entry] = Later()  # valid from some height above the next
-        self._owed: dict[bytes, _Entry] = {}  # all others, also in flight, in order of arrival
+        # Of all others those that are not committed yet, also in flight, in order of arrival.
+        self._owed: dict[bytes, _Entry] = {}
         self._flying: dict[bytes, int] = {}  # id → sequence; also of ids that are not in the pool
         self._sequences: dict[int, list[bytes]] = {}
         self._expiries: dict[int, dict[bytes, None]] = {}
@@ -80,6 +81,7 @@ class Mempool(VerifiedTransactions):
         self._extras: dict[bytes, bytes] = {}  # id → bytes, not in the pool; oldest first
         self._extras_bytes = 0
         self._arrivals = self._ordered_total = self._view_began = 0
+        self._committed = height
 
     # ── admission ────────────────────────────────────────────────────────────
 
@@ -198,7 +200,7 @@ class Mempool(VerifiedTransactions):
         self._expiries.setdefault(body.expiry_height, {})[tx.id] = None
         if tx.id not in self._flying:
             self._wait(entry)
-        elif entry.from_height <= self.height + 1:
+        elif entry.from_height <= self.height + 1 and self._flying[tx.id] > self._committed:
             self._owed[tx.id] = entry
 
     def _wait(self, entry: _Entry) -> None:
@@ -267,7 +269,19 @@ class Mempool(VerifiedTransactions):
             self._flying.setdefault(tx_id, sequence)
             self._waiting.pop(tx_id, None)
             self._later.pop(tx_id)
+            if sequence <= self._committed:
+                self._owed.pop(tx_id, None)  # judged late
         self._sequences[sequence] = [i for i in listed if self._flying[i] == sequence]
+
+    def committed(self, sequence: int) -> bool:
+        """All up to there is decided: what is left to do is this node's own work and its disk's, and
+        no primary's fault (L17, L22). True: nothing is owed any more, and something was."""
+        owed = len(self._owed)
+        for decided in [s for s in self._sequences if self._committed < s <= sequence]:
+            for tx_id in self._sequences[decided]:
+                self._owed.pop(tx_id, None)
+        self._committed = max(self._committed, sequence)
+        return owed > 0 and not self._owed
 
     def release(self, sequence: int) -> None:
         """The proposal for `sequence` will not be (a new view chose otherwise): they wait again,
@@ -280,8 +294,8 @@ class Mempool(VerifiedTransactions):
         for entry in back:
             self._wait(entry)
         if back:
-            ascending = sorted(self._waiting.values(), key=lambda entry: entry.arrival)
-            self._waiting = {entry.tx.id: entry for entry in ascending}
+            self._waiting = _in_order_of_arrival(self._waiting)
+            self._owed = _in_order_of_arrival(self._owed)
 
     def release_above(self, sequence: int) -> None:
         """A new view was entered: what only the old one had ordered above `sequence` waits again.
@@ -420,7 +434,7 @@ class Mempool(VerifiedTransactions):
 
     @property
     def oldest_owed(self) -> int | None:
-        """The number of the oldest that could stand in a block by now and was not executed yet."""
+        """The number of the oldest that could stand in a block by now and is not committed yet."""
         entry = next(iter(self._owed.values()), None)
         return None if entry is None else entry.arrival
 
@@ -448,3 +462,8 @@ class Mempool(VerifiedTransactions):
     def ids(self, count_max: int) -> list[bytes]:
         """The oldest so many, for a peer that has just connected."""
         return list(islice(self._pool, count_max))
+
+
+def _in_order_of_arrival(entries: dict[bytes, _Entry]) -> dict[bytes, _Entry]:
+    ascending = sorted(entries.values(), key=lambda entry: entry.arrival)
+    return {entry.tx.id: entry for entry in ascending}

@@ -179,13 +179,57 @@ def test_what_is_valid_later_is_not_owed() -> None:
     assert (mine.owed, mine.oldest_owed) == (1, 3)  # valid from now on, behind all others
 
 
-def test_what_is_in_flight_is_owed_until_it_is_executed() -> None:
+def test_what_is_in_flight_is_owed_until_it_is_committed() -> None:
+    """What comes after, execution and the disk, is this node's own work (L17, L22)."""
     mine, one = pool(), tx()
     mine.add(one)
     mine.ordered([one.id], 1)
+    assert not mine.committed(0)
     assert mine.oldest_owed == 1
-    mine.executed([one.id], 1)
-    assert mine.oldest_owed is None
+    assert mine.committed(1), "now, and only now"
+    assert not mine.committed(1)
+    assert (mine.owed, mine.oldest_owed, mine.pending) == (0, None, 1)
+
+
+def test_what_is_judged_after_its_commit_or_comes_after_it_is_not_owed() -> None:
+    mine, late, unknown = pool(), tx(), tx()
+    mine.add(late)
+    mine.committed(1)
+    assert mine.owed == 1
+    mine.ordered([late.id, unknown.id], 1)
+    mine.add(unknown)
+    assert (mine.owed, mine.pending) == (0, 2)
+
+
+def test_what_a_committed_sequence_did_not_hold_is_owed_at_its_old_place() -> None:
+    mine, first, second = pool(), tx(), tx()
+    mine.add(first)
+    mine.ordered([first.id], 1)
+    mine.committed(1)
+    mine.add(second)
+    assert mine.oldest_owed == 2
+    mine.executed([], 1)  # the view changed: another proposal was agreed on
+    assert (mine.owed, mine.oldest_owed) == (2, 1)
+
+
+@pytest.mark.parametrize("written_ticks", [3, TIMEOUT * 3 // 4, 2 * TIMEOUT])
+def test_a_slow_disk_is_no_fault_of_the_primary(written_ticks: int) -> None:
+    """Else its node would give up a view that all others keep, and be without a vote for good."""
+    mine = pool()
+    pace = Pace(mine, LIMITS)
+    one, height = tx(), 0
+    for tick in range(MINUTE):
+        if tick % written_ticks == 0:
+            if height:
+                mine.executed([one.id], height)
+                pace.block(1, 300)
+            height += 1
+            one = tx(expiry_height=8_000)
+            mine.add(one)
+            mine.ordered([one.id], height)
+        if tick % written_ticks == 2:
+            mine.committed(height)
+        assert not pace.tick(True), f"given up in tick {tick}"
 
 
 def test_what_was_ordered_before_it_came_is_owed() -> None:

@@ -1,17 +1,19 @@
 """Slow and censoring primaries are replaced, with whole nodes over real sockets (rules L17, L22)."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
+from consensus.events import Tick
 from node.node import Node
 from node.proposer import Proposer
 from salus.forms import TransactionState
 from salus.parameters import Parameters
-from tests.node.network import Hospitals, hospitals
+from tests.node.network import Hospitals, eventually, hospitals
 from tests.node.test_node import anchor
 from tests.primaries.proposers import CensoringProposer, DrippingProposer, SlowProposer
 
@@ -90,3 +92,30 @@ def seat(node: Node, kind: type[P]) -> P:
     node.proposer.__class__ = kind
     assert isinstance(node.proposer, kind)
     return node.proposer
+
+
+async def test_a_node_whose_disk_stalls_keeps_its_view(tmp_path: Path) -> None:
+    """L17, L22: what is committed waits for this node alone. By giving the view up it would be
+    without a vote until all others change theirs too, which they have no reason to."""
+    go_on = threading.Event()
+    async with hospitals(tmp_path) as group:
+        node = group.nodes[2]
+        write = node.state.commit
+
+        def stalled(*args: Any, **named: Any) -> None:
+            assert go_on.wait(60)
+            write(*args, **named)
+
+        node.state.commit = stalled  # type: ignore[method-assign]
+        try:
+            await node.facade.submit([anchor(group, 1).raw])
+            await group.height(1, 0, 1, 3)
+            core = node.epochs.replica.state
+            await eventually(lambda: core.log.committed == 1 and node.mempool.pending == 1)
+            for _ in range(10 * core.config.progress_ticks):
+                node._ticked(0)
+                node.runner.step(Tick())
+            assert not core.in_view_change
+        finally:
+            go_on.set()
+        await group.height(1, 2)
