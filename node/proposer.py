@@ -67,8 +67,8 @@ class Proposer:
     def committed(self, sequence: int) -> None:
         self.last_committed = max(self.last_committed, sequence)
         proposed_ms = self._proposed_ms.pop(sequence, None)
-        if proposed_ms is not None:
-            self._pace(max(0, self.now_ms() - proposed_ms))
+        if proposed_ms is not None and (took_ms := self.now_ms() - proposed_ms) >= 0:
+            self._pace(took_ms)  # else the clock was set back, which is no quick commit
 
     def _pace(self, took_ms: int) -> None:
         """A proposal of mine took so long to commit."""

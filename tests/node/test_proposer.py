@@ -89,6 +89,17 @@ def test_a_long_way_is_no_queue() -> None:
     assert primary.interval_ms == 59  # 60, but the quickest commit is forgotten slowly
 
 
+def test_a_clock_that_was_set_back_makes_no_queue_of_a_long_way() -> None:
+    """Its commit would pass for the quickest ever, for thousands of blocks."""
+    primary = Primary()
+    primary.commit(FAR_MS, 10)
+    primary.propose()
+    primary.now_ms -= 60_000
+    primary.proposer.committed(primary.sequence)
+    primary.commit(FAR_MS, 20)
+    assert primary.interval_ms <= BLOCK_INTERVAL_MAX_MS
+
+
 def test_no_primary_waits_for_long() -> None:
     primary = Primary()
     primary.commit(QUICK_MS)
