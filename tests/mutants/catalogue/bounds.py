@@ -115,6 +115,12 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     by_test(
         "B25",
+        "what is valid later fills the pool",
+        "tests/node/test_mempool.py::test_what_is_valid_later_cannot_keep_out_what_is_valid_now",
+        Edit("node/later.py", "LATER_SHARE = 2", "LATER_SHARE = 1"),
+    ),
+    by_test(
+        "B25",
         "the memory of verified bytes has no bound",
         "tests/node/test_mempool.py::test_the_memory_of_verified_bytes_is_bounded",
         Edit(

@@ -262,6 +262,17 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     by_test(
         "L22",
+        "the primary owes what waits for this node's disk",
+        "tests/node/test_pace.py::test_a_slow_disk_is_no_fault_of_the_primary",
+        Edit(
+            "node/mempool.py",
+            "            for tx_id in self._sequences[decided]:\n"
+            "                self._owed.pop(tx_id, None)\n",
+            "            pass\n",
+        ),
+    ),
+    by_test(
+        "L22",
         "nobody complains about a primary that passes one over",
         "tests/node/test_mempool.py::test_a_primary_that_passes_one_over_is_complained_about",
         Edit(
