@@ -124,6 +124,7 @@ class Link(asyncio.Protocol):
     def close(self) -> None:
         """Say goodbye, and read nothing more."""
         self._end(Ending("CLOSED"))
+        self.ended.exception()  # seen, also if the connection was given up for another reason
         if self._waiting is not None:
             self._waiting.cancel()
         if not self._transport.is_closing():

@@ -1,6 +1,7 @@
 """The dialler's end of a connection: whole messages, in order, no faster than they are taken."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable
 from typing import Any
 
@@ -240,3 +241,22 @@ async def test_closing_says_goodbye_once_and_lets_nobody_wait() -> None:
     assert wire.written == said
     assert inbox.messages == [b"1"]
     assert await link.ended == Ending("CLOSED")
+
+
+async def test_a_fault_on_a_line_that_is_hung_up_already_is_not_left_lying() -> None:
+    """asyncio would log it, with all that it has on its stack, when the link is forgotten."""
+    left: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: left.append(told["message"]))
+    link, _, inbox = connected()
+    inbox.gates.append(asyncio.Event())
+    inbox.gates[0].set()
+    inbox.fault = BadFrame("not a frame", code="FRAME_KIND")
+    link.receive(inbox.take)
+    link.data_received(binary_message([b"one"]))
+    await turns()
+    assert link.ended.done()
+    link.close()
+    del link, inbox
+    gc.collect()
+    await turns()
+    assert not left
