@@ -48,7 +48,7 @@ TRUSTED: dict[str, str] = {
             "node.executor:genesis_block",
             "node.node:Node.__init__",
             "node.records:RecordService.standing",
-            "node.rejoin:Rejoin.earlier",
+            "node.errand:Errand.earlier",
             "node.standing:Voter._replaced",
             "cli.commands.db:_replay",
         ),
