@@ -124,8 +124,10 @@ def on_caught_up(s: State, event: CaughtUp) -> None:
     if mine is not None and mine != certificate.header_hash:
         s.halt("a quorum certified another header than mine", height)
         return
+    settled = s.log.settled
     _settle(s, height, certificate)
-    s.progressed()
+    if s.log.settled > settled:  # else I knew its commit, and the primary has done nothing since
+        s.progressed()
 
 
 def _settle(s: State, height: int, certificate: Certificate) -> None:

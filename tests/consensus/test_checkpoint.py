@@ -178,6 +178,23 @@ def test_caught_up_with_another_header_than_mine_halts() -> None:
     assert [h.height for h in lab.did(Halt)] == [1]
 
 
+def test_a_block_whose_commit_is_known_is_no_progress_of_the_primary() -> None:
+    """L17: only a commit that moves `settled` resets the timer; a certified block from elsewhere
+    is one if I had not seen it committed. Otherwise each fetched block would spare a primary
+    that does nothing any more."""
+    lab = Lab()
+    lab.commit(1, A)
+    lab.commit(2, A)
+    lab.step(PendingWork(True))
+    lab.tick()
+    left = lab.replica.state.progress_left
+    assert left < lab.replica.state.config.progress_ticks
+    lab.step(CaughtUp(1, certificate(1, C), 0))
+    assert lab.replica.state.progress_left == left
+    lab.step(CaughtUp(3, certificate(3, C), 0))
+    assert lab.replica.state.progress_left > left
+
+
 def test_a_proved_height_that_i_lack_is_fetched_but_not_at_once() -> None:
     """S12, S14: a certificate often overtakes the votes that it sums up."""
     lab = Lab()

@@ -245,7 +245,7 @@ class Promises:
         if message.view < s.view and message.wish <= s.view:
             assert any(
                 isinstance(sending, Send)
-                and sending.to == sender
+                and sending.to in (sender, None)  # None: this very STATUS completed it
                 and isinstance(sending.message, NewView)
                 for sending in effects.send
             ), f"n{node.member} does not show its NEW-VIEW to n{sender} (L20)"
