@@ -170,6 +170,21 @@ class Home:
     def testnet(self) -> TestnetDescription:
         return read_testnet(self.path)
 
+    def local(self, node: str | None) -> NodeHome:
+        """The files of one node on this machine, made or not; of a testnet's, --node says which."""
+        if not self.is_testnet:
+            return self.node
+        if node is None:
+            raise CliError("USAGE", "which node of the testnet? --node NAME")
+        return self.testnet.node(node).node_home
+
+    def existing(self, node: str | None) -> NodeHome:
+        """As `local`, and it must be there."""
+        home = self.local(node)
+        if not home.exists:
+            raise CliError("NO_HOME", f"{home.path} is not the home of a node")
+        return home
+
     def target(self, node: str | None) -> Target:
         """The node that --node names, or the one that the home suggests."""
         if self.is_testnet:

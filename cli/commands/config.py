@@ -27,7 +27,7 @@ def config() -> None:
 @pass_session
 def show(session: Session, origin: bool) -> None:
     """Every setting with the value that is in force."""
-    loaded = _load(_home(session))
+    loaded = _load(session.home.existing(session.node))
     values = {name: (value, loaded.origins[name]) for name, value in _values(loaded).items()}
     document = {
         name: {"value": value, "origin": source} if origin else value
@@ -45,7 +45,7 @@ def show(session: Session, origin: bool) -> None:
 @pass_session
 def get(session: Session, name: str) -> None:
     """One setting."""
-    loaded = _load(_home(session))
+    loaded = _load(session.home.existing(session.node))
     values = _values(loaded)
     if name not in values:
         raise _unknown(name)
@@ -65,7 +65,7 @@ def set_(session: Session, pairs: tuple[str, ...], dry_run: bool) -> None:
     """
     import tomlkit
 
-    home = _home(session)
+    home = session.home.existing(session.node)
     if len(pairs) % 2:
         raise CliError("USAGE", f"{pairs[-1]}: a setting and its value, by turns")
     written = {
@@ -99,7 +99,7 @@ def set_(session: Session, pairs: tuple[str, ...], dry_run: bool) -> None:
 @pass_session
 def check(session: Session) -> None:
     """All faults of node.toml at once, each with its line."""
-    home = _home(session)
+    home = session.home.existing(session.node)
     try:
         _load(home)
     except ConfigError as error:
@@ -118,17 +118,6 @@ def check(session: Session) -> None:
         click.get_current_context().exit(Exit.CONFIG)
     document = {"ok": True, "problems": []}
     session.out.result(document, f"{session.out.mark(True)} {home.config} is valid")
-
-
-def _home(session: Session) -> NodeHome:
-    """The node's home, also that of one node of a testnet (--node NAME)."""
-    if session.home.is_testnet:
-        if session.node is None:
-            raise CliError("USAGE", "which node of the testnet? --node NAME")
-        return session.home.testnet.node(session.node).node_home
-    if not session.home.node.exists:
-        raise CliError("NO_HOME", f"{session.home.path} is not the home of a node")
-    return session.home.node
 
 
 def _load(home: NodeHome) -> Loaded:

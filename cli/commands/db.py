@@ -77,11 +77,8 @@ def _next_step(home: NodeHome, what: str) -> str:
 
 
 def _home(session: Session) -> NodeHome:
-    if session.home.is_testnet:
-        if session.node is None:
-            raise CliError("USAGE", "which node of the testnet? --node NAME")
-        return session.home.testnet.node(session.node).node_home
-    home = session.home.node
+    """What is left of a damaged home is checked too."""
+    home = session.home.local(session.node)
     if not (home.exists or home.data.is_dir()):
         raise CliError("NO_HOME", f"{home.path} is not the home of a node")
     return home

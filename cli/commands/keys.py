@@ -32,7 +32,7 @@ def keys() -> None:
 @pass_session
 def new(session: Session, name: str, kind: str, password_file: str | None, dry_run: bool) -> None:
     """Make a key under a name."""
-    home = _home(session)
+    home = session.home.local(session.node)
     path = _path(home, name)
     if path.exists():
         raise CliError("REFUSES_OVERWRITE", f"{path} exists")
@@ -69,7 +69,7 @@ def show(
     session: Session, name: str, file: Path | None, check: bool, password_file: str | None
 ) -> None:
     """Address, public key and kind of a key."""
-    path = file or _path(_home(session), name)
+    path = file or _path(session.home.local(session.node), name)
     stored = keystore.read(path)
     public = public_key_of(path)
     if check:
@@ -98,7 +98,7 @@ def export(
     password_file: str | None,
 ) -> None:
     """A copy of a key under another password, for a safe place."""
-    home = _home(session)
+    home = session.home.local(session.node)
     path = _path(home, name)
     seed = keystore.unlock_seed(path, password_for(home, password_file))
     password = _new_password(new_password_file)
@@ -129,7 +129,7 @@ def import_(
     A validator's key belongs on one machine only: two nodes that sign with it are taken for
     a liar. The vote journal is not part of the backup, so the node rejoins at a new epoch.
     """
-    home = _home(session)
+    home = session.home.local(session.node)
     path = _path(home, name)
     if path.exists():
         raise CliError("REFUSES_OVERWRITE", f"{path} exists")
@@ -162,7 +162,7 @@ def possession(
     from salus.genesis import from_json
     from salus.staff import possession as payload
 
-    home = _home(session)
+    home = session.home.local(session.node)
     if len(handle) != 64 or not all(letter in "0123456789abcdef" for letter in handle):
         raise CliError("USAGE", "--handle: expected 64 hex digits")
     employer = org or home.member()
@@ -196,7 +196,7 @@ def rotate(
     """
     from cli import key_rotation as rotation
 
-    home = _home(session)
+    home = session.home.local(session.node)
     if finish:
         _finish_rotation(session, home, capacity, password_file, dry_run=dry_run)
         return
@@ -258,18 +258,10 @@ def _new_password(path: Path | None) -> str:
     return password
 
 
-def _home(session: Session) -> NodeHome:
-    if session.home.is_testnet:
-        if session.node is None:
-            raise CliError("USAGE", "which node of the testnet? --node NAME")
-        return session.home.testnet.node(session.node).node_home
-    return session.home.node
-
-
 def _homes(session: Session) -> list[NodeHome]:
     if session.home.is_testnet and session.node is None:
         return [node.node_home for node in session.home.testnet.nodes]
-    return [_home(session)]
+    return [session.home.local(session.node)]
 
 
 def _path(home: NodeHome, name: str) -> Path:

@@ -11,7 +11,6 @@ from cli.ceremony import own_key, read_cards, set_peers, unset_peer
 from cli.commands.query import query_peers
 from cli.errors import CliError
 from cli.group import group
-from cli.home import NodeHome
 from cli.session import Session, pass_session
 from salus.keys import address
 
@@ -33,7 +32,7 @@ peer.add_command(query_peers, "list")
 @pass_session
 def add(session: Session, joins: tuple[Path, ...], dry_run: bool) -> None:
     """Put the places that join files name into node.toml; for a new hospital or one that moved."""
-    home = _home(session)
+    home = session.home.existing(session.node)
     cards = read_cards(joins)
     places = {card.member.node_key: card.endpoint for card, _ in cards}
     if not dry_run:
@@ -54,18 +53,8 @@ def add(session: Session, joins: tuple[Path, ...], dry_run: bool) -> None:
 @pass_session
 def remove(session: Session, key: str, dry_run: bool) -> None:
     """Take a peer out of node.toml, by the address of its key (sal1…): one that has left."""
-    home = _home(session)
+    home = session.home.existing(session.node)
     if not unset_peer(home, key, dry_run=dry_run):
         raise CliError("FILE_NOT_FOUND", f"{home.config} names no peer {key}", exit_code=5)
     document = {"removed": key, "written": not dry_run}
     session.out.result(document, f"{session.out.mark(True)} removed; at the next start")
-
-
-def _home(session: Session) -> NodeHome:
-    if session.home.is_testnet:
-        if session.node is None:
-            raise CliError("USAGE", "which node of the testnet? --node NAME")
-        return session.home.testnet.node(session.node).node_home
-    if not session.home.node.exists:
-        raise CliError("NO_HOME", f"{session.home.path} is not the home of a node")
-    return session.home.node
