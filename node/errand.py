@@ -30,7 +30,6 @@ class Errand:
     log = logging.getLogger("salus.errand")
     word = "errand_sent"  # in the log
     meta = "errands"  # the entry of the state store that remembers what was sent
-    state: StateStore | None = None  # remembers beyond this process
 
     def __init__(
         self,
@@ -38,9 +37,11 @@ class Errand:
         chain_id: str,
         genesis_hash: bytes,
         submit: Callable[[Sequence[bytes]], Awaitable[Sequence[Submitted]]],
+        state: StateStore | None,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.random = random
+        """`state`: remembers beyond this process what was sent; None: nothing does."""
+        self.state, self.random = state, random
         self.key, self.chain_id, self.genesis_hash, self.submit = (
             key,
             chain_id,

@@ -264,10 +264,8 @@ class Node:
             lambda tx: self.facade.known(tx),
             self._pending,
         )
-        self.rejoin = Rejoin(key, genesis.chain_id, self.genesis_hash, self.admission.submit)
-        self.rejoin.state = self.state
-        self.ready = Ready(key, genesis.chain_id, self.genesis_hash, self.admission.submit)
-        self.ready.state = self.state
+        errand = (key, genesis.chain_id, self.genesis_hash, self.admission.submit, self.state)
+        self.rejoin, self.ready = Rejoin(*errand), Ready(*errand)
         evidence = EvidenceDesk(self.domain, verify, lambda: self.pipeline.epoch)
         self.divergence = Divergence(
             self.executor,

@@ -271,7 +271,7 @@ async def test_a_candidate_that_lost_its_journal_votes_from_its_own_ready_on(
 def copy_of(group: Hospitals, index: int) -> Ready:
     """Somebody with a copy of that node's key, who speaks through the first one."""
     genesis, through = group.genesis, group.nodes[0].admission
-    return Ready(group.keys[index], genesis.chain_id, genesis.hash(), through.submit)
+    return Ready(group.keys[index], genesis.chain_id, genesis.hash(), through.submit, None)
 
 
 async def waits(group: Hospitals, index: int) -> None:

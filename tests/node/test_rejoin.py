@@ -21,7 +21,7 @@ async def test_a_rejoin_that_was_executed_and_refused_is_followed_by_a_new_one()
         sent.extend(raws)
         return [Submitted(TransactionState.PENDING, height=executed) for _ in raws]
 
-    rejoin = Rejoin(factories.key("node a"), "test-chain", bytes(32), submit)
+    rejoin = Rejoin(factories.key("node a"), "test-chain", bytes(32), submit, None)
     await rejoin.ask(7, 0.0)
     await rejoin.ask(7, RETRY_S - 1.0)
     assert len(sent) == 1
@@ -45,7 +45,7 @@ async def test_a_rejoin_that_was_granted_is_not_asked_for_again() -> None:
         sent.extend(raws)
         return [Submitted(TransactionState.COMMITTED, height=8) for _ in raws]
 
-    rejoin = Rejoin(factories.key("node a"), "test-chain", bytes(32), submit)
+    rejoin = Rejoin(factories.key("node a"), "test-chain", bytes(32), submit, None)
     for turn in range(5):
         await rejoin.ask(8 + turn, turn * (RETRY_S + 1.0))
     assert len(set(sent)) == 1
@@ -60,7 +60,7 @@ async def test_a_rejoin_that_somebody_else_sent_in_my_name_ends_my_votes_until_m
     async with hospitals(tmp_path) as group:
         node, genesis = group.nodes[3], group.genesis
         copy = Rejoin(
-            group.keys[3], genesis.chain_id, genesis.hash(), group.nodes[0].admission.submit
+            group.keys[3], genesis.chain_id, genesis.hash(), group.nodes[0].admission.submit, None
         )
         signings: list[tuple[int, str]] = []
         begin = node.epochs.begin
@@ -85,7 +85,7 @@ async def test_who_ends_right_after_the_block_that_grants_a_copys_rejoin_gives_w
     async with hospitals(tmp_path) as group:
         node, genesis = group.nodes[3], group.genesis
         copy = Rejoin(
-            group.keys[3], genesis.chain_id, genesis.hash(), group.nodes[0].admission.submit
+            group.keys[3], genesis.chain_id, genesis.hash(), group.nodes[0].admission.submit, None
         )
         node.epochs.over = lambda following: None  # type: ignore[method-assign]
         await copy.ask(0, 0.0)
@@ -109,8 +109,7 @@ async def test_a_rejoin_that_an_earlier_process_of_this_home_sent_costs_nothing(
 
     async with hospitals(tmp_path) as group:
         genesis = group.genesis
-        before = Rejoin(group.keys[3], genesis.chain_id, genesis.hash(), hold)
-        before.state = group.nodes[3].state
+        before = Rejoin(group.keys[3], genesis.chain_id, genesis.hash(), hold, group.nodes[3].state)
         await before.ask(0, 0.0)
         await group.stop(3)
         node = group.start(3)

@@ -222,21 +222,15 @@ class Worker(Machine):
             self._pending,
         )
         self.signer = SimSigner(self.node_key, self.member, cluster.ledger)
-        self.rejoin = Rejoin(
+        errand = (
             cast(Any, SimTransactionKey(self.node_key)),
             genesis.chain_id,
             genesis_hash,
             self.admission.submit,
+            self.state,
             self.random.randbytes,
         )
-        self.ready = Ready(
-            cast(Any, SimTransactionKey(self.node_key)),
-            genesis.chain_id,
-            genesis_hash,
-            self.admission.submit,
-            self.random.randbytes,
-        )
-        self.ready.state = self.state
+        self.rejoin, self.ready = Rejoin(*errand), Ready(*errand)
         self.vitals = Vitals(
             disks.data,
             lambda: self.epochs.replica,
