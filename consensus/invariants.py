@@ -26,8 +26,8 @@ from consensus.replica import Replica
 from consensus.state import State
 
 # After one of these, a step that moved nothing can have changed this one slot only.
-_PLAIN_VOTES = frozenset((PrePrepare, Prepare, Commit, Checkpoint))
-_SLOT_EVENTS = frozenset((BodyArrived, BodyDropped, ProposalBuilt, ProposalChecked, Executed))
+_PLAIN_VOTES = (PrePrepare, Prepare, Commit, Checkpoint)
+_SLOT_EVENTS = (BodyArrived, BodyDropped, ProposalBuilt, ProposalChecked, Executed)
 
 
 class Watch:
@@ -62,15 +62,13 @@ class Watch:
             self._seen, self._committed = now, log.committed
             check(replica)
             return
-        kind = type(event)
-        if kind is Received:
-            message = event.message  # type: ignore[union-attr]
-            if type(message) in _PLAIN_VOTES:
-                check_one(replica, message.sequence)  # type: ignore[union-attr]
+        if isinstance(event, Received):
+            if isinstance(event.message, _PLAIN_VOTES):
+                check_one(replica, event.message.sequence)
             elif s.halted is None:
                 _check_caps(s)
-        elif kind in _SLOT_EVENTS:
-            check_one(replica, event.sequence)  # type: ignore[union-attr]
+        elif isinstance(event, _SLOT_EVENTS):
+            check_one(replica, event.sequence)
         else:
             check(replica)
 
