@@ -17,7 +17,8 @@ from cli.home import NodeHome
 from cli.keyfiles import password_for
 from consensus.effects import BuildProposal
 from node.config import Config
-from node.node import Node, run
+from node.node import Node
+from node.process import run
 from node.proposer import Proposer
 from salus.block import ParsedProposal
 from salus.codec import encode

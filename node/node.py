@@ -8,9 +8,8 @@ import asyncio
 import logging
 import os
 import secrets
-import signal
 import time
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +39,7 @@ from node.alarms import Alarms
 from node.api.app import Api, ApiServer
 from node.api_options import api_settings, api_tls
 from node.bodies import Bodies
-from node.config import Config, load
+from node.config import Config
 from node.disk_thread import DiskThread
 from node.divergence import Divergence
 from node.epochs import Epochs
@@ -51,9 +50,8 @@ from node.faults import FaultSwitch
 from node.feed import Feed
 from node.gossip import Gossip, GossipTask
 from node.inlet import Inlet
-from node.interpreter import tune
 from node.judge import Judge
-from node.logs import describe_error, log_event, set_level, setup
+from node.logs import describe_error, log_event
 from node.mempool import Mempool
 from node.meters import BlockMeter, CommitMeter, MeteredSigner
 from node.metrics import Metrics, NetMeter
@@ -78,10 +76,8 @@ from node.upkeep import Upkeep
 from node.verify import VerifyPool, default_threads
 from node.vitals import Vitals
 from node.waiters import Waiters
-from salus.errors import SalusError
-from salus.genesis import Genesis, from_json
+from salus.genesis import Genesis
 from salus.keys import SigningKey, verify
-from salus.keystore import Keystore, unlock_seed
 from salus.statemap import SALT_BYTES, StateTree
 from salus.vote import JournalEntry
 from storage.blocks import BlockStore
@@ -560,51 +556,3 @@ def _cause(failures: BaseException) -> BaseException:
     while isinstance(failures, BaseExceptionGroup):
         failures = failures.exceptions[0]
     return failures
-
-
-async def run(
-    home: Path,
-    overrides: Mapping[str, str] | None = None,
-    *,
-    password: str,
-    build: type[Node] = Node,
-) -> None:
-    """Run the node of this home until SIGTERM or SIGINT; raises what keeps it from starting."""
-    path = home / "node.toml"
-    config = load(path, environ=os.environ, overrides=overrides or {}).config
-    setup(
-        level=config.log.level,
-        form=config.log.format,
-        redacting=config.log.redact,
-        repeat_interval_ms=config.log.repeat_interval_ms,
-    )
-    genesis = from_json((home / "genesis.json").read_text())
-    key = Keystore.unlock(home / "keys" / "node.json", password)
-    box_seed = unlock_seed(home / "keys" / "box.json", password)
-    node = build(home, config, genesis, key, box_seed)
-    tune()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, node.stop_asked.set)
-
-    loop.add_signal_handler(signal.SIGHUP, _reload, node, path, overrides or {})
-    await node.run()
-
-
-def _reload(node: Node, path: Path, overrides: Mapping[str, str]) -> None:
-    """SIGHUP: the log level, anew, and peers that were added: a new hospital must not cost the
-    others a restart. A slip of the editor must not cost the node its run."""
-    try:
-        config = load(path, environ=os.environ, overrides=overrides).config
-    except (SalusError, OSError) as error:
-        log_event(log, logging.ERROR, "reload_failed", error=describe_error(error))
-    else:
-        set_level(config.log.level)
-        node.dial(config.p2p.peers)
-        log_event(
-            log,
-            logging.INFO,
-            "reloaded",
-            log_level=config.log.level,
-            peers=len(config.p2p.peers),
-        )

@@ -63,7 +63,7 @@ def run_node(home: object, overrides: dict[str, str], password: str) -> None:
     from pathlib import Path
 
     from cli import loop
-    from node.node import run
+    from node.process import run
 
     assert isinstance(home, Path)
     loop.run(run(home, overrides, password=password))

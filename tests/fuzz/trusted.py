@@ -81,8 +81,8 @@ TRUSTED: dict[str, str] = {
             "cli.ceremony:parameters_with",
         ),
         _CONFIG: (
-            "node.node:run",
-            "node.node:_reload",
+            "node.process:run",
+            "node.process:_reload",
             "cli.ceremony:own_card",
             "cli.commands.config:_load",
             "cli.commands.config:set_",

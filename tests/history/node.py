@@ -24,7 +24,8 @@ from cli.errors import CliError
 from consensus.messages import decode_message
 from node.config import Config
 from node.net.frames import Kind, PrePrepareFrame
-from node.node import Node, run
+from node.node import Node
+from node.process import run
 from salus.codec import decode
 from salus.errors import SalusError
 from salus.genesis import Genesis

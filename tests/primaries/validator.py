@@ -15,8 +15,9 @@ from cli.home import NodeHome
 from cli.keyfiles import password_for
 from cli.lying_validator import CHAIN_ID
 from node.config import Config
-from node.node import Node, run
+from node.node import Node
 from node.pace import Pace
+from node.process import run
 from node.proposer import Proposer
 from salus.genesis import Genesis
 from salus.keys import SigningKey
