@@ -18,6 +18,10 @@ STOP_S = 15.0  # a node drains within 10 s of SIGTERM; then it is killed
 POLL_S = 0.02
 NODE = ("cli.main", "start")
 
+_ended: dict[
+    int, int
+] = {}  # how the children of this process ended, by pid; the system says it once
+
 
 def start(home: Path, log: Path, command: Sequence[str] = NODE) -> int:
     """Start the node of `home` in a session of its own; its pid. `command`: a module and its
@@ -40,6 +44,7 @@ def start(home: Path, log: Path, command: Sequence[str] = NODE) -> int:
             env=environment,
         )
     pid_file(home).write_text(f"{process.pid}\n")
+    _ended.pop(process.pid, None)  # of another, long ago, that had the same number
     # Not waited for: `running` reaps it if it dies while we live; afterwards init does.
     process.returncode = 0
     deadline = time.monotonic() + 2
@@ -59,11 +64,28 @@ def running(home: Path) -> int | None:
         pid = int(pid_file(home).read_text())
     except (FileNotFoundError, ValueError):
         return None
-    try:
-        os.waitpid(pid, os.WNOHANG)  # our own child: collect it if it is dead
-    except ChildProcessError:
-        pass
+    _collect(pid)
     return pid if str(home) in _command_line(pid) else None
+
+
+def ending(pid: int) -> str | None:
+    """How a node that this very process started has ended, in words: "exit 78", "SIGKILL"; None
+    while it runs, and of a node that another process started."""
+    _collect(pid)
+    code = _ended.get(pid)
+    if code is None:
+        return None
+    return f"exit {code}" if code >= 0 else signal.Signals(-code).name
+
+
+def _collect(pid: int) -> None:
+    """If it is a child of ours and dead, nobody else does."""
+    try:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return
+    if ended == pid:
+        _ended[pid] = os.waitstatus_to_exitcode(status)
 
 
 def send(home: Path, number: signal.Signals) -> None:

@@ -176,7 +176,7 @@ async def _wait_one(root: Path, node: TestnetNode, peers: int, timeout_s: float)
     async with Client(node.api, timeout_s=2.0) as client:
         while time.monotonic() < deadline:
             if processes.running(Path(node.home)) is None:
-                reason = "its process ended"
+                reason = f"its process ended ({processes.ending(node.pid) or 'nobody saw how'})"
                 break
             try:
                 status = await client.status()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,22 @@ def test_a_node_is_found_by_its_pid_file(tmp_path: Path, sleeper: subprocess.Pop
     processes.stop([tmp_path], kill_at_once=True)
     assert processes.running(tmp_path) is None
     assert not (tmp_path / "node.pid").exists()
+
+
+def test_how_a_node_ended_is_known_to_whoever_started_it(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    """By what signal, or with what exit code; the log of a node that was killed does not say it."""
+    assert processes.ending(sleeper.pid) is None, "it lives"
+    processes.send(tmp_path, signal.SIGKILL)
+    while processes.running(tmp_path) is not None:
+        time.sleep(0.01)
+    assert processes.ending(sleeper.pid) == "SIGKILL"
+    pid = processes.start(tmp_path, tmp_path / "log", ("json.tool", "--nonsense"))
+    while processes.running(tmp_path) is not None:
+        time.sleep(0.01)
+    assert processes.ending(pid) == "exit 2"
+    assert processes.ending(os.getpid()) is None, "not ours"
 
 
 def test_a_pid_that_now_belongs_to_a_stranger_is_not_signalled(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from salus.keys import SigningKey
 from salus.keystore import unlock_seed
 from salus.parameters import Parameters
 from salus.transaction import Operation, ParsedTransaction
+from tests.e2e.lives import Lives
 from tests.history.node import CHAIN_ID, MODULE
 from tests.ports import free_ports
 
@@ -42,6 +43,7 @@ class Network:
     ) -> None:
         self.root = root
         self.commands: dict[str, Sequence[str]] = {}  # what runs in place of a node, by name
+        self.lives = Lives()
         with patch.object(testnet, "free_ports", free_ports):
             testnet.create(root, n, chain_id, parameters)
         self.operators = {
@@ -74,18 +76,31 @@ class Network:
 
     def start(self, *names: str) -> TestnetDescription:
         with patch.dict(os.environ, PYTHONPATH=str(ROOT)):  # where a module of the tests is found
-            return testnet.start(self.root, list(names) or None, self.commands)
+            started = testnet.start(self.root, list(names) or None, self.commands)
+        self.lives.begun((node.name, node.pid) for node in started.nodes)
+        return started
 
     def stop(self, *names: str) -> None:
+        self.lives.meant(*names)
         processes.stop([Path(self.node(name).home) for name in names])
 
     def signal(self, name: str, number: signal.Signals) -> None:
         processes.send(Path(self.node(name).home), number)
 
     def kill(self, name: str) -> None:
+        self.lives.meant(name)
         self.signal(name, signal.SIGKILL)
         while processes.running(Path(self.node(name).home)) is not None:
             time.sleep(0.01)
+
+    def revive(self) -> None:
+        """Start again who ended and was not meant to; `lives` knows."""
+        ended = {life.name for life in self.lives.strays()}
+        dead = [
+            name for name in sorted(ended) if processes.running(Path(self.node(name).home)) is None
+        ]
+        if dead:
+            self.start(*dead)
 
     def wipe(self, name: str) -> None:
         shutil.rmtree(self.node(name).node_home.data)
@@ -155,6 +170,7 @@ def network(
             pid = processes.running(Path(node.home))
             if pid is not None:
                 os.kill(pid, signal.SIGCONT)
+        made.lives.meant(*(node.name for node in made.nodes))
         testnet.stop(made.root)
     for node in made.nodes:
         log = testnet.log_of(made.root, node.name)

@@ -7,7 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.history.run import Plan, timed
+from tests.history.report import Plan
+from tests.history.run import timed
 from tests.history.wires import isolate, possible
 
 

@@ -86,10 +86,10 @@ class Clock:
         self._file = home / CLOCK_FILE
         self._ahead_ns = 0
         self._true_ns = time.time_ns
-        self.read()
         time.time_ns = self.time_ns
         time.time = lambda: self.time_ns() / 1e9
-        signal.signal(CLOCK_SIGNAL, lambda *_: self.read())
+        signal.signal(CLOCK_SIGNAL, lambda *_: self.read())  # first: no jump falls between the two
+        self.read()
 
     def read(self) -> None:
         try:

@@ -5,18 +5,18 @@ unknown outcomes kept open, and checkers that know the model and not the system.
 """
 
 import asyncio
-import json
+import signal
 import time
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from subprocess import SubprocessError
 
+from cli.errors import CliError
 from salus.client import Client
 from salus.client_errors import ClientError
+from salus.errors import SalusError
 from salus.forms import TransactionState
 from salus.parameters import Parameters
 from tests.e2e.network import WAIT_S, Network, network
@@ -25,123 +25,61 @@ from tests.history.chain import check_chain, executed_at, read_blocks, strangers
 from tests.history.clients import OPERATION_S, HistoryClient, Shared, settle
 from tests.history.growth import check_set
 from tests.history.linear import check_register
-from tests.history.nemesis import Event, Nemesis
-from tests.history.node import CHAIN_ID, MODULE
+from tests.history.nemesis import Nemesis
+from tests.history.node import CHAIN_ID, CLOCK_SIGNAL, MODULE
 from tests.history.operation import Kind, Operation, Outcome
+from tests.history.report import NODES, REGISTER, Plan, Report
 from tests.history.wires import Namespaces, Switches, Wires
 from tests.history.witness import double_votes
+from tests.stopwatch import Stopwatch
 
-NODES = 4
-REGISTER = (Kind.WRITE, Kind.SWAP, Kind.READ)
-
-
-@dataclass(frozen=True)
-class Plan:
-    seed: int
-    seconds: float
-    clients_per_node: int = 2
-    pause_s: float = 0.2  # of a client, on average between two operations
-    namespaces: bool = True
-    wipes: bool = False
-
-
-@dataclass
-class Report:
-    plan: Plan
-    wires: str
-    operations: list[Operation]
-    events: list[Event]
-    faults: "Counter[str]"
-    blocks: int = 0
-    epochs: int = 0
-    pairs: int = 0  # of the search, over all registers
-    control: str = ""
-    wrong: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        return not self.wrong
-
-    def counted(self) -> dict[str, dict[str, int]]:
-        """Kind (queries apart) → outcome → how many."""
-        found: dict[str, dict[str, int]] = {}
-        for operation in self.operations:
-            name = f"{operation.kind} by query" if operation.query else str(operation.kind)
-            row = found.setdefault(name, {outcome.value: 0 for outcome in Outcome})
-            row[operation.outcome.value] += 1
-        return dict(sorted(found.items()))
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "ok": self.ok,
-            "seed": self.plan.seed,
-            "seconds": self.plan.seconds,
-            "wires": self.wires,
-            "operations": self.counted(),
-            "faults": dict(sorted(self.faults.items())),
-            "blocks": self.blocks,
-            "epochs": self.epochs,
-            "registers": len({o.key for o in self.operations if o.kind in REGISTER}),
-            "sets": len({o.key for o in self.operations if o.kind not in REGISTER}),
-            "pairs": self.pairs,
-            "control": self.control,
-            "wrong": self.wrong,
-        }
-
-    def text(self) -> str:
-        document = self.document()
-        lines = [
-            f"seed {self.plan.seed}, {self.plan.seconds:g} s, {NODES} nodes, lines: {self.wires}",
-            "",
-            f"{'operation':<16}{'done':>7}{'failed':>8}{'open':>7}",
-        ]
-        for name, row in document["operations"].items():
-            lines.append(f"{name:<16}{row['done']:>7}{row['failed']:>8}{row['open']:>7}")
-        faults = ", ".join(f"{kind} {n}" for kind, n in document["faults"].items())
-        lines += [
-            "",
-            f"faults: {faults or 'none'}",
-            f"chain: {self.blocks} blocks, {self.epochs + 1} epochs, the same at all nodes",
-            f"histories: {document['registers']} registers, {document['sets']} sets; "
-            + f"{self.pairs} pairs searched",
-            f"control: {self.control}",
-            "",
-        ]
-        if self.ok:
-            lines.append("all is well: linearizable, nothing lost, nothing twice, no vote twice")
-        else:
-            lines += [f"WRONG: {line}" for line in self.wrong]
-            lines += ["", "what happened to the nodes:", *map(str, self.events)]
-        return "\n".join(lines)
-
-    def save(self, directory: Path) -> None:
-        """The whole history, one operation a line, and what happened to the nodes."""
-        directory.mkdir(parents=True, exist_ok=True)
-        with (directory / "history.jsonl").open("w") as file:
-            for operation in self.operations:
-                file.write(json.dumps(operation.document()) + "\n")
-        (directory / "events.txt").write_text("\n".join(map(str, self.events)) + "\n")
-        (directory / "report.txt").write_text(self.text() + "\n")
+# A node, the lines or the machine; a fault of the harness itself is none.
+GIVES_UP = (SalusError, CliError, AssertionError, OSError, SubprocessError, ExceptionGroup)
 
 
 async def run(plan: Plan, root: Path) -> Report:
-    """In an empty directory; what is wrong stands in the report."""
+    """In an empty directory; what is wrong stands in the report, and so does why it gave up."""
+    # Inherited: a node that has no handler yet is not ended by it, and reads the file when it has.
+    signal.signal(CLOCK_SIGNAL, signal.SIG_IGN)
     with network(root, NODES, Parameters(contracts=ACTIVE), CHAIN_ID) as net:
         wires: Wires = Namespaces(net) if plan.namespaces else Switches(net)
+        rng = Random(plan.seed)
+        shared = Shared(Random(rng.random()))
+        nemesis = Nemesis(net, wires, Random(rng.random()), plan.wipes)
+        report = Report(plan, wires.name, shared.operations, nemesis.events, nemesis.counts)
         try:
-            return await _run(plan, net, wires)
+            with Stopwatch() as watch:
+                await _run(plan, net, wires, shared, nemesis, report, watch)
+        except GIVES_UP as error:
+            report.wrong.append(f"the run gave up: {_causes(error)}")
         finally:
+            report.slowness = watch.slowness
+            report.wrong += [str(life) for life in net.lives.strays()]
             wires.close()
+    report.wrong[:] = dict.fromkeys(report.wrong)  # the chain is the same at all nodes
+    report.endings = net.lives.endings()  # the last ones have ended with the network
+    _judge(report, [Path(node.home) for node in net.nodes])
+    return report
 
 
-async def _run(plan: Plan, net: Network, wires: Wires) -> Report:
+def _causes(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(map(_causes, error.exceptions))
+    return f"{type(error).__name__}: {error}"
+
+
+async def _run(
+    plan: Plan,
+    net: Network,
+    wires: Wires,
+    shared: Shared,
+    nemesis: Nemesis,
+    report: Report,
+    watch: Stopwatch,
+) -> None:
     for node in net.nodes:
         net.commands[node.name] = (MODULE, "--witness", *wires.arguments(node.name))
     await net.up()
-    rng = Random(plan.seed)
-    shared = Shared(Random(rng.random()))
-    nemesis = Nemesis(net, wires, Random(rng.random()), plan.wipes)
-    report = Report(plan, wires.name, shared.operations, nemesis.events, nemesis.counts)
     async with AsyncExitStack() as stack:
         clients = {
             node.name: await stack.enter_async_context(
@@ -165,7 +103,7 @@ async def _run(plan: Plan, net: Network, wires: Wires) -> Report:
             shared.stopping = True
             nemesis.stop()
     await wires.heal()
-    await _recover(net)
+    await _recover(net, watch)
     async with AsyncExitStack() as stack:
         # From here on nothing happens to the nodes: whoever asks has patience.
         clients = {
@@ -173,7 +111,7 @@ async def _run(plan: Plan, net: Network, wires: Wires) -> Report:
         }
         report.control = await _control(net, wires, shared, clients, report.wrong)
         await wires.heal()
-        await _recover(net)
+        await _recover(net, watch)
         await _resolve(shared, clients)
         await _last_reads(shared, clients)
         await net.agree()
@@ -184,16 +122,20 @@ async def _run(plan: Plan, net: Network, wires: Wires) -> Report:
             report.wrong += check_chain(executed, shared.operations)
             unknown = await strangers(client, executed, shared.operations)
             report.wrong += [f"nobody sent {tx_id}" for tx_id in unknown]
-    report.wrong[:] = dict.fromkeys(report.wrong)  # the chain is the same at all nodes
-    _judge(report)
-    homes = [Path(node.home) for node in net.nodes]
-    report.wrong += [f"signed twice: {place}" for place in double_votes(homes)]
-    return report
 
 
-async def _recover(net: Network) -> None:
+async def _recover(net: Network, watch: Stopwatch) -> None:
+    """Everybody is up and votes: within a minute of a quiet machine."""
+    net.revive()
+    began_s = time.monotonic()
     for node in net.nodes:
-        await net.until(node.name, "ready and voting", ready=True, signing="signing")
+        while True:
+            try:
+                await net.until(node.name, "ready and voting", ready=True, signing="signing")
+                break
+            except AssertionError:
+                if time.monotonic() - began_s > WAIT_S * watch.slowness:
+                    raise
 
 
 async def _control(
@@ -257,7 +199,7 @@ async def _last_reads(shared: Shared, clients: dict[str, Client]) -> None:
             await caller.ask(Kind.SEE, key)
 
 
-def _judge(report: Report) -> None:
+def _judge(report: Report, homes: Iterable[Path]) -> None:
     registers, sets = _by_key(report.operations, REGISTER), _by_key(report.operations, None)
     for key, history in registers.items():
         verdict = check_register(history)
@@ -272,6 +214,7 @@ def _judge(report: Report) -> None:
             )
     for history in sets.values():
         report.wrong += check_set(history)
+    report.wrong += [f"signed twice: {place}" for place in double_votes(homes)]
 
 
 def _by_key(

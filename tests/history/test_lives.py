@@ -1,0 +1,65 @@
+"""The harness sees how each node process ended, and says so."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from tests.e2e.network import Network, network
+from tests.history.nemesis import Nemesis
+from tests.history.report import Plan
+from tests.history.run import run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+async def murder(nemesis: Nemesis) -> None:
+    """As by somebody else on the machine: nobody says so, and the log has no word of it."""
+    net = nemesis.net
+    os.kill(net.node(net.nodes[1].name).pid, signal.SIGKILL)
+    await asyncio.sleep(0.5)
+    net.revive()
+
+
+async def test_a_node_that_vanishes_is_named_with_its_exit_status_and_the_others_are_judged(
+    tmp_path: Path,
+) -> None:
+    with patch.object(Nemesis, "run", murder):
+        report = await run(Plan(1, 1.0, namespaces=False), tmp_path)
+    (wrong,) = report.wrong
+    assert "hosp-b" in wrong
+    assert "ended by itself" in wrong
+    assert wrong.endswith("SIGKILL")
+    assert report.blocks > 0
+    assert "is seen as one" in report.control
+    assert sum(report.endings.values()) == 4
+    assert wrong in report.text()
+
+
+async def test_a_run_that_cannot_be_finished_is_a_report_too(tmp_path: Path) -> None:
+    """What was seen until then is judged, and the report says why it ended."""
+
+    async def never(net: Network, *names: str) -> None:
+        raise AssertionError("hosp-c is not ready")
+
+    with patch.object(Network, "up", never):
+        report = await run(Plan(1, 1.0, namespaces=False), tmp_path)
+    assert report.wrong == ["the run gave up: AssertionError: hosp-c is not ready"]
+
+
+def test_who_was_ended_by_the_test_is_no_stray(tmp_path: Path) -> None:
+    with network(tmp_path, 2) as net:
+        net.start()
+        first, second = (node.name for node in net.nodes)
+        net.kill(first)
+        net.start(first)
+        assert net.lives.strays() == []
+        os.kill(net.node(second).pid, signal.SIGKILL)
+        while not net.lives.strays():
+            pass
+        net.kill(first)
+    assert [life.name for life in net.lives.strays()] == [second]
+    assert net.lives.endings() == {"SIGKILL": 2}
