@@ -353,6 +353,16 @@ KEY: tuple[Row, ...] = (
      "salus gov show NUMBER says why; propose anew what is possible."),
     ("KEYS_DIFFER", 409, 1, FINAL, "The proposal names other keys than the hospital's own file",
      "Do not vote for it: ask the proposer, and the hospital by telephone."),
+    ("BAD_SHARE", 422, 65, FINAL, "A share of a seed is mistyped",
+     "Compare it word by word with the paper; the first four letters decide a word."),
+    ("FOREIGN_SHARE", 422, 65, FINAL, "A share does not belong to the others",
+     "Shares of one backup begin with the same two words; leave the stray one out."),
+    ("SHARES_MISSING", 422, 65, FINAL, "There are too few shares of the seed",
+     "The detail says how many of which group are there; ask the other holders."),
+    ("WRONG_PASSPHRASE", 403, 7, FINAL, "The shares and this passphrase give another seed",
+     "Any passphrase gives some seed; only the fingerprint tells. Try it again."),
+    ("BAD_SPLIT", 400, 2, FINAL, "A seed cannot be split so",
+     "Say how many groups are needed, and of each group how many of how many shares."),
 )
 CLI: tuple[Row, ...] = (
     ("USAGE", 400, 2, FINAL, "The command was called in a way that it does not know",

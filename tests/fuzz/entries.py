@@ -30,6 +30,7 @@ CALLS = frozenset(
         "load_der_x509_certificate",
         "load_pem_x509_certificate",
         "model_validate",
+        "from_mnemonic",
     )
 )
 

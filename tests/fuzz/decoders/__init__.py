@@ -1,7 +1,17 @@
 """All decoders of bytes from outside, by area; `test_registry.py` holds that none is missing."""
 
 from tests.fuzz.decoder import Decoder
-from tests.fuzz.decoders import agreement, client, command, disk, edge, execution, ledger, wire
+from tests.fuzz.decoders import (
+    agreement,
+    client,
+    command,
+    disk,
+    edge,
+    execution,
+    ledger,
+    patient,
+    wire,
+)
 
 ALL: tuple[Decoder, ...] = (
     *wire.DECODERS,
@@ -12,6 +22,7 @@ ALL: tuple[Decoder, ...] = (
     *client.DECODERS,
     *disk.DECODERS,
     *command.DECODERS,
+    *patient.DECODERS,
 )
 BY_NAME = {decoder.name: decoder for decoder in ALL}
 assert len(BY_NAME) == len(ALL), "a name has one decoder"

@@ -1,0 +1,1 @@
+WORD_INDEX_MAP: dict[str, int]
