@@ -22,6 +22,7 @@ CHUNK_SEEDS = 20
 COLLECT_SEEDS = 500
 FAILURES_PRINTED_MAX = 20
 NIGHTLY_SEEDS = 1_000_000
+NIGHTLY_TWINS = 5  # rounds: 1,048,576 scenarios
 
 
 def run_seeds(seeds: Iterable[int], jobs: int) -> Iterator[Result]:
@@ -51,12 +52,27 @@ def main(arguments: list[str]) -> int:
     options = _options(arguments)
     if options.twins:
         return exhaustive.main(options.twins, options.jobs, as_json=options.json)
-    first, last = options.seeds
     if options.explain:
-        return _explain(range(first, last))
+        return _explain(range(*options.seeds))
+    summary = _summary(*((0, NIGHTLY_SEEDS) if options.nightly else options.seeds), options.jobs)
+    if not options.json:
+        for line in report(summary):
+            _print(line)
+    numbers: dict[str, object] = {**summary.numbers()}
+    failed = bool(summary.failures)
+    if options.nightly:  # whatever the seeds have said
+        twins = exhaustive.enumerated(NIGHTLY_TWINS, options.jobs, quiet=options.json)
+        numbers["twins"] = twins
+        failed = failed or twins["failed"] > 0
+    _print(json.dumps(numbers))
+    return 1 if failed else 0
+
+
+def _summary(first: int, last: int, jobs: int) -> Summary:
+    """Of all seeds; says at once which failed."""
     started = time.perf_counter()
     summary = Summary()
-    jobs = max(1, min(options.jobs, (last - first + CHUNK_SEEDS - 1) // CHUNK_SEEDS))
+    jobs = max(1, min(jobs, (last - first + CHUNK_SEEDS - 1) // CHUNK_SEEDS))
     for result in run_seeds(range(first, last), jobs):
         summary.add(result)
         if result.failure is not None and len(summary.failures) <= FAILURES_PRINTED_MAX:
@@ -65,11 +81,7 @@ def main(arguments: list[str]) -> int:
                 f"  replay: ./scripts/simulate --seeds {result.seed}..{result.seed + 1} --explain"
             )
     summary.seconds = time.perf_counter() - started
-    if not options.json:
-        for line in report(summary):
-            _print(line)
-    _print(json.dumps(summary.numbers()))
-    return 1 if summary.failures else 0
+    return summary
 
 
 def _explain(seeds: range) -> int:
@@ -97,10 +109,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--nightly",
-        dest="seeds",
-        action="store_const",
-        const=(0, NIGHTLY_SEEDS),
-        help=f"the seeds 0..{NIGHTLY_SEEDS}: some hours",
+        action="store_true",
+        help=f"the seeds 0..{NIGHTLY_SEEDS}, then the twins of {NIGHTLY_TWINS} rounds: some hours",
     )
     parser.add_argument(
         "--twins", type=int, metavar="ROUNDS", help="all scenarios of twins, of so many rounds"

@@ -6,6 +6,7 @@ import pytest
 
 from tests.sim import run
 from tests.sim.cluster import COUNTED, Result
+from tests.sim.exhaustive import SPLITS
 from tests.sim.report import Summary, report
 from tests.sim.rules import RULES
 
@@ -33,6 +34,20 @@ def test_a_failed_seed_prints_the_command_that_replays_it(
     out = capsys.readouterr().out
     assert "./scripts/simulate --seeds 7..8 --explain" in out
     assert json.loads(out.splitlines()[-1])["failed"] == 1
+
+
+@pytest.mark.parametrize("failure", [None, "a fork"])
+def test_by_night_the_twins_run_after_the_seeds_whatever_these_have_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, failure: str | None
+) -> None:
+    assert (run.NIGHTLY_SEEDS, len(SPLITS) ** run.NIGHTLY_TWINS) == (10**6, 2**20)
+    monkeypatch.setattr(run, "NIGHTLY_SEEDS", 2)
+    monkeypatch.setattr(run, "NIGHTLY_TWINS", 1)
+    monkeypatch.setattr(run, "run_seed", lambda seed: Result(seed, 1, failure))
+    assert run.main(["--nightly", "--json", "--jobs", "1"]) == (1 if failure else 0)
+    numbers = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (numbers["runs"], numbers["failed"]) == (2, 2 if failure else 0)
+    assert (numbers["twins"]["scenarios"], numbers["twins"]["failed"]) == (16, 0)
 
 
 @pytest.mark.parametrize("text", ["5", "5..5", "a..b", "6..5"])

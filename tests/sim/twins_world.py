@@ -141,9 +141,11 @@ def birth(address: int) -> Node:
 
 
 class World:
-    """`split`: the addresses on the side of node 0; messages do not cross to the other side."""
+    """`split`: the addresses on the side of node 0; messages do not cross to the other side.
+    `order`: in which the nodes are served; it decides whose word comes first."""
 
-    def __init__(self) -> None:
+    def __init__(self, order: tuple[int, ...] = tuple(range(NODES))) -> None:
+        self.order = order
         self.nodes = [birth(address) for address in range(NODES)]
         self.agreed: dict[int, bytes] = {}  # height → what an honest node had committed there
         self.split: frozenset[int] = frozenset(range(NODES))
@@ -158,11 +160,11 @@ class World:
         """Everybody leaves its view (but in the first round), a transaction comes, two ticks pass;
         whatever is said reaches this side of the split at once, and the other side never."""
         self.split = split
-        for node in self.nodes:
+        for node in self.served():
             if leave:
                 self.step(node, Complain())
         self.settle()
-        for node in self.nodes:
+        for node in self.served():
             node.work += 1
             self.step(node, PendingWork(True))
             self.build(node)
@@ -170,8 +172,11 @@ class World:
         for _ in range(2):
             self.tick()
 
+    def served(self) -> list[Node]:
+        return [self.nodes[address] for address in self.order]
+
     def tick(self) -> None:
-        for node in self.nodes:
+        for node in self.served():
             self.step(node, Tick())
         self.settle()
 
@@ -188,7 +193,7 @@ class World:
     def recover(self, ticks_max: int) -> int:
         """Everybody hears everybody; ticks until each honest node certified a fresh body."""
         self.split, self.healed = frozenset(range(NODES)), True
-        for node in self.nodes:
+        for node in self.served():
             node.work = 1
             self.step(node, PendingWork(True))
             self.build(node)
@@ -240,7 +245,7 @@ class World:
     def reach(self, node: Node, to: int | None, event: Event) -> None:
         """To the nodes of one member, or of all others, on this side of the split."""
         here, me = node.address in self.split, member(node.address)
-        for address in range(NODES):
+        for address in self.order:
             it = member(address)
             if (address in self.split) != here or it == me or to not in (None, it):
                 continue
@@ -250,7 +255,7 @@ class World:
 
     def offer(self, node: Node, sending: SendBlocks) -> None:
         here = node.address in self.split
-        for address in range(NODES):
+        for address in self.order:
             if (address in self.split) == here and member(address) == sending.to:
                 self.give_blocks(node, self.nodes[address])
 
@@ -290,7 +295,7 @@ class World:
             case ViewEntered() | ViewLeft():
                 node.open = None
             case CatchUp():
-                for source in self.nodes:
+                for source in self.served():
                     if (source.address in self.split) == (node.address in self.split):
                         self.give_blocks(source, node)
             case Evidence(culprit):
@@ -415,4 +420,4 @@ def outline(world: World) -> bytes:
             (name(x.digests[-1]), x.open and (x.open.view - first, x.open.sequence - base)),
         )
 
-    return sha256(repr([node(each) for each in world.nodes]).encode()).digest()
+    return sha256(repr([node(each) for each in world.served()]).encode()).digest()
