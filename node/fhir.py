@@ -2,286 +2,195 @@
 
 Law of the file: an error names a path and a rule and never what stood there, for what stood
 there is a patient's. Nothing is repaired and nothing is re-encoded: the bytes that came are the
-bytes that are kept.
+bytes that are kept. Not checked: whether codes are of the list that R4 binds them to, references,
+invariants beyond cardinality, and the XHTML of narratives (docs/fhir.md).
 """
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from salus.errors import SalusError
+from node.fhir_faults import FAULTS_MAX, BadFhir, FhirFault, Place, bad, written
+from node.fhir_json import DEPTH_MAX, FHIR_BYTES_MAX, read_json
+from node.fhir_shapes import DROPPED_TYPES, Field, Shape, resource_shape
+from salus.document import PARTS_MAX, line_spans
 
-FHIR_BYTES_MAX = 16 * 2**20  # The models take about 20 times the text in memory.
-DEPTH_MAX = 64  # FHIR nests extensions and questionnaires; real ones stay below 20.
-NUMBER_CHARS_MAX = 64  # FHIR asks for 18 digits; a number of a megabyte is an attack.
-FAULTS_MAX = 20  # so many name the cause; more is noise
+__all__ = [
+    "DEPTH_MAX",
+    "DROPPED_TYPES",
+    "FAULTS_MAX",
+    "FHIR_BYTES_MAX",
+    "RESOURCES_MAX",
+    "BadFhir",
+    "FhirChecked",
+    "FhirFault",
+    "check_fhir",
+]
 
-JSON_TYPES = ("application/json", "application/fhir+json")
+RESOURCES_MAX = PARTS_MAX - 1  # in one document: each entry and each line becomes a part of it
+NOTICES_MAX = 20  # so many name the cause; the rest is counted
 
-# Resource types of R4 that R4B, whose models we have, dropped or made anew: their shape is
-# known to be JSON and no more is checked.
-DROPPED_TYPES = frozenset(
-    (
-        "EffectEvidenceSynthesis",
-        "MedicinalProduct",
-        "MedicinalProductAuthorization",
-        "MedicinalProductContraindication",
-        "MedicinalProductIndication",
-        "MedicinalProductIngredient",
-        "MedicinalProductInteraction",
-        "MedicinalProductManufactured",
-        "MedicinalProductPackaged",
-        "MedicinalProductPharmaceutical",
-        "MedicinalProductUndesirableEffect",
-        "RiskEvidenceSynthesis",
-        "SubstanceNucleicAcid",
-        "SubstancePolymer",
-        "SubstanceProtein",
-        "SubstanceReferenceInformation",
-        "SubstanceSourceMaterial",
-        "SubstanceSpecification",
-    )
-)
-
-# What the model library calls a rule, in plain words; others keep its name.
-_RULES = {
-    "missing": "required, and not there",
-    "extra_forbidden": "no field of R4 has this name",
-    "list_type": "must be a list",
-    "dict_type": "must be an object",
-    "json_invalid": "must be an object",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-    "string_type": "must be text",
-    "string_pattern_mismatch": "has a form that R4 does not allow here",
-    "decimal_parsing": "must be a number",
-    "int_parsing": "must be a whole number",
-    "bool_parsing": "must be true or false",
-    "date_from_datetime_parsing": "must be a date",
-    "datetime_from_date_parsing": "must be a date and time",
-    "value_error": "has a value that R4 does not allow here",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class FhirFault:
-    path: str  # like entry[3].resource.code
-    rule: str
+FHIR_JSON = "application/fhir+json"
+FHIR_NDJSON = "application/fhir+ndjson"
+FHIR_XML = "application/fhir+xml"
+JSON_TYPES = ("application/json", FHIR_JSON)
 
 
 @dataclass(frozen=True, slots=True)
 class FhirChecked:
     """A document that passed; `notices` say what was not checked, and why."""
 
-    resource_type: str
+    resource_type: str  # of NDJSON that of its first line
     notices: tuple[str, ...] = ()
-
-
-class BadFhir(SalusError):
-    """Not valid FHIR R4; `faults` names at most 20 places."""
-
-    code = "BAD_FHIR"
-
-    def __init__(self, faults: list[FhirFault], count: int | None = None) -> None:
-        self.faults = tuple(faults[:FAULTS_MAX])
-        total = len(faults) if count is None else count
-        lines = "; ".join(f"{fault.path}: {fault.rule}" for fault in self.faults)
-        more = f"; and {total - len(self.faults)} more" if total > len(self.faults) else ""
-        super().__init__(f"not valid FHIR R4: {lines}{more}", faults=total)
-
-
-def is_json(media_type: str) -> bool:
-    """Is the document declared to be JSON? Then it must be, and FHIR if it has a resourceType."""
-    return media_type.split(";")[0].strip().lower() in JSON_TYPES
+    resources: int = 1  # with all that are inside
+    schemaless: int = 0  # of them of a type that cannot be checked
 
 
 def check_fhir(document: bytes, media_type: str) -> FhirChecked | None:
-    """Raises `BadFhir`; None for JSON that does not claim to be FHIR.
+    """Raises `BadFhir`; None for what does not claim to be FHIR.
 
-    Takes 0.3 s a megabyte, and at its first call 0.4 s to load the models: call it in a thread.
+    Takes 40 ms a megabyte, and at its first call 0.4 s to load the models: call it in a thread.
     """
-    content = _parse(document)
-    claims = isinstance(content, dict) and "resourceType" in content
-    if not claims:
-        if media_type.split(";")[0].strip().lower() == "application/fhir+json":
-            raise _bad("(document)", "an object with a resourceType")
+    kind = media_type.split(";")[0].strip().lower()
+    if kind == FHIR_XML:
+        raise bad("FHIR in XML is not read", "FHIR_XML")
+    if kind == FHIR_NDJSON:
+        return _check_lines(document)
+    if kind not in JSON_TYPES:
         return None
-    kind = content["resourceType"]
-    if not isinstance(kind, str):
-        raise _bad("resourceType", "must be text")
-    notices: list[str] = []
-    if kind in DROPPED_TYPES:
-        return FhirChecked(kind, (_notice("(document)", kind),))
-    if kind == "Bundle":
-        content = _without_dropped(content, notices)
-    _validate(kind, content)
-    return FhirChecked(kind, tuple(notices))
+    content = read_json(document)
+    if kind != FHIR_JSON and not (type(content) is dict and "resourceType" in content):
+        return None
+    check = _Check()
+    check.resource(content, None)
+    return check.verdict()
 
 
-def _bad(path: str, rule: str) -> BadFhir:
-    return BadFhir([FhirFault(path, rule)])
+def _check_lines(document: bytes) -> FhirChecked:
+    """NDJSON as of FHIR Bulk Data: a resource in each line."""
+    check = _Check()
+    for number, start, end in line_spans(document):
+        try:
+            content = read_json(document[start:end])
+        except BadFhir as error:
+            (fault,) = error.faults
+            raise bad(fault.rule, error.code, f"line {number}") from None
+        check.resource(content, (None, f"line {number}"))
+        if len(check.faults) >= FAULTS_MAX:
+            break  # The rest of a gigabyte tells nothing more.
+    if not check.kind:
+        raise bad("not one resource in it")
+    return check.verdict()
 
 
-def _notice(path: str, kind: str) -> str:
-    return f"{path}: {kind} is of R4 but not of R4B; kept as it is, its fields unchecked"
+class _Check:
+    """One walk over a document; faults are collected, for whoever repairs wants all of them."""
+
+    def __init__(self) -> None:
+        self.faults: list[FhirFault] = []
+        self.faulty = 0  # of which `faults` holds the first
+        self.notices: list[str] = []
+        self.resources = self.schemaless = 0
+        self.kind = ""
+
+    def verdict(self) -> FhirChecked:
+        if self.faults:
+            raise BadFhir(self.faults, self.faulty)
+        return FhirChecked(self.kind, tuple(self.notices), self.resources, self.schemaless)
+
+    def fault(self, place: Place, rule: str) -> None:
+        self.faulty += 1
+        if len(self.faults) < FAULTS_MAX:
+            self.faults.append(FhirFault(written(place), rule))
+
+    def resource(self, given: Any, place: Place) -> None:
+        if type(given) is not dict:
+            return self.fault(place, "must be an object with a resourceType")
+        kind = given.get("resourceType")
+        if type(kind) is not str:
+            rule = "must be text" if "resourceType" in given else "required, and not there"
+            return self.fault((place, "resourceType"), rule)
+        self.resources += 1
+        if self.resources > RESOURCES_MAX:
+            raise bad(f"more than {RESOURCES_MAX} resources", "FHIR_TOO_MANY")
+        if kind in DROPPED_TYPES:
+            self.kind = self.kind or kind
+            self.schemaless += 1
+            if len(self.notices) < NOTICES_MAX:
+                self.notices.append(
+                    f"{written(place)}: {kind} is of R4 but not of R4B; kept as it is,"
+                    " its fields unchecked"
+                )
+        else:
+            shape = resource_shape(kind)
+            if shape is None:
+                return self.fault((place, "resourceType"), "no resource type of R4")
+            self.kind = self.kind or kind
+            self.element(given, shape, place, of_resource=True)
+
+    def element(
+        self, given: dict[str, Any], shape: Shape, place: Place, of_resource: bool = False
+    ) -> None:
+        fields = shape.fields
+        chosen: dict[str, str] = {}
+        for name, value in given.items():
+            field = fields.get(name)
+            if field is None:
+                if not (of_resource and name == "resourceType"):
+                    # A name that the sender chose may be anything, a person's too.
+                    self.fault((place, "(unknown)"), "no field of R4 has this name")
+                continue
+            if field.choice is not None:
+                choice, form = field.choice
+                if chosen.setdefault(choice, form) != form:
+                    self.fault((place, name), "only one form of this field may stand there")
+            if value is None:
+                self.fault((place, name), "must not be null; leave it out")
+            elif not field.many:
+                self.value(value, field, (place, name))
+            elif type(value) is not list:
+                self.fault((place, name), "must be a list")
+            elif not value:
+                self.fault((place, name), "must not be empty")
+            else:
+                self.many(value, field, (place, name), given.get(f"_{name}"))
+        for name in shape.required:
+            if name not in given and not _extended(given, name):
+                self.fault((place, name), "required, and not there")
+        for choice in shape.choices:
+            if choice not in chosen:
+                self.fault((place, f"{choice}[x]"), "required, and not there")
+
+    def many(self, values: list[Any], field: Field, place: Place, beside: Any) -> None:
+        """`beside`: the extensions of a list of primitives, which hold the places of nulls."""
+        check = field.check
+        for index, value in enumerate(values):
+            if value is None:
+                if not field.holes or (check is not None and not _held(beside, index)):
+                    self.fault((place, index), "must not be null")
+            elif check is None:
+                self.value(value, field, (place, index))
+            elif rule := check(value):
+                self.fault((place, index), rule)
+
+    def value(self, value: Any, field: Field, place: Place) -> None:
+        if field.check is not None:
+            if rule := field.check(value):
+                self.fault(place, rule)
+        elif field.resource:
+            self.resource(value, place)
+        elif type(value) is not dict:
+            self.fault(place, "must be an object")
+        elif not value:
+            self.fault(place, "must not be empty")
+        else:
+            self.element(value, field.shape, place)
 
 
-def _parse(document: bytes) -> Any:
-    """Strict JSON: UTF-8, each key once, no NaN, bounded size, depth and numbers."""
-    if len(document) > FHIR_BYTES_MAX:
-        raise _bad("(document)", f"more than {FHIR_BYTES_MAX} bytes; store it as another type")
-    try:
-        text = document.decode("utf-8")
-    except UnicodeDecodeError:
-        raise _bad("(document)", "must be UTF-8") from None
-    try:
-        content = json.loads(
-            text,
-            object_pairs_hook=_once,
-            parse_constant=_no_constant,
-            parse_int=_whole,
-            parse_float=_decimal,
-        )
-    except RecursionError:
-        raise _bad("(document)", f"nested more than {DEPTH_MAX} deep") from None
-    except json.JSONDecodeError as error:
-        raise _bad(f"line {error.lineno}, column {error.colno}", "not JSON") from None
-    level = [content]
-    for _ in range(DEPTH_MAX):
-        level = [inner for outer in level for inner in _children(outer)]
-        if not level:
-            return content
-    raise _bad("(document)", f"nested more than {DEPTH_MAX} deep")
+def _extended(given: dict[str, Any], name: str) -> bool:
+    """Does an extension stand for a value that is not known? R4 allows it for primitives."""
+    beside = given.get(f"_{name}")
+    return type(beside) is list or (type(beside) is dict and "extension" in beside)
 
 
-def _children(value: Any) -> list[Any]:
-    """The objects and lists directly inside of one."""
-    if not isinstance(value, (dict, list)):
-        return []
-    inside = value.values() if isinstance(value, dict) else value
-    return [inner for inner in inside if isinstance(inner, (dict, list))]
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        # Readers disagree on which of the two counts.
-        raise _bad("(document)", "a key stands twice in one object")
-    return found
-
-
-def _no_constant(_: str) -> Any:
-    raise _bad("(document)", "NaN and Infinity are no JSON")
-
-
-def _whole(text: str) -> int:
-    if len(text) > NUMBER_CHARS_MAX:
-        raise _bad("(document)", f"a number of more than {NUMBER_CHARS_MAX} characters")
-    return int(text)
-
-
-def _decimal(text: str) -> Decimal:
-    if len(text) > NUMBER_CHARS_MAX:
-        raise _bad("(document)", f"a number of more than {NUMBER_CHARS_MAX} characters")
-    try:
-        number = Decimal(text)
-    except InvalidOperation:  # an exponent of more digits than decimals have
-        raise _bad("(document)", "a number beyond all measure") from None
-    if not -400 < number.adjusted() < 400:
-        raise _bad("(document)", "a number beyond all measure")
-    return number
-
-
-def _without_dropped(bundle: dict[str, Any], notices: list[str]) -> dict[str, Any]:
-    """The bundle without the resources that the models do not know; each gives a notice."""
-    entries = bundle.get("entry")
-    if not isinstance(entries, list):
-        return bundle
-    kept = []
-    for index, entry in enumerate(entries):
-        resource = entry.get("resource") if isinstance(entry, dict) else None
-        kind = resource.get("resourceType") if isinstance(resource, dict) else None
-        if isinstance(kind, str) and kind in DROPPED_TYPES:
-            notices.append(_notice(f"entry[{index}].resource", kind))
-            entry = {name: value for name, value in entry.items() if name != "resource"}
-        kept.append(entry)
-    return {**bundle, "entry": kept}
-
-
-def _validate(kind: str, content: dict[str, Any]) -> None:
-    # Here and not above: loading the models takes longer than starting the rest of a node.
-    from fhir.resources.R4B import get_fhir_model_class
-    from fhir.resources.R4B.resource import Resource
-    from pydantic import ValidationError
-
-    try:
-        model = get_fhir_model_class(kind)
-    except (ValueError, LookupError, ImportError, AttributeError):
-        raise _bad("resourceType", "no resource type of R4") from None
-    if not issubclass(model, Resource) or kind in ("Resource", "DomainResource"):
-        raise _bad("resourceType", "no resource type of R4")
-    try:
-        checked = model.model_validate(content)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
-        faults = [_fault(detail["loc"], detail["type"]) for detail in details]
-        raise BadFhir(faults, len(faults)) from None
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
-        # The model library stumbles over some inputs; they are not valid either.
-        raise _bad("(document)", "the resource is not of the shape that R4 gives it") from None
-    faults = list(_liberties(checked, content, ""))
-    if faults:
-        raise BadFhir(faults, len(faults))
-
-
-def _liberties(read: Any, given: Any, path: str) -> Iterator[FhirFault]:
-    """Where the models took one kind of JSON for another: a text of JSON for the object in it,
-    «"true"» for true. We keep the bytes as they came, and other readers would refuse them."""
-    from pydantic import BaseModel
-
-    if read is None or given is None:
-        return
-    if isinstance(read, BaseModel):
-        if not isinstance(given, dict):
-            yield FhirFault(path, "must be an object")
-            return
-        for name, field in type(read).model_fields.items():
-            key = field.alias or name
-            if key in given:
-                inside = f"{path}.{key}" if path else key
-                yield from _liberties(getattr(read, name), given[key], inside)
-    elif isinstance(read, list):
-        if not isinstance(given, list):
-            yield FhirFault(path, "must be a list")
-            return
-        for index, (one, other) in enumerate(zip(read, given, strict=False)):
-            yield from _liberties(one, other, f"{path}[{index}]")
-    else:
-        wanted, rule = _kind(read)
-        if not isinstance(given, wanted) or isinstance(given, bool) != isinstance(read, bool):
-            yield FhirFault(path, rule)
-
-
-def _kind(read: Any) -> tuple[type | tuple[type, ...], str]:
-    """What of JSON a primitive value is written as."""
-    match read:
-        case bool():
-            return bool, "must be true or false"
-        case int():
-            return int, "must be a whole number"
-        case Decimal() | float():
-            return (int, Decimal), "must be a number"
-        case _:
-            return str, "must be text"
-
-
-def _fault(location: tuple[int | str, ...], rule: str) -> FhirFault:
-    if rule == "extra_forbidden":
-        # The last step is a name that the sender chose: it may be anything, a person's too.
-        location = (*location[:-1], "(unknown)")
-    path = ""
-    for step in location:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}"
-    return FhirFault(path.lstrip(".") or "(document)", _RULES.get(rule.split(".")[-1], rule))
+def _held(beside: Any, index: int) -> bool:
+    return type(beside) is list and index < len(beside) and beside[index] is not None

@@ -13,7 +13,7 @@ import msgspec
 
 from node import record_operations
 from node.api.view import Document
-from node.fhir import check_fhir, is_json
+from node.fhir import FhirChecked, check_fhir
 from node.proofs import ProofMaker
 from node.record_drafts import Draft
 from node.record_files import (
@@ -111,7 +111,7 @@ class RecordService:
         """Encrypt a document into the vault; returns the operations that anchor it.
 
         With `previous` it becomes the next version of that record, and its operations end the
-        version before. Raises `SalusError`: BAD_FHIR, TOO_LARGE, UNKNOWN_RECORD, NOT_ANCHORED,
+        version before. Raises `SalusError`: those of `BadFhir`, TOO_LARGE, UNKNOWN_RECORD, NOT_ANCHORED,
         VERSION_ENDED.
         """
         submission = Submission(content, media_type, previous, author)
@@ -132,16 +132,18 @@ class RecordService:
         amended = [one.previous for one in submissions if one.previous is not None]
         if len(set(amended)) != len(amended):
             raise SalusError("a record stands twice in the batch", code="BAD_ARGUMENT")
+        checked = []
         for submission in submissions:
             async with self._documents:
-                await asyncio.to_thread(_check, submission)
+                checked.append(await asyncio.to_thread(_check, submission))
         async with self._writing:
             drafts = []
             for submission in submissions:
                 file, base = self._amended(submission.previous)
                 async with self._documents:
                     drafts.append(await asyncio.to_thread(self._draft, submission, file, base))
-            return await asyncio.to_thread(self._anchor, drafts, context or Context())
+            staged = await asyncio.to_thread(self._anchor, drafts, context or Context())
+        return [_told(one, found) for one, found in zip(staged, checked, strict=True)]
 
     async def retract(self, record_id: str, reason: str) -> Staged:
         """The operation that ends the current version without a successor."""
@@ -408,8 +410,19 @@ class RecordService:
         )
 
 
-def _check(submission: Submission) -> None:
+def _check(submission: Submission) -> FhirChecked | None:
     """In a thread, before anything is written: raises `SalusError`."""
-    if is_json(submission.media_type):
-        check_fhir(submission.content, submission.media_type)
+    checked = check_fhir(submission.content, submission.media_type)
     split(submission.content, submission.media_type)
+    return checked
+
+
+def _told(staged: Staged, checked: FhirChecked | None) -> Staged:
+    if checked is None:
+        return staged
+    return msgspec.structs.replace(
+        staged,
+        resources=checked.resources,
+        schemaless=checked.schemaless,
+        notices=checked.notices,
+    )

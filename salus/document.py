@@ -15,9 +15,9 @@ gives back the file byte for byte. Pure: salts, tags and padding arrive as argum
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Annotated, Any
 
 import msgspec
@@ -36,6 +36,7 @@ MEDIA_TYPE_CHARS_MAX = 100
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SPLIT_TYPES = ("application/fhir+json", "application/json")
+_LINES_TYPE = "application/fhir+ndjson"
 
 _hash_part = hasher("document-leaf")
 _hash_salt = hasher("document-salt")
@@ -82,8 +83,8 @@ class Opening(Wire, frozen=True):
 def split(document: bytes, media_type: str) -> tuple[bytes, ...]:
     """The parts of a document, structure first; raises `BadMessage` (code TOO_LARGE).
 
-    A FHIR JSON Bundle is cut at its entries, each with its exact source bytes (decimals keep
-    their precision); anything else, and JSON that cannot be read, into chunks.
+    A FHIR JSON Bundle is cut at its entries and NDJSON at its lines, each with its exact source
+    bytes (decimals keep their precision); anything else, and JSON that cannot be read, into chunks.
     """
     if len(document) > DOCUMENT_BYTES_MAX:
         raise BadMessage(
@@ -93,14 +94,17 @@ def split(document: bytes, media_type: str) -> tuple[bytes, ...]:
     if not 0 < len(media_type) <= MEDIA_TYPE_CHARS_MAX:
         raise BadMessage(f"a media type has 1 to {MEDIA_TYPE_CHARS_MAX} characters")
     cut = None
-    if media_type.split(";")[0].strip().lower() in _SPLIT_TYPES:
+    kind = media_type.split(";")[0].strip().lower()
+    if kind in _SPLIT_TYPES:
         cut = _bundle_entries(document)
+    elif kind == _LINES_TYPE:
+        cut = _lines(document)
     if cut is None:
         chunks = [document[i : i + CHUNK_BYTES] for i in range(0, len(document), CHUNK_BYTES)]
         return (encode(Structure(media_type, ())), *chunks)
     gaps, entries = cut
     if len(entries) >= PARTS_MAX:
-        raise BadMessage(f"a bundle has at most {PARTS_MAX - 1} entries", code="TOO_LARGE")
+        raise BadMessage(f"at most {PARTS_MAX - 1} entries or lines", code="TOO_LARGE")
     return (encode(Structure(media_type, tuple(gaps))), *entries)
 
 
@@ -136,6 +140,29 @@ def _bundle_entries(document: bytes) -> tuple[list[bytes], list[bytes]] | None:
         return None
     edges = [0, *(edge for span in spans for edge in span), len(text)]
     pieces = [text[a:b].encode() for a, b in pairwise(edges)]
+    return pieces[::2], pieces[1::2]
+
+
+def line_spans(document: bytes) -> Iterator[tuple[int, int, int]]:
+    """(number from 1, start, end) of each line that is not blank, without its end."""
+    start = number = 0
+    while start < len(document):
+        end = document.find(b"\n", start)
+        end = len(document) if end < 0 else end
+        number += 1
+        line = document[start:end]
+        if line.strip(b" \t\r"):
+            yield number, start, start + len(line.rstrip(b"\r"))
+        start = end + 1
+
+
+def _lines(document: bytes) -> tuple[list[bytes], list[bytes]] | None:
+    """Gaps and lines of NDJSON; None when there is none."""
+    spans = [span[1:] for span in islice(line_spans(document), PARTS_MAX)]
+    if not spans:
+        return None
+    edges = [0, *(edge for span in spans for edge in span), len(document)]
+    pieces = [document[a:b] for a, b in pairwise(edges)]
     return pieces[::2], pieces[1::2]
 
 

@@ -415,6 +415,9 @@ class Staged(Form, frozen=True, omit_defaults=False):
     commitment: Hex32
     root: Hex32
     operations: tuple[UnsignedOperation, ...]
+    resources: Uint = 0  # of FHIR in it
+    schemaless: Uint = 0  # of them of a type whose fields cannot be checked
+    notices: tuple[str, ...] = ()  # what was not checked, and why; at most 20
 
 
 class RetractRequest(Request, frozen=True):

@@ -21,6 +21,7 @@ from salus.forms import Staged
 # By the end of the name; anything else must be said with --media-type.
 _MEDIA_TYPES = {
     ".json": "application/fhir+json",
+    ".ndjson": "application/fhir+ndjson",
     ".pdf": "application/pdf",
     ".txt": "text/plain",
     ".dcm": "application/dicom",
@@ -171,12 +172,19 @@ def _document(file: str, media_type: str | None) -> tuple[str, bytes]:
 
 def _checked(session: Session, kind: str, content: bytes) -> None:
     """The same check that the node makes at its edge."""
-    from node.fhir import check_fhir, is_json
+    from node.fhir import check_fhir
 
-    if is_json(kind):
-        check_fhir(content, kind)
+    checked = check_fhir(content, kind)
+    for notice in checked.notices if checked else ():
+        session.out.note(f"{session.out.mark(None)} not checked  {notice}")
     session.out.result(
-        {"media_type": kind, "bytes": len(content), "valid": True},
+        {
+            "media_type": kind,
+            "bytes": len(content),
+            "valid": True,
+            "resources": checked.resources if checked else 0,
+            "schemaless": checked.schemaless if checked else 0,
+        },
         f"{session.out.mark(True)} {len(content)} bytes, {kind}: nothing sent (--dry-run)",
     )
 
@@ -189,7 +197,12 @@ async def _say(session: Session, client: Client, staged: Staged, done: Committed
         "height": done.height,
         "commitment": staged.commitment,
         "root": staged.root,
+        "resources": staged.resources,
+        "schemaless": staged.schemaless,
+        "notices": list(staged.notices),
     }
+    for notice in staged.notices:
+        session.out.note(f"{session.out.mark(None)} not checked  {notice}")
     text = (
         f"{session.out.mark(True)} committed  record {staged.record_id} version {staged.version}"
         f"  block {done.height}  tx {short(done.tx_id)}"

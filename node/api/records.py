@@ -14,6 +14,7 @@ from node.api.request import Call, Read
 from node.api.route import BYTES, JSON, Access, Body, Route, answer
 from node.api.transactions import proof_file
 from node.api.view import RecordsView
+from node.fhir_faults import FHIR_CODES
 from salus.forms import Cursor, RecordForm, RecordPage, Request, RetractRequest, Staged
 
 MediaType = Annotated[
@@ -133,7 +134,7 @@ ROUTES = (
         arguments=StageArguments,
         body=Body({"*/*": None}, "the document's bytes"),
         answers={201: Staged},
-        errors=("BAD_DOCUMENT", "TOO_LARGE", "SLOW_BODY", *_COMMON),
+        errors=("BAD_DOCUMENT", "TOO_LARGE", "SLOW_BODY", *FHIR_CODES, *_COMMON),
     ),
     Route(
         method="GET",

@@ -11,13 +11,15 @@ from node.fhir import (
     DROPPED_TYPES,
     FAULTS_MAX,
     FHIR_BYTES_MAX,
+    RESOURCES_MAX,
     BadFhir,
     check_fhir,
-    is_json,
 )
+from salus.codes import CODES
 from tests.salus import data
 
 FHIR, JSON = "application/fhir+json", "application/json"
+NDJSON = "application/fhir+ndjson"
 
 PATIENT: dict[str, Any] = {
     "resourceType": "Patient",
@@ -30,12 +32,15 @@ def check(document: Any, media_type: str = FHIR) -> Any:
     return check_fhir(json.dumps(document).encode(), media_type)
 
 
-def refused(raw: bytes | dict[str, Any] | str, media_type: str = FHIR) -> BadFhir:
+def refused(
+    raw: bytes | dict[str, Any] | str, media_type: str = FHIR, code: str = "BAD_FHIR"
+) -> BadFhir:
     if isinstance(raw, dict):
         raw = json.dumps(raw).encode()
     with pytest.raises(BadFhir) as caught:
         check_fhir(raw if isinstance(raw, bytes) else raw.encode(), media_type)
-    assert caught.value.code == "BAD_FHIR"
+    assert caught.value.code == code
+    assert CODES[code].hint  # the next step
     assert 0 < len(caught.value.faults) <= FAULTS_MAX
     return caught.value
 
@@ -173,31 +178,62 @@ def test_what_is_no_resource_type_is_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "words"),
+    ("raw", "code", "words"),
     [
-        (b"", "not JSON"),
-        (b"{", "not JSON"),
-        (b"[1,]", "not JSON"),
-        (b"\xff{}", "UTF-8"),
-        (b'{"resourceType": "Patient", "resourceType": "Patient"}', "twice"),
-        (b'{"resourceType": "Patient", "name": [{"text": "a", "text": "b"}]}', "twice"),
-        (b'{"resourceType": "Observation", "valueQuantity": {"value": NaN}}', "NaN"),
-        (b'{"resourceType": "Observation", "valueQuantity": {"value": -Infinity}}', "NaN"),
-        (b'{"a": ' + b"9" * 1_000_000 + b"}", "characters"),
-        (b'{"a": 1.' + b"9" * 100 + b"}", "characters"),
-        (b'{"a": 1e999999}', "measure"),
-        (b'{"a": 1e-999999}', "measure"),
-        (b'{"a": 1e9999999999999999999999}', "measure"),
-        (b"[" * 100_000 + b"]" * 100_000, "deep"),
-        (b'{"a":' * (DEPTH_MAX + 1) + b"1" + b"}" * (DEPTH_MAX + 1), "deep"),
-        (b" " * (FHIR_BYTES_MAX + 1), "bytes"),
+        (b"", "BAD_JSON", "not JSON"),
+        (b"{", "BAD_JSON", "not JSON"),
+        (b"[1,]", "BAD_JSON", "not JSON"),
+        (b"\xff{}", "JSON_ENCODING", "UTF-8"),
+        ('{"a": 1}'.encode("utf-16"), "JSON_ENCODING", "UTF-8"),
+        (b"\xef\xbb\xbf{}", "JSON_ENCODING", "byte order mark"),
+        (b'{"a": "\\ud83d"}', "JSON_ENCODING", "surrogate"),
+        (b'{"a": "\\ude00\\ud83d"}', "JSON_ENCODING", "surrogate"),
+        (b'{"resourceType": "Patient", "resourceType": "Patient"}', "JSON_KEY_TWICE", "twice"),
+        (
+            b'{"resourceType": "Patient", "name": [{"text": "a", "text": "b"}]}',
+            "JSON_KEY_TWICE",
+            "twice",
+        ),
+        (b'{"valueQuantity": {"value": NaN}}', "JSON_NUMBER", "NaN"),
+        (b'{"valueQuantity": {"value": -Infinity}}', "JSON_NUMBER", "NaN"),
+        (b'{"a": ' + b"9" * 1_000_000 + b"}", "JSON_NUMBER", "characters"),
+        (b'{"a": 1.' + b"9" * 100 + b"}", "JSON_NUMBER", "characters"),
+        (b'{"a": 1e999999}', "JSON_NUMBER", "exponent"),
+        (b'{"a": 1E-999999}', "JSON_NUMBER", "exponent"),
+        (b'{"a": 1e9999999999999999999999}', "JSON_NUMBER", "exponent"),
+        (b"[" * 100_000 + b"]" * 100_000, "FHIR_TOO_DEEP", "deep"),
+        (b'{"a":' * (DEPTH_MAX + 1) + b"1" + b"}" * (DEPTH_MAX + 1), "FHIR_TOO_DEEP", "deep"),
+        (b" " * (FHIR_BYTES_MAX + 1), "FHIR_TOO_LARGE", "bytes"),
     ],
 )
 def test_json_that_is_read_differently_by_different_readers_is_refused(
-    raw: bytes, words: str
+    raw: bytes, code: str, words: str
 ) -> None:
     for media_type in (FHIR, JSON):
-        assert words in refused(raw, media_type).message
+        assert words in refused(raw, media_type, code).message
+
+
+def test_escapes_that_are_whole_characters_or_none_pass() -> None:
+    for text in (rb"\ud83d\ude00", rb"\\ud83d", rb"\u00e9\n\\"):
+        raw = b'{"resourceType": "Patient", "name": [{"text": "' + text + b'"}]}'
+        assert check_fhir(raw, FHIR) is not None
+
+
+def test_the_number_of_resources_is_bounded() -> None:
+    """Counted wherever they stand: entries, contained ones, lines."""
+    inner = '{"resource":{"resourceType":"Basic"}}'
+    raw = '{"resourceType":"Bundle","type":"collection","entry":[' + ",".join(
+        [inner] * (RESOURCES_MAX)
+    )
+    assert "resources" in refused(raw + "]}", code="FHIR_TOO_MANY").message
+
+
+def test_decimals_keep_their_precision_and_are_bounded_by_no_double() -> None:
+    """Nothing is counted with: the text that came is the text that is kept."""
+    for number in ("1.10", "0.30000000000000000000000000000000000001", "1E+2", "1e-7", "-0.0"):
+        raw = b'{"resourceType":"Observation","status":"final","code":{"text":"x"},'
+        raw += b'"valueQuantity":{"value":' + number.encode() + b"}}"
+        assert check_fhir(raw, FHIR) is not None
 
 
 def test_depth_up_to_the_limit_is_fine() -> None:
@@ -212,8 +248,117 @@ def test_json_without_a_resource_type_is_opaque_unless_it_is_declared_fhir() -> 
             check(document, FHIR)
 
 
-def test_declared_json() -> None:
-    for media_type in (JSON, FHIR, "Application/FHIR+JSON; charset=utf-8"):
-        assert is_json(media_type)
+def test_what_is_not_declared_json_is_not_read() -> None:
     for media_type in ("text/plain", "application/jsonx", ""):
-        assert not is_json(media_type)
+        assert check_fhir(b"\xff", media_type) is None
+    assert check(PATIENT, "Application/FHIR+JSON; charset=utf-8") is not None
+
+
+def test_fhir_in_xml_is_refused_with_the_way_out() -> None:
+    error = refused(b"<Patient/>", "application/fhir+xml", "FHIR_XML")
+    assert "JSON" in CODES[error.code].hint
+
+
+def lines(*resources: Any, end: bytes = b"\n") -> bytes:
+    return b"".join(json.dumps(resource).encode() + end for resource in resources)
+
+
+def test_ndjson_is_a_resource_in_each_line() -> None:
+    checked = check_fhir(lines(PATIENT, bundle(PATIENT), PATIENT), NDJSON)
+    assert checked is not None
+    assert (checked.resource_type, checked.resources) == ("Patient", 4)
+    for raw in (
+        lines(PATIENT, end=b"\r\n"),
+        lines(PATIENT, PATIENT).rstrip(),
+        b"\n" + lines(PATIENT),
+    ):
+        assert check_fhir(raw, NDJSON) is not None
+    dropped = {"resourceType": "MedicinalProduct"}
+    checked = check_fhir(lines(PATIENT, dropped), NDJSON)
+    assert checked is not None
+    assert (checked.resources, checked.schemaless) == (2, 1)
+    assert checked.notices[0].startswith("line 2: MedicinalProduct")
+
+
+def test_faults_of_ndjson_name_the_line() -> None:
+    wrong = {**PATIENT, "birthDate": "x"}
+    assert refused(lines(PATIENT, wrong), NDJSON).faults[0].path == "line 2.birthDate"
+    assert refused(lines(PATIENT) + b"{\n", NDJSON, "BAD_JSON").faults[0].path == "line 2"
+    assert refused(lines(PATIENT, 5), NDJSON).faults[0].path == "line 2"
+    assert refused(b"\n \n", NDJSON).faults
+    # A resource that is written over several lines is no NDJSON.
+    assert refused(json.dumps(PATIENT, indent=1), NDJSON, "BAD_JSON").faults[0].path == "line 1"
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "path"),
+    [
+        ({"gender": None}, "gender"),
+        ({"name": []}, "name"),
+        ({"name": [None]}, "name[0]"),
+        ({"maritalStatus": {}}, "maritalStatus"),
+        ({"gender": ""}, "gender"),
+        ({"id": "x" * 65}, "id"),
+        ({"birthDate": "1981-02-29"}, "birthDate"),
+        ({"implicitRules": "http://a b"}, "implicitRules"),
+        ({"name": [{"given": [None]}]}, "name[0].given[0]"),
+        ({"name": [{"resourceType": "HumanName"}]}, "name[0].(unknown)"),
+        ({"gender__ext": {"id": "x"}}, "(unknown)"),
+        ({"resource_type": "Patient"}, "(unknown)"),
+        ({"fhir_comments": ["x"]}, "(unknown)"),
+        ({"photo": [{"data": "not base 64!"}]}, "photo[0].data"),
+        ({"deceasedBoolean": True, "deceasedDateTime": "2020"}, "deceasedDateTime"),
+        ({"contained": [{"resourceType": "Patient", "x": 1}]}, "contained[0].(unknown)"),
+        ({"contained": [{}]}, "contained[0].resourceType"),
+    ],
+)
+def test_what_the_model_library_lets_pass_is_refused_all_the_same(
+    spoiled: dict[str, Any], path: str
+) -> None:
+    """R4's own rules (json.html): nothing is null or empty, names are those of R4."""
+    (fault,) = refused({**PATIENT, **spoiled}).faults
+    assert fault.path == path
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"name": [{"given": [None, "B"], "_given": [{"extension": [{"url": "x"}]}, None]}]},
+        {"_birthDate": {"extension": [{"url": "x", "valueDateTime": "1980-01-01T10:00:00Z"}]}},
+        {"extension": [{"url": "x", "valueMeta": {"tag": [{"code": "y"}]}}]},
+        {"extension": [{"url": "x", "valueInstant": "2016-12-31T23:59:60Z"}]},
+        {"contact": [{"name": {"text": "Ümit 李"}}]},
+    ],
+)
+def test_what_r4_allows_and_readers_forget(more: dict[str, Any]) -> None:
+    assert check({**PATIENT, **more}).resource_type == "Patient"
+
+
+def test_an_extension_may_stand_for_a_required_value() -> None:
+    absent = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason"}]}
+    observation = {"resourceType": "Observation", "code": {"text": "x"}}
+    assert check({**observation, "_status": absent}).resource_type == "Observation"
+    assert refused({**observation, "_status": {"id": "x"}}).faults[0].path == "status"
+
+
+def test_types_that_r4b_made_anew_are_checked_as_r4() -> None:
+    evidence = {
+        "resourceType": "Evidence",
+        "status": "draft",
+        "exposureBackground": {"reference": "EvidenceVariable/example"},
+    }
+    assert check(evidence).notices == ()
+    assert refused({**evidence, "topic": {}}).faults[0].path == "topic"
+    assert refused({**evidence, "outcome": [{"reference": 1}]}).faults[0].path == (
+        "outcome[0].reference"
+    )
+
+
+def test_types_that_r4b_dropped_are_found_wherever_they_stand() -> None:
+    dropped = {"resourceType": "SubstanceProtein", "x": 1}
+    parameters = {"resourceType": "Parameters", "parameter": [{"name": "a", "resource": dropped}]}
+    checked = check(bundle({**PATIENT, "contained": [dropped]}, parameters, bundle(dropped)))
+    assert (checked.schemaless, checked.resources) == (3, 7)
+    assert checked.notices[1].startswith("entry[1].resource.parameter[0].resource: Substance")
+    many = check(bundle(*[dropped] * 30))
+    assert (many.schemaless, len(many.notices)) == (30, 20)

@@ -241,10 +241,13 @@ async def test_records_survive_a_restart_and_are_listed_newest_first(
 
 
 async def test_bad_fhir_leaves_nothing_behind(service: RecordService) -> None:
-    for content in (b'{"resourceType": "Patient", "birthDate": "long ago"}', b"{"):
+    for content, code in (
+        (b'{"resourceType": "Patient", "birthDate": "long ago"}', "BAD_FHIR"),
+        (b"{", "BAD_JSON"),
+    ):
         with pytest.raises(SalusError) as caught:
             await service.stage(content, "application/fhir+json")
-        assert caught.value.code == "BAD_FHIR"
+        assert caught.value.code == code
     assert service.list(None, 10) == ((), None)
     assert not list(service.vault.documents())
 

@@ -120,6 +120,25 @@ def test_any_bytes_come_back(raw: bytes) -> None:
     assert join(split(raw, FHIR)) == (FHIR, raw)
 
 
+def test_ndjson_is_cut_at_its_lines_with_their_exact_bytes() -> None:
+    raw = b'{"a": 1.10}\r\n\n  \t\n {"b": 2}\n{"c": 3}'
+    parts = split(raw, "application/fhir+ndjson")
+    assert parts[1:] == (b'{"a": 1.10}', b' {"b": 2}', b'{"c": 3}')
+    assert join(parts) == ("application/fhir+ndjson", raw)
+
+
+@given(st.lists(st.sampled_from([b"{}", b"\n", b"\r", b" ", b"\t", b"x"]), max_size=30))
+def test_any_lines_come_back_byte_for_byte(pieces: list[bytes]) -> None:
+    raw = b"".join(pieces)
+    assert join(split(raw, "application/fhir+ndjson")) == ("application/fhir+ndjson", raw)
+
+
+def test_more_lines_than_parts_are_refused_and_cost_no_memory() -> None:
+    with pytest.raises(BadMessage) as caught:
+        split(b"1\n" * 200_000, "application/fhir+ndjson")
+    assert caught.value.code == "TOO_LARGE"
+
+
 def test_synthetic_patients_come_back_and_are_cut_by_resource() -> None:
     for path in sorted(data.path("synthea-bundles").glob("*.gz"))[:4]:
         raw = gzip.decompress(path.read_bytes())
