@@ -277,7 +277,10 @@ def _commit(s: State, slot: Slot, proposal: PrePrepare) -> None:
     """Rule S3: body, prepared certificate and COMMIT reach the disk in one step, then leave."""
     sequence, digest = slot.sequence, proposal.digest
     ballot = slot.commits.setdefault(s.view, Ballot())
-    if s.me is None or s.me in ballot.votes:
+    if s.me is None:
+        return
+    if s.me in ballot.votes:  # since before my restart; alone, it is a quorum
+        _check_committed(s, slot, s.view, digest)
         return
     if not s.voter.free(VoteType.COMMIT, s.view, sequence, digest):
         return

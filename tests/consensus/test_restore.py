@@ -9,6 +9,7 @@ from consensus.events import (
     CaughtUp,
     Complain,
     Executed,
+    PendingWork,
     ProposalBuilt,
 )
 from consensus.messages import (
@@ -67,6 +68,18 @@ def test_a_restart_commits_with_its_own_vote_of_before() -> None:
     again = lab.crash()
     again.votes(Commit, [0, 3], 0, 1, A)
     assert again.did(Execute) == [Execute(1, A)]
+
+
+def test_alone_a_restart_needs_no_other_view_to_execute_what_it_committed() -> None:
+    """S3, S6: its own COMMIT is the quorum; nobody will repeat one."""
+    lab = Lab(me=0, n=1)
+    lab.step(PendingWork(True))
+    lab.build(1, A)
+    assert lab.did(Execute) == [Execute(1, A)]
+    again = lab.crash()
+    again.tick()
+    assert again.did(Execute) == [Execute(1, A)]
+    assert again.state.view == 0
 
 
 def test_a_restart_carries_prepared_certificates_into_the_next_view() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from inspect import iscoroutine
@@ -50,6 +51,8 @@ REGISTRY = with_poison()  # one for all runs: contracts have no memory
 BLOCK_PERSISTS, BLOCK_MS = 12, 200.0
 FRESH_BLOCKS = 400  # the fresh transaction outlives a censor's whole measure of fairness (L17)
 POLL_MS = 50.0
+AGAIN = 8  # of so many a client sends one that was sent before
+SENT_MAX = 64  # are remembered for that
 TWIN_SPLIT_MS = 700.0
 
 
@@ -100,7 +103,7 @@ class Cluster:
             watched = self.tracing or plan.seed % REFERENCE_SEEDS == 0
             observer = Reference(plan.faulty) if watched else Observer()
         self.observer = observer
-        self.promises = Promises(plan.faulty)
+        self.promises = Promises(plan)
         self.rules = Rules(self)
         self.addresses = [[member] for member in self.members]
         self.network = Network(self)
@@ -126,6 +129,7 @@ class Cluster:
         self.turns: dict[tuple[int, int], set[int]] = {}  # (epoch, view) after the heal → by whom
         self.taken: set[int] = set()  # who has the fresh transaction in its pool
         self.number = 0
+        self.sent: deque[bytes] = deque(maxlen=SENT_MAX)
 
     # -- the queue ------------------------------------------------------------------------------
 
@@ -246,7 +250,11 @@ class Cluster:
         node = self.nodes[address]
         for _ in range(count):
             if node.up:
-                node.submit(self.transaction(node.member, node.height).raw)
+                raw = self.transaction(node.member, node.height).raw
+                if self.number % AGAIN == 0 and self.sent:
+                    raw = self.sent[self.number // AGAIN % len(self.sent)]
+                self.sent.append(raw)
+                node.submit(raw)
 
     def _jump(self, address: int, jump_ms: float) -> None:
         if not self.healed:

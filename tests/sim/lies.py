@@ -7,7 +7,6 @@ whom the message is, and yields what leaves instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from random import Random
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,22 +21,25 @@ from consensus.messages import (
     Message,
     NewView,
     Prepare,
-    PreparedCertificate,
     PrePrepare,
     Status,
     ViewChange,
     encode_message,
 )
 from salus.block import proposal_digest
-from salus.certificate import Certificate, IndexedSignature
 from salus.codec import encode
+from tests.sim.forgeries import (
+    Parcel,
+    false_prepared,
+    forged_view_change,
+    lying_new_view,
+    stale_certificate,
+)
 from tests.sim.founding import make_body, null, number
 from tests.sim.signatures import keyed
 
 if TYPE_CHECKING:
     from tests.sim.liars import LiarNode
-
-Parcel = tuple[Message, bytes | None]  # a message, with its body if it is a PRE-PREPARE
 
 
 def flipped(digest: bytes) -> bytes:
@@ -97,118 +99,6 @@ def wrong_header(liar: LiarNode, to: int, message: Message, body: bytes | None) 
     yield message, body
 
 
-def lying_new_view(
-    liar: LiarNode, to: int, message: Message, body: bytes | None
-) -> Iterator[Parcel]:
-    """A NEW-VIEW with a wrong choice, and votes that go along with it."""
-    if isinstance(message, NewView):
-        message = tampered_new_view(liar, message, liar.random)
-    yield message, body
-
-
-def tampered_new_view(liar: LiarNode, message: NewView, random: Random) -> NewView:
-    votes, changes = message.pre_prepares, message.view_changes
-    kind = int(random.random() * 8)
-    if kind == 0 and votes:  # a prepared digest replaced by null
-        index = int(random.random() * len(votes))
-        vote = votes[index]
-        empty = msgspec.structs.replace(vote, digest=null(vote.sequence)[0])
-        votes = (*votes[:index], liar.sign(empty), *votes[index + 1 :])
-    elif kind == 1 and votes:  # the last ones dropped
-        votes = votes[:-1]
-    elif kind == 2:  # the prepared certificates of one VIEW-CHANGE dropped
-        index = int(random.random() * len(changes))
-        bare = msgspec.structs.replace(changes[index], prepared=())
-        changes = (*changes[:index], bare, *changes[index + 1 :])
-        votes = ()
-    elif kind == 3:  # too few VIEW-CHANGEs
-        changes = changes[:-1]
-    elif kind == 4 and changes:  # one VIEW-CHANGE twice
-        changes = (changes[0], *changes[:-1])
-    elif kind == 5:  # nobody has prepared anything: the choice fits, their signatures do not
-        changes = tuple(msgspec.structs.replace(change, prepared=()) for change in changes)
-        votes = ()
-    elif kind == 6 and votes:  # as it must be, but the PRE-PREPAREs are not signed
-        votes = tuple(msgspec.structs.replace(vote, signature=bytes(64)) for vote in votes)
-    else:  # something of its own on top
-        sequence = votes[-1].sequence + 1 if votes else liar.height + 1
-        mine = PrePrepare(message.epoch, message.view, sequence, bytes(32), liar.me, NO_SIGNATURE)
-        votes = (*votes, liar.sign(mine))
-    forged = msgspec.structs.replace(message, view_changes=changes, pre_prepares=votes)
-    return liar.sign(forged)  # type: ignore[no-any-return]
-
-
-def forged_view_change(
-    liar: LiarNode, to: int, message: Message, body: bytes | None
-) -> Iterator[Parcel]:
-    if isinstance(message, ViewChange):
-        message = liar.sign(
-            msgspec.structs.replace(message, prepared=false_prepared(liar, message))
-        )
-    yield message, body
-
-
-def false_prepared(liar: LiarNode, message: ViewChange) -> tuple[PreparedCertificate, ...]:
-    """Certificates with too few or foreign signatures, of a wrong primary, view or sequence."""
-    random = liar.random
-    low = 0 if message.low is None else message.low.height
-    n = liar.validators.n
-    own = message.view - 1 - (message.view - 1 - liar.me) % n  # the last view it led itself
-    view = own if own >= 0 and random.random() < 0.7 else max(0, message.view - 1)
-    primary = view % n
-    q = liar.validators.quorum
-    sequence = max(low, liar.height) + 1 + int(random.random() * 3)
-    if message.prepared and random.random() < 0.7:  # against what others may have committed
-        known = message.prepared[int(random.random() * len(message.prepared))]
-        sequence = known.pre_prepare.sequence
-    # A digest whose body everybody has, so that a replica which believes this can go on.
-    digest = null(sequence)[0] if random.random() < 0.7 else bytes([7]) * 32
-    vote = PrePrepare(message.epoch, view, sequence, digest, primary, bytes(64))
-    others = [i for i in range(n) if i != primary]
-    mine = liar.sign(Prepare(message.epoch, view, sequence, digest, 0, NO_SIGNATURE)).signature
-    kind = int(random.random() * 6)
-    if kind == 0:
-        return ()  # what it had prepared is not mentioned: nobody can prove that
-    if kind == 1:  # its own signature under every name
-        signatures = tuple(IndexedSignature(i, mine) for i in others[: q - 1])
-    elif kind == 2:  # its own alone
-        signatures = (IndexedSignature(liar.me, mine),)[: int(random.random() * 2)]
-    elif kind == 3:  # one member several times
-        signatures = tuple(IndexedSignature(liar.me, mine) for _ in range(q - 1))
-    elif kind == 4:  # signatures that were given to something else
-        heard = [m for m in liar.heard if isinstance(m, (Prepare, Commit))]
-        signatures = tuple(
-            IndexedSignature(m.sender, m.signature)
-            for m in sorted(heard[-q:], key=lambda m: m.sender)
-        )[: q - 1]
-    else:  # a real one, moved to another sequence or beyond the window
-        real = message.prepared
-        if real:
-            moved = msgspec.structs.replace(real[-1].pre_prepare, sequence=sequence + 40)
-            return (*real[:-1], PreparedCertificate(moved, real[-1].prepares))
-        signatures = ()
-    if primary == liar.me:
-        vote = liar.sign(vote)
-    return (PreparedCertificate(vote, signatures),)
-
-
-def stale_certificate(
-    liar: LiarNode, to: int, message: Message, body: bytes | None
-) -> Iterator[Parcel]:
-    """An old low watermark, one of another epoch, or a forged one, in place of the newest."""
-    if isinstance(message, ViewChange):
-        if message.low is not None and message.low not in liar.certificates:
-            liar.certificates.append(message.low)
-        heights = range(max(1, liar.height - 20), liar.height + 1)
-        blocks = [liar.state.certificate(height) for height in heights]
-        pool: list[Certificate | None] = [*liar.certificates, *blocks, None]
-        low = pool[int(liar.random.random() * len(pool))]
-        if low is not None and liar.random.random() < 0.4:  # higher than anybody has certified
-            low = msgspec.structs.replace(low, epoch=message.epoch, height=liar.height + 1)
-        message = liar.sign(msgspec.structs.replace(message, low=low))
-    yield message, body
-
-
 def lying_status(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
     if isinstance(message, Status):
         random = liar.random.random
@@ -246,9 +136,10 @@ def bodiless(liar: LiarNode, to: int, message: Message, body: bytes | None) -> I
 
 def bad_body(liar: LiarNode, asked: BuildProposal) -> bytes:
     """Each of the things that rules S15 and L21 forbid."""
-    kind = int(liar.random.random() * 9)
+    kind = int(liar.random.random() * 11)
     sequence, proposer, view, clock = asked.sequence, liar.me, asked.view, liar.clock_ms()
-    tx = liar.cluster.transaction(liar.member, liar.height)
+    cluster = liar.cluster
+    tx = cluster.transaction(liar.member, liar.height)
     transactions: tuple[bytes, ...] = (tx.raw,)
     if kind == 0:
         transactions = (b"garbage",)
@@ -266,7 +157,12 @@ def bad_body(liar: LiarNode, asked: BuildProposal) -> bytes:
         forged = msgspec.structs.replace(tx.body, signature=keyed(b"nobody", tx.signed))
         transactions = (encode(forged),)
     elif kind == 7:  # outlived
-        transactions = (liar.cluster.transaction(liar.member, -64).raw,)
+        transactions = (cluster.transaction(liar.member, -64).raw,)
+    elif kind == 8:  # valid for longer than the window of expiry
+        far = sequence + 2 * liar.parameters.expiry_window_blocks
+        transactions = (cluster.transaction(liar.member, far).raw,)
+    elif kind == 9 and cluster.sent:  # executed before, which is lawful and must be skipped
+        transactions = (cluster.sent[int(liar.random.random() * len(cluster.sent))],)
     else:
         return null(asked.sequence)[1]
     return make_body(sequence, proposer, view, clock, transactions)
@@ -281,7 +177,7 @@ def false_blocks(liar: LiarNode, sending: SendBlocks) -> None:
         if block is None:
             break
         certificate = block.certificate
-        kind = int(liar.random.random() * 4)
+        kind = int(liar.random.random() * 5)
         if kind == 0:
             other = make_body(height, liar.me, 0, liar.clock_ms(), ())
             block = msgspec.structs.replace(block, proposal=other)
@@ -293,6 +189,10 @@ def false_blocks(liar: LiarNode, sending: SendBlocks) -> None:
                 certificate, header_hash=flipped(certificate.header_hash)
             )
             block = msgspec.structs.replace(block, certificate=wrong)
+        elif kind == 3 and height > 1:  # a true one, of the block before
+            older = liar.source.block(height - 1)
+            if older is not None and older.certificate is not None:
+                block = msgspec.structs.replace(block, certificate=older.certificate)
         out.append(block)
     if out and member is not None:
         liar.post(number(member), "on_blocks", tuple(out))

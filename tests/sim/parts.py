@@ -14,6 +14,7 @@ from node.alarms import Alarms
 from node.executor import Executed
 from node.gossip_rules import Gossip, GossipSend
 from node.judge import Judge
+from node.mempool import Mempool
 from node.outlet import Outlet
 from node.pipeline import Diverged, Pipeline
 from salus.certificate import CertifiedBlock
@@ -74,6 +75,22 @@ class LaterJudge(Judge):
 
     def start(self, work: Coroutine[None, None, None]) -> None:
         self.node.cluster.at(JUDGE_MS, self.node.judged, self.node.life, work)
+
+
+class SeenMempool(Mempool):
+    """Tells the checkers of every transaction that it owes to a client of its own."""
+
+    node: Node
+
+    def _watch(self, entry: Any) -> None:
+        anew = not entry.forwarded
+        super()._watch(entry)
+        if anew:
+            self.node.cluster.promises.fairness.watched(self.node, entry.tx.id)
+
+    def begin_view(self) -> list[ParsedTransaction]:
+        self.node.cluster.promises.fairness.view_began(self.node)
+        return super().begin_view()
 
 
 class SeenPipeline(Pipeline):

@@ -45,6 +45,8 @@ def with_poison() -> Registry:
     return Registry((*real.contracts.values(), poison), real.membership)
 
 
+LEFT = b"poison/left"  # the state key that it writes before it fails
+
 VERSIONS = tuple(
     sorted((*Parameters().contracts, ContractVersion("poison", 1)), key=lambda v: v.contract)
 )

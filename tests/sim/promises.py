@@ -9,11 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from operator import ge
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from consensus.config import ReplicaConfig
 from consensus.effects import CatchUp, Effects, Evidence, Send, SendBlocks, ViewEntered, ViewLeft
-from consensus.events import BlockWritten, CaughtUp, Event, Executed, PendingWork, Received, Tick
+from consensus.events import (
+    BlockWritten,
+    CaughtUp,
+    Complain,
+    Event,
+    Executed,
+    PendingWork,
+    ProposalChecked,
+    Received,
+    Tick,
+)
 from consensus.messages import (
     NO_SIGNATURE,
     Checkpoint,
@@ -27,11 +37,15 @@ from consensus.messages import (
     payload,
 )
 from salus.validators import VALIDATORS_MAX
-from salus.vote import JOURNAL_PREPARED, JournalEntry, VoteDomain, VoteType
+from salus.vote import JOURNAL_PREPARED, JournalEntry, VoteDomain
+from tests.sim import duties, patience
+from tests.sim.choices import check_new_view, lowest, quorum
 
 if TYPE_CHECKING:
     from consensus.state import State
     from tests.sim.machine import Machine
+    from tests.sim.plan import Plan
+    from tests.sim.work import Worker
 
 Place = tuple[type, int, int, int]  # kind of vote, view, sequence, sender
 
@@ -57,13 +71,20 @@ class _Told:
     reached: list[int] = field(default_factory=list)  # what it knew of the members' views
     answered: dict[int, int] = field(default_factory=dict)  # member → tick of the last answer
     strangers: dict[int, int] = field(default_factory=dict)  # the same for older epochs
+    progress_tick: int = 0  # when agreement last came further, or a view began
+    doublings: int = 0
+    shown: dict[int, int] = field(default_factory=dict)  # member → height it was last answered at
     low: int = 0  # the watermark of the NEW-VIEW that it installed
+    floor: int = 0  # nothing at or below is voted on again
     exposed: set[Place] = field(default_factory=set)
 
 
 class Promises:
-    def __init__(self, faulty: set[int]) -> None:
-        self.faulty = faulty
+    def __init__(self, plan: Plan) -> None:
+        self.faulty = plan.faulty
+        self.diverged = {i for i, names in plan.liars.items() if names == ("diverged",)}
+        self.amnesiac = self.faulty - set(plan.liars)  # honest, but for what they forgot
+        self.fairness = patience.Fairness()
         self.told: dict[int, _Told] = {}  # by address
         # By address: (epoch, sequence) → highest view of a prepared certificate on its disk.
         self.prepared: dict[int, dict[tuple[int, int], int]] = {}
@@ -74,13 +95,18 @@ class Promises:
         told = _Told(config.vote_domain, config.validators.n, config.certified, config.epoch_end)
         told.view, told.wish, told.settled = s.view, s.wish, s.log.settled
         told.reached, told.proposed = list(s.reached), s.log.proposed > s.log.settled
+        told.floor = s.voter.floor
         if s.new_view is not None:
-            told.low = _lowest(s.new_view, s.base)
+            told.low = lowest(s.new_view, s.base)
         self.told[node.address] = told
 
     def stepped(self, node: Machine, event: Any, effects: Effects) -> None:
         """An `Event` into the replica, and what came of it."""
         if node.member in self.faulty:
+            if node.member in self.diverged:
+                duties.diverged(cast("Worker", node), event)
+            elif node.member in self.amnesiac:
+                self._amnesiac(node, event)
             return
         assert node.replica is not None
         told, s = self.told[node.address], node.replica.state
@@ -89,6 +115,8 @@ class Promises:
             done: type = type(action)
             if done is Evidence:
                 told.exposed.add(_place(action.second))
+                if type(action.first) is type(action.second) is PrePrepare:
+                    duties.met_two_proposals(node, s, action.first, told.floor)
             elif done is ViewLeft:
                 self._left(node, told, s, event, effects, action.wish)
             elif done is CatchUp and type(event) is Tick:
@@ -101,8 +129,9 @@ class Promises:
                 told.stuck = 0
                 told.view = told.wish = s.view
                 assert s.new_view is not None
-                told.low = max(told.low, _lowest(s.new_view, s.base))
-                _check_new_view(s, told.domain, s.new_view)
+                told.low = max(told.low, lowest(s.new_view, s.base))
+                told.progress_tick, told.settled = s.tick, s.log.settled
+                check_new_view(s, told.domain, s.new_view)
         kind = type(event)  # the busiest lines of this file: no `match`, no isinstance
         if kind is Received:
             message = event.message
@@ -116,12 +145,17 @@ class Promises:
                 if about is Status:
                     self._answers(node, told, s, message, effects)
         elif kind is Tick:
+            told.doublings = s.doublings
             if told.pending or told.proposed or told.end:
                 self._complains_in_time(node, told, s)
             else:
                 told.stuck = 0
+        elif kind is ProposalChecked:
+            duties.judged(cast("Worker", node), s, event, effects)
         elif kind is PendingWork:
             told.pending = event.pending
+        elif kind is Complain:
+            self.fairness.complained(cast("Worker", node))
         elif kind is Executed or kind is CaughtUp:
             told.end = told.end or event.epoch_end
             if kind is CaughtUp:
@@ -131,24 +165,30 @@ class Promises:
             told.on_disk = max(told.on_disk, event.height)
         if s.log.settled > told.settled:
             told.settled, told.given_up, told.stuck = s.log.settled, 0, 0
+            told.progress_tick = s.tick
+            assert kind is BlockWritten or s.doublings <= max(0, told.doublings - 1), (
+                f"n{node.member} keeps its timers after a commit (L18)"
+            )
+            told.doublings = s.doublings
+        told.floor = s.voter.floor
         told.proposed = s.log.proposed > s.log.settled
 
     def leaves(self, node: Machine, message: Any) -> None:
         """A `Message` is about to leave."""
         kind = type(message)
-        if kind is Checkpoint or node.member in self.faulty:
+        if node.member in self.faulty:
             return
         assert node.replica is not None
         told, s = self.told[node.address], node.replica.state
+        if kind is Checkpoint:
+            return
         if kind is Status:
             assert message.certified <= told.on_disk, (
                 f"n{node.member} says that {message.certified} is certified on its disk (S12)"
             )
         elif kind is NewView:
             senders = {view_change.sender for view_change in message.view_changes}
-            assert len(senders) == _quorum(told.n), (
-                f"a NEW-VIEW of {len(senders)} VIEW-CHANGEs (S9)"
-            )
+            assert len(senders) == quorum(told.n), f"a NEW-VIEW of {len(senders)} VIEW-CHANGEs (S9)"
         elif kind in _VOTES and message.sender == s.me:
             here = (message.epoch, message.view) == (s.epoch, told.view)
             assert not here or message.sequence > told.low, (
@@ -166,7 +206,7 @@ class Promises:
         joined = sum(view >= wish for view in others) >= f + 1
         # Of the members, so many are known to be where this one was; it is one of them.
         there = sum(view >= wish - 1 for view in others) + (old >= wish - 1)
-        assert joined or there >= _quorum(n), (
+        assert joined or there >= quorum(n), (
             f"n{node.member} asks for view {wish} and {there} members are known to be near (L18, L19)"
         )
         for sending in effects.send:
@@ -177,8 +217,11 @@ class Promises:
                     "that it adopted (S10)"
                 )
                 self._tells_what_it_prepared(node, sending.message, low)
-        if isinstance(event, Tick) and not joined:
-            self._timed_out(node, told, s, old)
+        if not joined:
+            if isinstance(event, Tick):
+                self._timed_out(node, told, s, old)
+            if old == told.view and isinstance(event, (Tick, Complain)):
+                patience.left_by_itself(cast("Worker", node), s, told.view, told.end)
         told.wished_tick = s.tick
 
     def _timed_out(self, node: Machine, told: _Told, s: State, old: int) -> None:
@@ -186,6 +229,7 @@ class Promises:
         if old == told.view:  # it was in its view
             work = told.pending or told.end > 0 or told.proposed
             assert work, f"n{node.member} left an idle view (L17)"
+            patience.left_by_timer(node.member, s, told.progress_tick, told.end)
             return
         doublings = min(told.given_up, parameters.timeout_doublings_max)
         waited = s.tick - told.wished_tick
@@ -200,7 +244,7 @@ class Promises:
         log, config = s.log, s.config
         behind = max(s.proved, s.weak_claim) > log.committed or s.split_height > log.certified
         full = log.settled >= min(log.high, told.end or log.high)
-        near = sum(view >= s.view for view in s.reached) >= _quorum(s.n)
+        near = sum(view >= s.view for view in s.reached) >= quorum(s.n)
         if s.in_view_change or not (s.voter.active and near) or behind or full:
             told.stuck = 0
             return
@@ -249,6 +293,15 @@ class Promises:
                 and isinstance(sending.message, NewView)
                 for sending in effects.send
             ), f"n{node.member} does not show its NEW-VIEW to n{sender} (L20)"
+        if told.shown.get(sender, message.certified) == message.certified:
+            _shows_commits(s, message, effects)
+        told.shown[sender] = message.certified
+
+    def _amnesiac(self, node: Machine, event: Any) -> None:
+        assert node.replica is not None
+        told, s = self.told[node.address], node.replica.state
+        duties.lost_votes(cast("Worker", node), event, told.floor, told.view)
+        told.floor, told.view = s.voter.floor, s.view
 
     def _signed(self, told: _Told, s: State, message: SignedMessage) -> bool:
         key = s.validators.key(message.sender)
@@ -320,59 +373,23 @@ def _counted(
     return None
 
 
+def _shows_commits(s: State, message: Status, effects: Effects) -> None:
+    """Whoever stands still gets, of all that is committed here above its height, the q COMMITs that
+    prove it: those who sent them may have lost them since (L20)."""
+    shown: dict[int, set[int]] = {}
+    for sending in effects.send:
+        if type(sending) is Send and sending.to == message.sender:
+            vote = sending.message
+            if type(vote) is Commit:
+                shown.setdefault(vote.sequence, set()).add(vote.sender)
+    for sequence, slot in s.log.slots.items():
+        if sequence > message.certified and slot.committed is not None:
+            proof = shown.get(sequence, set()) | {message.sender}
+            assert len(proof) >= quorum(s.n), (
+                f"n{s.me} shows {len(proof) - 1} COMMITs of what is committed at {sequence} (L20)"
+            )
+
+
 def _place(message: object) -> Place:
     view, sender = message.view, message.sender  # type: ignore[attr-defined]
     return type(message), view, getattr(message, "sequence", 0), sender
-
-
-def _check_new_view(s: State, domain: VoteDomain, message: NewView) -> None:
-    """What is installed is signed throughout, and chosen as it must be (S8, S9)."""
-    verifier, validators, n = s.config.verifier, s.validators, s.n
-    signed: list[SignedMessage] = [message, *message.view_changes, *message.pre_prepares]
-    best: dict[int, tuple[int, bytes]] = {}
-    low = _lowest(message, s.base)
-    for change in message.view_changes:
-        if change.low is not None:
-            header = domain.payload(
-                VoteType.CHECKPOINT, s.epoch, 0, change.low.height, change.low.header_hash
-            )
-            signers = {
-                signature.index
-                for signature in change.low.signatures
-                if verifier(validators.key(signature.index), header, signature.signature)
-            }
-            assert len(signers) >= _quorum(n), f"the watermark {low} is not proved (S8)"
-        for prepared in change.prepared:
-            vote = prepared.pre_prepare
-            signed.append(vote)
-            signed += [
-                Prepare(vote.epoch, vote.view, vote.sequence, vote.digest, i.index, i.signature)
-                for i in prepared.prepares
-            ]
-            prepared_by = {vote.sender, *(i.index for i in prepared.prepares)}
-            assert len(prepared_by) >= _quorum(n), (
-                f"view {message.view} begins with what {len(prepared_by)} members prepared (S6, S8)"
-            )
-            if vote.sequence > low:
-                found = best.get(vote.sequence, (-1, b""))
-                best[vote.sequence] = max(found, (vote.view, vote.digest))
-    for one in signed:
-        key = validators.key(one.sender)
-        assert verifier(key, payload(domain, one), one.signature), (
-            f"view {message.view} begins with a {type(one).__name__} that is not signed (S8, S9)"
-        )
-    highest = max(best, default=low)
-    made = {vote.sequence: vote.digest for vote in message.pre_prepares}
-    assert sorted(made) == list(range(low + 1, highest + 1)), "the choice leaves a gap (S9)"
-    for sequence, (_, digest) in best.items():
-        assert made[sequence] == digest, f"view {message.view} chose wrongly at {sequence} (S9)"
-
-
-def _lowest(new_view: NewView, base: int) -> int:
-    """The watermark that its VIEW-CHANGEs prove (S9)."""
-    proved = [vc.low.height for vc in new_view.view_changes if vc.low is not None]
-    return max(proved, default=base)
-
-
-def _quorum(n: int) -> int:
-    return (n + (n - 1) // 3) // 2 + 1

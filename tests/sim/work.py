@@ -34,7 +34,6 @@ from node.epochs import Epochs
 from node.evidence import EvidenceDesk
 from node.executor import Executor
 from node.gossip_rules import Gossip
-from node.mempool import Mempool
 from node.pace import Pace
 from node.pipeline import Written
 from node.proposer import Proposer
@@ -62,6 +61,7 @@ from tests.sim.parts import (
     Inline,
     LaterJudge,
     Rumours,
+    SeenMempool,
     SeenPipeline,
     run,
 )
@@ -155,7 +155,7 @@ class Worker(Machine):
         self.executor = Executor(
             founding.registry, genesis, self.state, tree, self.state.head, epoch, recent
         )
-        self.mempool = Mempool(
+        self.mempool = SeenMempool(
             genesis.chain_id,
             genesis_hash,
             epoch.parameters,
@@ -165,6 +165,7 @@ class Worker(Machine):
             organisation=self.executor.organisation,
             admit=self._admissible,
         )
+        self.mempool.node = cast(Any, self)
         self.pace = Pace(self.mempool, epoch.parameters)
         self.bodies = Bodies(self.blocks, height, self._counted_on, self._body_dropped)
         self.pipeline = SeenPipeline(
