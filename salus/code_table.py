@@ -213,6 +213,8 @@ DOCUMENT: tuple[Row, ...] = (
      "Submit its operations, or wait until they are certified."),
     ("VERSION_ENDED", 409, 3, FINAL, "The record has no current version: it was retracted",
      "Add the document as a new record."),
+    ("BAD_RELEASE", 422, 65, FINAL, "What was released does not open",
+     "Another key, ticket or version, or changed on the way: ask the custodian again."),
 )
 PEER: tuple[Row, ...] = (
     ("BAD_PROPOSAL", 400, 65, FINAL, "A proposal breaks rule 15",
@@ -369,6 +371,8 @@ KEY: tuple[Row, ...] = (
      "salus gov show NUMBER says why; propose anew what is possible."),
     ("KEYS_DIFFER", 409, 1, FINAL, "The proposal names other keys than the hospital's own file",
      "Do not vote for it: ask the proposer, and the hospital by telephone."),
+    ("BAD_BOX_KEY", 422, 65, FINAL, "Nothing can be sealed to this key",
+     "Make a new ephemeral X25519 key for the request."),
     ("BAD_SHARE", 422, 65, FINAL, "A share of a seed is mistyped",
      "Compare it word by word with the paper; the first four letters decide a word."),
     ("FOREIGN_SHARE", 422, 65, FINAL, "A share does not belong to the others",

@@ -25,7 +25,7 @@ import msgspec
 from salus import merkle
 from salus.codec import Bytes32, Uint, Wire, decode, encode
 from salus.errors import BadMessage, VerificationError
-from salus.hashing import HASH_BYTES, hasher
+from salus.hashing import HASH_BYTES, domain, hasher
 from salus.record import BATCH_LEAVES_MAX, record_leaf
 
 SALT_BYTES = 32  # Do not change: 256 bits, so that no dictionary meets a commitment.
@@ -37,6 +37,8 @@ MEDIA_TYPE_CHARS_MAX = 100
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SPLIT_TYPES = ("application/fhir+json", "application/json")
 _LINES_TYPE = "application/fhir+ndjson"
+
+PART_DOMAIN = domain("document-leaf")  # before salt and part, for whoever hashes as bytes come
 
 _hash_part = hasher("document-leaf")
 _hash_salt = hasher("document-salt")
@@ -255,9 +257,18 @@ def redact(opening: Opening, withhold: Sequence[int]) -> Opening:
 
 def commitment(opening: Opening) -> bytes:
     """The version commitment that the shown parts and withheld leaves lead to."""
-    root = merkle.root([_leaf(part) for part in opening.parts])
+    return version_commitment(len(opening.parts), merkle.root(leaves_of(opening)))
+
+
+def version_commitment(count: int, root: bytes) -> bytes:
+    """The commitment of a version with so many parts, from the root over their leaves."""
     # The count stands beside the root, which does not fix the number of its leaves.
-    return _hash_version(encode((len(opening.parts), root)))
+    return _hash_version(encode((count, root)))
+
+
+def leaves_of(opening: Opening) -> list[bytes]:
+    """The leaf of each part, shown or withheld."""
+    return [_leaf(part) for part in opening.parts]
 
 
 def contents(opening: Opening) -> tuple[str, bytes]:

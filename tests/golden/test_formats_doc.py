@@ -9,6 +9,7 @@ from consensus import messages
 from salus import (
     block,
     certificate,
+    disclosure,
     document,
     epoch,
     genesis,
@@ -17,6 +18,7 @@ from salus import (
     patient_keys,
     proof,
     record,
+    release,
     rotation,
     statemap,
     transaction,
@@ -29,6 +31,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="u
 MODULES = (
     block,
     certificate,
+    disclosure,
     document,
     epoch,
     genesis,
@@ -38,6 +41,7 @@ MODULES = (
     patient_keys,
     proof,
     record,
+    release,
     rotation,
     statemap,
     transaction,

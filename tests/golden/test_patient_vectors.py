@@ -7,11 +7,29 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from salus import patient_keys
+from salus import disclosure, document, patient_keys, release
+from salus.codec import encode
+from salus.keys import box_public_key
 from tests import factories, transcript
+from tests.salus import rfc9180
 
 SEED = bytes(range(32))
 RELATION = patient_keys.Relation(factories.CHAIN_ID, "hosp-a")
+REQUESTER, RELEASE_KEY = factories.seed("ephemeral key"), factories.seed("release key")
+DOCUMENT = document.open_all(
+    document.split(b'{"resourceType":"Bundle","entry":[1,{"a":1.50},[]]}', "application/fhir+json"),
+    factories.seed("salts"),
+)
+SHOWN = document.redact(DOCUMENT, [1, 3])
+PARTS = disclosure.of_opening(SHOWN)
+TERMS = release.Terms(
+    1,
+    factories.CHAIN_ID,
+    factories.seed("ticket"),
+    document.commitment(DOCUMENT),
+    PARTS.digest(),
+    disclosure.shown_size(PARTS),
+)
 PAGE = Path(__file__).parent / "patient.txt"
 
 
@@ -37,6 +55,42 @@ def card() -> str:
     return lines(secret=secret, tag=patient_keys.card_tag(secret))
 
 
+def contents(index: int) -> list[bytes]:
+    part = SHOWN.parts[index]
+    assert isinstance(part, document.OpenPart)
+    return [part.content]
+
+
+def shown() -> str:
+    raw = b"".join(disclosure.write(PARTS, contents))
+    return lines(commitment=document.commitment(SHOWN), digest=PARTS.digest(), shown_bytes=raw)
+
+
+def sealed() -> tuple[release.Release, bytes]:
+    """With a known ephemeral key, which the library draws at random."""
+    wrapped = rfc9180.seal(
+        box_public_key(REQUESTER),
+        factories.seed("sender's ephemeral key"),
+        b"salus/v1/release-key\0" + encode(TERMS),
+        b"",
+        RELEASE_KEY,
+        rfc9180.AES_256_GCM,
+    )
+    _, stream = release.seal(TERMS, RELEASE_KEY, box_public_key(REQUESTER))
+    (chunk,) = stream.seal_all(disclosure.write(PARTS, contents))
+    return release.Release(TERMS, wrapped), chunk
+
+
+def released() -> str:
+    envelope, chunk = sealed()
+    return lines(
+        requester_secret=REQUESTER,
+        release_key=RELEASE_KEY,
+        envelope=encode(envelope),
+        chunk=chunk,
+    )
+
+
 NOUNS: dict[str, Callable[[], str]] = {
     "seed": lambda: lines(seed=SEED, fingerprint=patient_keys.fingerprint(SEED)),
     "handle": lambda: lines(handle=patient_keys.handle(SEED, RELATION)),
@@ -44,6 +98,8 @@ NOUNS: dict[str, Callable[[], str]] = {
     "rotated-keys": lambda: pair(patient_keys.owner_keys(SEED, RELATION, 1)),
     "browser-keys": lambda: pair(patient_keys.browser_keys(SEED, RELATION, 0)),
     "card": card,
+    "disclosure": shown,
+    "release": released,
 }
 
 
@@ -54,3 +110,15 @@ def test_the_bytes_are_those_of_the_vectors(rewrite: bool) -> None:
 def test_every_noun_has_its_vector() -> None:
     found = PAGE.read_text().splitlines()
     assert {line for line, after in pairwise(found) if after == "----"} == set(NOUNS)
+
+
+def test_the_release_of_the_vectors_opens() -> None:
+    envelope, chunk = sealed()
+    stream = release.open_release(
+        envelope,
+        REQUESTER,
+        chain_id=TERMS.chain_id,
+        ticket=TERMS.ticket,
+        commitment=TERMS.commitment,
+    )
+    assert stream.open(0, chunk) == b"".join(disclosure.write(PARTS, contents))

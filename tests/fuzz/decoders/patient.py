@@ -1,7 +1,15 @@
 """What a patient types, and what a requester receives of a custodian."""
 
-from salus import seed_backup
+from typing import Any
+
+from hypothesis import strategies as st
+
+from salus import disclosure, release, seed_backup
+from salus.codec import encode
+from salus.sealed_stream import SealedStream
 from tests.fuzz.decoder import Decoder
+from tests.fuzz.shapes import values_of
+from tests.golden import test_patient_vectors as vectors
 from tests.salus.test_seed_backup import ON_PAPER
 
 
@@ -10,7 +18,69 @@ def shares(data: bytes) -> bytes:
     return seed_backup.combine(data.decode(errors="replace").split("\n"))
 
 
+def envelope(data: bytes) -> Any:
+    """As the requester of the vectors opens it."""
+    found = release.read(data)
+    if found.terms == vectors.TERMS:
+        release.open_release(
+            found,
+            vectors.REQUESTER,
+            chain_id=vectors.TERMS.chain_id,
+            ticket=vectors.TERMS.ticket,
+            commitment=vectors.TERMS.commitment,
+        )
+    return found
+
+
+def _stream() -> SealedStream:
+    return SealedStream(vectors.RELEASE_KEY, encode(vectors.TERMS), vectors.TERMS.size)
+
+
+def shown(data: bytes) -> Any:
+    """Bytes of a custodian who seals what he likes: the first ones name their own list."""
+    length = int.from_bytes(data[:4])
+    listed = disclosure._hash_disclosure(data[4 : 4 + length])
+    reader = disclosure.Reader(vectors.TERMS.commitment, listed)
+    pieces = [
+        piece for at in range(0, len(data), 4096) for piece in reader.feed(data[at : at + 4096])
+    ]
+    return pieces, reader.finish()
+
+
+def _shown() -> bytes:
+    return b"".join(disclosure.write(vectors.PARTS, vectors.contents))
+
+
+def _listed(listed: disclosure.Disclosure) -> bytes:
+    encoded = encode(listed)
+    return len(encoded).to_bytes(4) + encoded
+
+
 DECODERS = (
+    Decoder(
+        "release",
+        ("salus.release:read",),
+        envelope,
+        lambda: [encode(vectors.sealed()[0])],
+        values=values_of(release.Release).map(encode),
+        encode=encode,
+    ),
+    Decoder(
+        "release-chunk",
+        (),
+        lambda data: _stream().open(0, data),
+        lambda: [vectors.sealed()[1]],
+        encode=lambda plain: _stream().seal(0, plain),
+        form="bytes",
+    ),
+    Decoder(
+        "shown-bytes",
+        ("salus.disclosure:Reader._read_head",),
+        shown,
+        lambda: [_shown()],
+        values=st.one_of(values_of(disclosure.Disclosure).map(_listed), st.just(_shown())),
+        form="bytes",
+    ),
     Decoder(
         "seed-shares",
         ("salus.seed_backup:_parsed",),
