@@ -64,28 +64,32 @@ def running(home: Path) -> int | None:
         pid = int(pid_file(home).read_text())
     except (FileNotFoundError, ValueError):
         return None
-    _collect(pid)
-    return pid if str(home) in _command_line(pid) else None
+    if pid <= 0:
+        return None  # To the system a number for many processes, never for a node.
+    ours, line = _lives(pid), _command_line(pid)
+    # A child of ours without a command line is on its way in or out, and still holds its files.
+    return pid if str(home) in line or (ours and not line) else None
 
 
 def ending(pid: int) -> str | None:
     """How a node that this very process started has ended, in words: "exit 78", "SIGKILL"; None
     while it runs, and of a node that another process started."""
-    _collect(pid)
+    _lives(pid)
     code = _ended.get(pid)
     if code is None:
         return None
     return f"exit {code}" if code >= 0 else signal.Signals(-code).name
 
 
-def _collect(pid: int) -> None:
-    """If it is a child of ours and dead, nobody else does."""
+def _lives(pid: int) -> bool:
+    """A child of ours that has not ended; one that has is collected, and its end kept."""
     try:
         ended, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
-        return
+        return False
     if ended == pid:
         _ended[pid] = os.waitstatus_to_exitcode(status)
+    return ended == 0
 
 
 def send(home: Path, number: signal.Signals) -> None:

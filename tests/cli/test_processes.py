@@ -65,10 +65,14 @@ def test_a_pid_that_now_belongs_to_a_stranger_is_not_signalled(tmp_path: Path) -
         processes.send(tmp_path, signal.SIGSTOP)
 
 
-@pytest.mark.parametrize("content", ["", "x", "-1", "999999999"])
-def test_a_pid_file_that_says_nothing_is_nobody(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", ["", "x", "0", "-1", "999999999"])
+def test_a_pid_file_that_says_nothing_is_nobody(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes], content: str
+) -> None:
+    """Nor is it all of our children: to the system 0 and -1 mean those."""
     (tmp_path / "node.pid").write_text(content)
     assert processes.running(tmp_path) is None
+    assert sleeper.poll() is None
 
 
 def test_the_end_of_a_log_is_read_in_one_bounded_piece(tmp_path: Path) -> None:

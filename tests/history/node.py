@@ -1,10 +1,11 @@
 """A node process for tests: the real one, with applications of its own and things it can suffer.
 
-    python -m tests.history.node --home HOME [--network PID] [--file-bytes-max N] [--witness]
+    python -m tests.history.node --home HOME [--network PID] [--file-bytes-max N] [--witness | --newer]
 
 `--network`: in the network namespace of that process. `--file-bytes-max`: no file grows beyond
-(setrlimit(2), as a quota). SIGUSR2 reads CLOCK_FILE in the home: so many milliseconds is this
-node's clock ahead from then on, as after a step of NTP; the monotonic clock does not step.
+(setrlimit(2), as a quota). `--newer`: software that has version 2 of the register, too. SIGUSR2 reads
+CLOCK_FILE in the home: so many milliseconds is this node's clock ahead from then on, as after a step
+of NTP; the monotonic clock does not step.
 
 Law of the file: no setting and no command of Salus leads here, and it serves no chain but CHAIN_ID.
 """
@@ -22,6 +23,7 @@ from cli import main as command_line
 from cli.commands import start
 from cli.errors import CliError
 from consensus.messages import decode_message
+from contracts.framework import Contract
 from node.config import Config
 from node.net.frames import Kind, PrePrepareFrame
 from node.node import Node
@@ -31,6 +33,7 @@ from salus.errors import SalusError
 from salus.genesis import Genesis
 from salus.keys import SigningKey
 from tests.history.applications import registry
+from tests.history.newer import register as register_2
 from tests.history.witness import Witness
 
 CHAIN_ID = "salus-history"
@@ -43,12 +46,20 @@ _CLONE_NEWNET = 0x4000_0000  # ◆ of the Linux kernel
 class HistoryNode(Node):
     """Refuses every chain that no test has founded."""
 
+    newer: tuple[Contract, ...] = ()
+
     def __init__(
         self, home: Path, config: Config, genesis: Genesis, key: SigningKey, box_seed: bytes
     ) -> None:
         if genesis.chain_id != CHAIN_ID:
             raise CliError("USAGE", f"{genesis.chain_id} is no chain of a test")
-        super().__init__(home, config, genesis, key, box_seed, registry())
+        super().__init__(home, config, genesis, key, box_seed, registry(*self.newer))
+
+
+class NewerNode(HistoryNode):
+    """After an upgrade: what the vote activates it can run."""
+
+    newer = (register_2,)
 
 
 class WitnessNode(HistoryNode):
@@ -106,7 +117,10 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--network", type=int)
     parser.add_argument("--file-bytes-max", type=int)
-    parser.add_argument("--witness", action="store_true")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--witness", dest="build", action="store_const", const=WitnessNode)
+    kind.add_argument("--newer", dest="build", action="store_const", const=NewerNode)
+    parser.set_defaults(build=HistoryNode)
     options = parser.parse_args()
     if options.network is not None:
         enter_network(options.network)
@@ -114,10 +128,9 @@ def main() -> None:
         limit = options.file_bytes_max
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     Clock(options.home)
-    build = WitnessNode if options.witness else HistoryNode
 
     def run_node(home: Path, overrides: dict[str, str], password: str) -> None:
-        loop.run(run(home, overrides, password=password, build=build))
+        loop.run(run(home, overrides, password=password, build=options.build))
 
     start.run_node = run_node  # type: ignore[assignment]
     # The checks of `salus start` before, and its words for whatever ends the node after.
