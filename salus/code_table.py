@@ -19,6 +19,8 @@ REQUEST: tuple[Row, ...] = (
      "The detail names the argument and its form."),
     ("BAD_ADDRESS", 400, 65, FINAL, "Not a valid address",
      "An address is «sal1» and 58 characters with a checksum; copy it again."),
+    ("BAD_IDENTIFIER", 400, 65, FINAL, "Not an identifier of a person",
+     "Give the system, a URI, and the value as they stand on the card."),
     ("BAD_POSITION", 400, 65, FINAL, "Not the id of an event of this chain",
      "Use an id that this feed has sent, «height.index», or leave it out to start now."),
     ("UNSUPPORTED_MEDIA_TYPE", 415, 65, FINAL, "The content type is not supported here",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from salus import disclosure, document, patient_keys, release
+from salus import disclosure, document, identity_tag, patient_keys, release
 from salus.codec import encode
 from salus.keys import box_public_key
 from tests import factories, transcript
@@ -91,6 +91,18 @@ def released() -> str:
     )
 
 
+def tag() -> str:
+    identifier = identity_tag.normalise("https://hl7.org/fhir/sid/us-ssn/", "123-45-678９")
+    root = identity_tag.PepperScheme(factories.seed("pepper")).start(identifier).finish(())
+    return lines(
+        pepper=factories.seed("pepper"),
+        system=identifier.system,
+        value=identifier.value,
+        root=root,
+        tag=identity_tag.identity_tag(root, RELATION),
+    )
+
+
 NOUNS: dict[str, Callable[[], str]] = {
     "seed": lambda: lines(seed=SEED, fingerprint=patient_keys.fingerprint(SEED)),
     "handle": lambda: lines(handle=patient_keys.handle(SEED, RELATION)),
@@ -98,6 +110,7 @@ NOUNS: dict[str, Callable[[], str]] = {
     "rotated-keys": lambda: pair(patient_keys.owner_keys(SEED, RELATION, 1)),
     "browser-keys": lambda: pair(patient_keys.browser_keys(SEED, RELATION, 0)),
     "card": card,
+    "identity-tag": tag,
     "disclosure": shown,
     "release": released,
 }

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from salus import disclosure, release, seed_backup
 from salus.codec import encode
+from salus.identity_tag import normalise
 from salus.sealed_stream import SealedStream
 from tests.fuzz.decoder import Decoder
 from tests.fuzz.shapes import values_of
@@ -16,6 +17,12 @@ from tests.salus.test_seed_backup import ON_PAPER
 def shares(data: bytes) -> bytes:
     """One share per line, as somebody typed them."""
     return seed_backup.combine(data.decode(errors="replace").split("\n"))
+
+
+def identifier(data: bytes) -> Any:
+    """«system|value», as FHIR searches write it."""
+    system, _, value = data.decode(errors="surrogateescape").partition("|")
+    return normalise(system, value)
 
 
 def envelope(data: bytes) -> Any:
@@ -57,6 +64,13 @@ def _listed(listed: disclosure.Disclosure) -> bytes:
 
 
 DECODERS = (
+    Decoder(
+        "identifier",
+        (),
+        identifier,
+        lambda: [b"urn:oid:2.16.840.1.113883.4.1|123-45-6789", "urn:x|港澳１２".encode()],
+        form="text",
+    ),
     Decoder(
         "release",
         ("salus.release:read",),
