@@ -235,7 +235,7 @@ class Client(Reads):
         self, document: bytes, media_type: str, *, timeout_s: float | None = None
     ) -> tuple[Staged, Committed]:
         """Store a document in the node's vault and anchor its commitment."""
-        return await self._record(document, {"media_type": media_type}, timeout_s)
+        return await self._record(document, media_type, None, timeout_s)
 
     async def record_amend(
         self,
@@ -246,23 +246,47 @@ class Client(Reads):
         timeout_s: float | None = None,
     ) -> tuple[Staged, Committed]:
         """A new version of record `previous`; the old version is superseded on the chain."""
-        params = {"media_type": media_type, "previous": previous}
-        return await self._record(document, params, timeout_s)
+        return await self._record(document, media_type, previous, timeout_s)
 
-    async def _record(
-        self, document: bytes, params: Mapping[str, str], timeout_s: float | None
-    ) -> tuple[Staged, Committed]:
+    async def record_stage(
+        self,
+        document: bytes,
+        media_type: str,
+        *,
+        previous: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Staged:
+        """The first half of `record_add` or, with `previous`, of `record_amend`: the document lies
+        in the vault. The other half: `staged_transaction`, then `commit`."""
+        params = {"media_type": media_type} | ({"previous": previous} if previous else {})
         answer = await self._http.request(
             "POST",
             "/v1/records",
             params=params,
             body=document,
-            content_type=params["media_type"],
-            timeout_s=self.timeout_s,
+            content_type=media_type,
+            timeout_s=self.timeout_s if timeout_s is None else timeout_s,
             repeatable=False,
             home=True,
         )
-        return await self._commit_staged(answer, timeout_s)
+        return answer.decode(Staged)
+
+    async def record_staged(self, record_id: str) -> Staged:
+        """What `record_stage` answered, once more, while it is not anchored."""
+        return (await self._get(f"/v1/records/{record_id}/operations", home=True)).decode(Staged)
+
+    async def staged_transaction(self, staged: Staged) -> ParsedTransaction:
+        """Signed here; whoever keeps its bytes can send them again and anchors nothing twice."""
+        return await self.build(
+            operation(o.contract, o.method, o.version, bytes.fromhex(o.args))
+            for o in staged.operations
+        )
+
+    async def _record(
+        self, document: bytes, media_type: str, previous: str | None, timeout_s: float | None
+    ) -> tuple[Staged, Committed]:
+        staged = await self.record_stage(document, media_type, previous=previous)
+        return staged, await self.commit(await self.staged_transaction(staged), timeout_s)
 
     async def record_retract(
         self, record_id: str, reason: str, *, timeout_s: float | None = None
@@ -286,18 +310,14 @@ class Client(Reads):
 
         Not while the first transaction may still commit: the second would be refused then.
         """
-        answer = await self._get(f"/v1/records/{record_id}/operations", home=True)
-        return await self._commit_staged(answer, timeout_s)
+        staged = await self.record_staged(record_id)
+        return staged, await self.commit(await self.staged_transaction(staged), timeout_s)
 
     async def _commit_staged(
         self, answer: Answer, timeout_s: float | None
     ) -> tuple[Staged, Committed]:
         staged = answer.decode(Staged)
-        transaction = await self.build(
-            operation(o.contract, o.method, o.version, bytes.fromhex(o.args))
-            for o in staged.operations
-        )
-        return staged, await self.commit(transaction, timeout_s)
+        return staged, await self.commit(await self.staged_transaction(staged), timeout_s)
 
     async def records(self, *, after: str | None = None, limit: int = 50) -> RecordPage:
         params = {"limit": str(limit)} | ({"after": after} if after is not None else {})

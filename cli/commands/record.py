@@ -13,20 +13,11 @@ import click
 from cli.connect import connect, plain, short, waits
 from cli.errors import CliError
 from cli.group import group
+from cli.media_types import by_name
 from cli.session import Session, pass_session
 from salus.client import Client, Committed
 from salus.files import write_new
 from salus.forms import Staged
-
-# By the end of the name; anything else must be said with --media-type.
-_MEDIA_TYPES = {
-    ".json": "application/fhir+json",
-    ".ndjson": "application/fhir+ndjson",
-    ".pdf": "application/pdf",
-    ".txt": "text/plain",
-    ".dcm": "application/dicom",
-    ".xml": "application/xml",
-}
 
 _media_type = click.option(
     "--media-type", metavar="TYPE", help="Default by the name; .json means application/fhir+json."
@@ -163,8 +154,47 @@ async def show(session: Session, record_id: str) -> None:
     session.out.table(plain(form), ("VERSION", "STATE", "HEIGHT", "TX", "COMMITMENT"), rows)
 
 
+@record.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--once", is_flag=True, help="What is there now, then end.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@click.option("--retry-refused", is_flag=True, help="Try files again that were refused before.")
+@click.option("--dry-run", is_flag=True, help="Check the files here; send nothing.")
+@pass_session
+@waits
+async def watch(
+    session: Session,
+    folder: Path,
+    once: bool,
+    report: Path | None,
+    state: Path | None,
+    retry_refused: bool,
+    dry_run: bool,
+) -> int:
+    """Serve a folder: each whole file becomes a record, once.
+
+    Files that are still being written are left alone, links are not followed. A file is known by
+    its content: a changed one is a new record. What is done is kept in --state (default:
+    watch.journal in the node's home), so that nothing is anchored twice after a kill. Refused
+    files are told with codes and next steps in --report (default: watch-report.json beside it),
+    the only place where names of files stand.
+    """
+    from cli.watch_command import serve
+
+    return await serve(
+        session,
+        folder,
+        once=once,
+        report=report,
+        state=state,
+        retry_refused=retry_refused,
+        dry_run=dry_run,
+    )
+
+
 def _document(file: str, media_type: str | None) -> tuple[str, bytes]:
-    kind = media_type or _MEDIA_TYPES.get(Path(file).suffix.lower())
+    kind = media_type or by_name(file)
     if kind is None:
         raise CliError("USAGE", f"{file}: say what it is with --media-type")
     return kind, sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
