@@ -217,6 +217,18 @@ DOCUMENT: tuple[Row, ...] = (
      "Add the document as a new record."),
     ("BAD_RELEASE", 422, 65, FINAL, "What was released does not open",
      "Another key, ticket or version, or changed on the way: ask the custodian again."),
+    ("BAD_CONSENT", 422, 65, FINAL, "The resource is not a valid FHIR R4 Consent",
+     "The detail names the place; a name that R4 does not know may be a misspelt one."),
+    ("CONSENT_UNSUPPORTED", 422, 65, FINAL, "The Consent says what terms cannot express",
+     "The detail names the place; docs/consent.md lists what can be expressed."),
+    ("UNRESOLVED_ACTOR", 422, 65, FINAL, "The Consent names an actor of whom nothing is known",
+     "Name the Organization or Practitioner with --ref; it needs an identifier."),
+    ("BAD_PARTY", 422, 65, FINAL, "Not an Organization, Practitioner or other party",
+     "It is a FHIR R4 resource in JSON with resourceType, id and identifiers."),
+    ("BAD_QUERY", 422, 65, FINAL, "Not a question about consent",
+     "It names category, purposeOfUse and actor, and may name class, role and site."),
+    ("BAD_TERMS", 422, 65, FINAL, "The terms of a consent are not in order",
+     "The detail names the rule; docs/consent.md says what terms can hold."),
 )
 PEER: tuple[Row, ...] = (
     ("BAD_PROPOSAL", 400, 65, FINAL, "A proposal breaks rule 15",

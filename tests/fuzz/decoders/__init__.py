@@ -5,6 +5,7 @@ from tests.fuzz.decoders import (
     agreement,
     client,
     command,
+    consent,
     disk,
     edge,
     execution,
@@ -23,6 +24,7 @@ ALL: tuple[Decoder, ...] = (
     *disk.DECODERS,
     *command.DECODERS,
     *patient.DECODERS,
+    *consent.DECODERS,
 )
 BY_NAME = {decoder.name: decoder for decoder in ALL}
 assert len(BY_NAME) == len(ALL), "a name has one decoder"

@@ -1,0 +1,13 @@
+"""What a patient allows, and what follows for one request: terms, decision, redaction, FHIR import.
+
+    terms.py      the inner terms of a consent: rules and exceptions, canonical bytes, commitment
+    request.py    who asks, for what, for which classes
+    decide.py     terms, request, time → decision; the one function that gate, page and auditor use
+    decision.py   verdict, reason, obligations
+    fhir.py       FHIR R4 Consent → terms
+    query.py      a question as JSON → request
+    redact.py     obligations → which parts of a document stay
+
+Pure: time is a number that arrives, and nothing here reads a file. docs/consent.md says it in
+plain words.
+"""
