@@ -12,9 +12,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node.executor import Executed, Executor
+from node.executor import Executor
 from node.logs import log_event
 from node.net.frames import CHANGES_PER_FRAME_MAX, GetWrites, Kind, Writes
+from node.uncertified import Executed
 from salus.block import Header
 from salus.codec import decode, encode
 from salus.epoch import EpochRecord

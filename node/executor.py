@@ -1,25 +1,23 @@
 """Executes agreed proposals, in order, and derives the header that the validators certify.
 
 Synchronous and clock-free: the simulator and an audit drive the real one. Executed blocks that
-are not certified yet stand as a stack over the certified state; at most `execute_ahead_max`
-(rule B28). Law of the file: whatever fails, `execute` leaves the executor as it was or moves it
-by exactly one whole block.
+are not certified yet lie in `Uncertified`; at most `execute_ahead_max` (rule B28). Law of the
+file: whatever fails, `execute` leaves the executor as it was or moves it by exactly one whole
+block.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Protocol
 
 import msgspec
 
 from contracts.context import BlockFacts
 from contracts.errors import DUPLICATE, StoreFailed
 from contracts.framework import Active, Registry
-from contracts.runtime import Fault, Runtime, Turns, fixed_depth
-from contracts.state import Overlay, ReadState, State, uncapped
+from contracts.runtime import Runtime, Turns, fixed_depth
+from contracts.state import Overlay, ReadState
 from node.errors import UpgradeNeeded
 from node.replay import ReplayIndex
+from node.uncertified import CertifiedState, Executed, Uncertified, key_hash_of
 from salus import merkle
 from salus.block import (
     BLOCK_VERSION,
@@ -34,15 +32,12 @@ from salus.codec import decode, encode
 from salus.epoch import EPOCH_STATE_KEY, EpochRecord
 from salus.errors import BadMessage
 from salus.genesis import Genesis
-from salus.hashing import ZERO_HASH
 from salus.parameters import Parameters
 from salus.statemap import (
     SALT_BYTES,
     StateTree,
     bucket_of,
     change_bucket,
-    find_entry,
-    key_hash,
     leaf_of,
     salt_of,
 )
@@ -55,39 +50,6 @@ from storage.state import BlockBatch
 # members is seen at once, the end of a staff key's period after so many blocks.
 ORGANISATIONS_MAX = 10_000
 ORGANISATIONS_BLOCKS = 16
-
-# A key is mostly read before it is written, in the same block.
-_key_hash = lru_cache(maxsize=8_192)(key_hash)
-
-
-class CertifiedState(Protocol):
-    """The certified state on disk, with its caches; storage.state.StateStore is the real one."""
-
-    def get(self, key: bytes) -> bytes | None:
-        """salt ‖ value."""
-
-    def bucket(self, index: int) -> bytes: ...
-
-    def header(self, height: int) -> Header: ...
-
-    def find_transaction(self, tx_id: bytes) -> tuple[int, int] | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Executed:
-    """One executed block: its header, and all that goes to disk once it is certified."""
-
-    header: Header
-    receipts: tuple[Receipt, ...]
-    tx_ids: tuple[bytes, ...]
-    expiries: tuple[int, ...]
-    writes: dict[bytes, bytes | None]  # key → salt ‖ value
-    buckets: dict[int, bytes]
-    write_set: bytes  # the changes of all keys (L24)
-    write_sets_kept: int  # by the parameters of the block's own epoch
-    epoch: EpochRecord | None  # of the next epoch, in the last block of one
-    faults: tuple[Fault, ...]  # for this node's alarm (rule S16)
-    calls: dict[tuple[str, str], int]  # of methods, by code; for this node's metrics
 
 
 class Executor:
@@ -114,11 +76,9 @@ class Executor:
         self.certified_head = head
         self.epoch = epoch
         self._begin_epoch(epoch)
-        self._stack: dict[int, Executed] = {}  # executed, uncertified; ascending heights
-        self._values: dict[bytes, tuple[int, bytes | None]] = {}  # their newest values, by whom
-        self._buckets: dict[int, tuple[int, bytes]] = {}
+        self._uncertified = Uncertified(reader, tree)
+        self.read = self._uncertified.read  # the value of a state key at the head, without salt
         self._organisations: dict[bytes, str | None] = {}
-        self._ids: dict[bytes, int] = {}  # id → height of the uncertified block that ran it
         self.replay = ReplayIndex()
         for _, ids in recent:
             self.replay.load(ids)
@@ -132,7 +92,7 @@ class Executor:
         body, parent, epoch = proposal.body, self.head, self.epoch
         height = parent.height + 1
         assert body.sequence == height, "blocks are executed in order, each once (S6)"
-        assert len(self._stack) < epoch.parameters.execute_ahead_max, "too far ahead (B28)"
+        assert len(self._uncertified) < epoch.parameters.execute_ahead_max, "too far ahead (B28)"
         block = BlockFacts(
             self.chain_id,
             height,
@@ -205,8 +165,9 @@ class Executor:
     def batch(self, height: int, certificate: Certificate) -> BlockBatch:
         """What the store commits for the oldest uncertified block. Changes nothing here: while
         the batch is on its way to disk, reads are still served from memory."""
-        executed = self._stack[height]
-        assert height == self.certified_head.height + 1
+        executed = self._uncertified.block(height)
+        assert executed is not None
+        assert height == self.certified_head.height + 1, "oldest first"
         return BlockBatch(
             header=executed.header,
             certificate=certificate,
@@ -223,45 +184,20 @@ class Executor:
     def certified(self, height: int) -> None:
         """The batch of `height` is on disk: from now on the store answers for it."""
         assert height == self.certified_head.height + 1
-        executed = self._stack.pop(height)
+        self.certified_head = self._uncertified.pop(height).header
         self.tree.certified(height)
-        self.certified_head = executed.header
-        for key in executed.writes:
-            if self._values[key][0] == height:
-                del self._values[key]
-        for index in executed.buckets:
-            if self._buckets[index][0] == height:
-                del self._buckets[index]
-        for tx_id in executed.tx_ids:
-            if self._ids.get(tx_id) == height:
-                del self._ids[tx_id]
 
     # ── asking ───────────────────────────────────────────────────────────────
 
     def executed(self, height: int) -> Executed | None:
         """A block that is executed and not certified on disk yet."""
-        return self._stack.get(height)
-
-    def read(self, key: bytes) -> bytes | None:
-        """The value of a state key at the head, without salt."""
-        found = self._values.get(key)
-        if found is not None:
-            stored = found[1]
-        else:
-            # The bucket, which a write needs anyway, knows what is absent; the disk is asked
-            # only for what is there.
-            hashed = _key_hash(key)
-            content = self._bucket(bucket_of(hashed, self.tree.bits))
-            if not content or find_entry(content, hashed)[1] is None:
-                return None
-            stored = self.reader.get(key)
-        return None if stored is None else stored[SALT_BYTES:]
+        return self._uncertified.block(height)
 
     def is_executed(self, tx: ParsedTransaction) -> bool:
         """Does a block up to the head hold this transaction? (rule S15: then it is skipped)"""
         if not self.replay.maybe(tx.id, tx.body.expiry_height):
             return False
-        return tx.id in self._ids or self.reader.find_transaction(tx.id) is not None
+        return self._uncertified.ran(tx.id) or self.reader.find_transaction(tx.id) is not None
 
     def organisation(self, sender: bytes) -> str | None:
         """The member that a key speaks for at the head; None for strangers."""
@@ -319,7 +255,8 @@ class Executor:
         if end == self.epoch.end and next_epoch is None:
             return
         record = next_epoch or msgspec.structs.replace(self.epoch, end=end)
-        _put_system(overlay, digest, record)
+        overlay.begin_system(digest)
+        overlay.put(EPOCH_STATE_KEY, encode(record))
 
     def _stored(
         self, overlay: Overlay
@@ -330,7 +267,7 @@ class Executor:
         writes: dict[bytes, bytes | None] = {}
         leaves: dict[int, dict[bytes, bytes | None]] = {}
         for key, (value, tx_id, operation) in overlay.writes.items():
-            hashed = _key_hash(key)
+            hashed = key_hash_of(key)
             stored = leaf = None
             if value is not None:
                 stored = salt_of(tx_id, operation, hashed) + value
@@ -343,20 +280,15 @@ class Executor:
                 leaves[index] = {hashed: leaf}
         changes: list[bytes] = []
         buckets = {
-            index: change_bucket(self._bucket(index), changed, changes)
+            index: change_bucket(self._uncertified.bucket(index), changed, changes)
             for index, changed in leaves.items()
         }
         return writes, buckets, b"".join(changes)
 
     def _push(self, executed: Executed, new: list[ParsedTransaction], end: int) -> None:
         height = executed.header.height
-        for key, stored in executed.writes.items():
-            self._values[key] = (height, stored)
-        for index, content in executed.buckets.items():
-            self._buckets[index] = (height, content)
         for tx in new:
             self.replay.add(tx.id, tx.body.expiry_height)
-            self._ids[tx.id] = height
         self.replay.passed(height)
         if (
             len(self._organisations) > ORGANISATIONS_MAX
@@ -364,7 +296,7 @@ class Executor:
             or any(key.startswith(self._membership_prefix) for key in executed.writes)
         ):
             self._organisations.clear()
-        self._stack[height] = executed
+        self._uncertified.push(executed, (tx.id for tx in new))
         self.head = executed.header
         if executed.epoch is not None:
             self._begin_epoch(executed.epoch)
@@ -382,7 +314,7 @@ class Executor:
 
     def _header_hash(self, height: int) -> bytes | None:
         """Of the chain below the block that is executed; for contracts."""
-        executed = self._stack.get(height)
+        executed = self._uncertified.block(height)
         if executed is not None:
             return executed.header.hash()
         if not 0 <= height <= self.certified_head.height:
@@ -395,12 +327,6 @@ class Executor:
     def _read_certified(self, key: bytes) -> bytes | None:
         stored = self.reader.get(key)
         return None if stored is None else stored[SALT_BYTES:]
-
-    def _bucket(self, index: int) -> bytes:
-        found = self._buckets.get(index)
-        if found is not None:
-            return found[1]
-        return b"" if self.tree.is_empty(index) else self.reader.bucket(index)
 
 
 def _duplicate(tx: ParsedTransaction) -> list[Receipt]:
@@ -415,69 +341,8 @@ def _activate(registry: Registry, parameters: Parameters, when: str) -> Active:
         raise UpgradeNeeded(f"{when}, and {error.message}; newer software does") from None
 
 
-def _put_system(overlay: Overlay, salt_source: bytes, record: EpochRecord) -> None:
-    overlay.begin_system(salt_source)
-    overlay.put(EPOCH_STATE_KEY, encode(record))
-
-
 def read_epoch(reader: CertifiedState) -> EpochRecord:
     """The record that the state holds: of the block after the certified head."""
     stored = reader.get(EPOCH_STATE_KEY)
     assert stored is not None, "every state since genesis holds the epoch's record"
     return decode(stored[SALT_BYTES:], EpochRecord)
-
-
-def genesis_block(genesis: Genesis, registry: Registry) -> BlockBatch:
-    """◆ Block 0: derived by everybody from the document, certified by nobody."""
-    parameters, genesis_hash = genesis.parameters, genesis.hash()
-    epoch = EpochRecord(0, 0, genesis.validators(), parameters)
-    overlay = Overlay(lambda key: None, uncapped(parameters))
-    active = registry.activate(parameters.contracts)
-    for contract in active.contracts.values():
-        if contract.founding is not None:
-            overlay.begin_transaction(genesis_hash)
-            contract.founding(genesis, State(overlay, contract.name))
-    _put_system(overlay, genesis_hash, epoch)
-    writes: dict[bytes, bytes | None] = {}
-    leaves: dict[int, dict[bytes, bytes | None]] = {}
-    for key, write in overlay.writes.items():
-        hashed = key_hash(key)
-        assert write.value is not None
-        stored = salt_of(write.tx_id, write.operation, hashed) + write.value
-        writes[key] = stored
-        bucket = bucket_of(hashed, parameters.state_bucket_bits)
-        leaves.setdefault(bucket, {})[hashed] = leaf_of(hashed, stored)
-    changes: list[bytes] = []
-    buckets = {index: change_bucket(b"", changed, changes) for index, changed in leaves.items()}
-    validators_hash = epoch.validators.hash()
-    header = Header(
-        version=BLOCK_VERSION,
-        epoch=0,
-        height=0,
-        parent_hash=genesis_hash,
-        time_ms=genesis.time_ms,
-        proposal_digest=ZERO_HASH,
-        proposer=None,
-        origin_view=0,
-        transactions_count=0,
-        transactions_root=merkle.EMPTY_ROOT,
-        receipts_count=0,
-        receipts_root=merkle.EMPTY_ROOT,
-        state_root=StateTree(parameters.state_bucket_bits).load(buckets.items()),
-        validators_hash=validators_hash,
-        next_validators_hash=validators_hash,
-        parameters_hash=parameters.hash(),
-        epoch_end=0,
-    )
-    return BlockBatch(
-        header=header,
-        certificate=None,
-        receipts=(),
-        tx_ids=(),
-        expiries=(),
-        writes=writes,
-        buckets=buckets,
-        write_set=b"".join(changes),
-        write_sets_kept=write_sets_kept(parameters),
-        epoch=epoch,
-    )

@@ -44,10 +44,11 @@ from node.disk_thread import DiskThread
 from node.divergence import Divergence
 from node.epochs import Epochs
 from node.evidence import EvidenceDesk
-from node.executor import Executor, genesis_block
+from node.executor import Executor
 from node.facade import Facade
 from node.faults import FaultSwitch
 from node.feed import Feed
+from node.genesis_block import genesis_block
 from node.gossip import Gossip, GossipTask
 from node.inlet import Inlet
 from node.judge import Judge

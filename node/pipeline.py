@@ -16,8 +16,9 @@ import msgspec
 from contracts.runtime import Fault
 from node.bodies import Bodies
 from node.disk_thread import DiskThread
-from node.executor import Executed, Executor
+from node.executor import Executor
 from node.metrics import Metrics
+from node.uncertified import Executed
 from salus.block import Header, ParsedProposal, Proposal, proposal_digest
 from salus.certificate import Certificate, CertifiedBlock, check_certificate
 from salus.codec import decode

@@ -5,8 +5,10 @@ would. `block(...)` is one certified block, from proposal to stores.
 """
 
 from contracts.catalogue import registry
-from node.executor import Executed, Executor, genesis_block
+from node.executor import Executor
+from node.genesis_block import genesis_block
 from node.proofs import ProofMaker
+from node.uncertified import Executed
 from salus.block import Receipt, VerifiedTransactions, check_proposal, null_proposal
 from salus.certificate import CertifiedBlock
 from salus.genesis import Genesis

@@ -124,7 +124,8 @@ def _vault_lock(session: Session, home: NodeHome) -> bytes | None:
 def _replay(founding: "Genesis") -> "Replay":
     """Execute from genesis on into a store in memory; the header that comes out."""
     from contracts.catalogue import registry
-    from node.executor import Executor, genesis_block, read_epoch
+    from node.executor import Executor, read_epoch
+    from node.genesis_block import genesis_block
     from salus.block import Header, ParsedProposal
     from salus.certificate import Certificate, IndexedSignature
     from salus.statemap import StateTree

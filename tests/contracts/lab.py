@@ -5,7 +5,9 @@ from hashlib import sha256
 
 from contracts.catalogue import registry as standard_registry
 from contracts.framework import Registry
-from node.executor import Executed, Executor, genesis_block
+from node.executor import Executor
+from node.genesis_block import genesis_block
+from node.uncertified import Executed
 from salus.block import ParsedProposal, Proposal, Receipt, null_proposal
 from salus.certificate import Certificate, IndexedSignature
 from salus.codec import Wire, decode
@@ -108,7 +110,9 @@ class Lab:
     def certify(self) -> None:
         """The oldest uncertified block goes to the store."""
         height = self.executor.certified_head.height + 1
-        header = self.executor._stack[height].header
+        executed = self.executor.executed(height)
+        assert executed is not None
+        header = executed.header
         fake = Certificate(header.epoch, height, header.hash(), (IndexedSignature(0, bytes(64)),))
         self.store.commit(self.executor.batch(height, fake))
         self.executor.certified(height)

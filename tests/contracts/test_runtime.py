@@ -12,7 +12,7 @@ from contracts.framework import Membership, Registry
 from contracts.members import validator_set
 from contracts.runtime import CONTRACT_FRAMES_MAX, fixed_depth
 from contracts.state import Overlay, ReadState
-from node.executor import Executed
+from node.uncertified import Executed
 from salus.codec import encode
 from salus.genesis import Role
 from salus.parameters import Parameters

@@ -11,9 +11,9 @@ import pytest
 
 from contracts.state import Overlay
 from node.divergence import Difference, Divergence, _compare, _page
-from node.executor import Executed
 from node.net.frames import GetWrites, Kind, Writes
 from node.node import Node
+from node.uncertified import Executed
 from salus.client import Client
 from salus.codec import decode, encode
 from salus.hashing import ZERO_HASH

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from contracts.catalogue import registry
 from contracts.context import StaffRole
-from node.executor import Executor, genesis_block, read_epoch
+from node.executor import Executor, read_epoch
+from node.genesis_block import genesis_block
 from salus import merkle
 from salus.block import Receipt, null_proposal, proposal_digest, receipt_leaf
 from salus.certificate import Certificate, IndexedSignature
@@ -209,7 +210,9 @@ def test_a_batch_on_its_way_to_disk_changes_nothing_yet() -> None:
     chain.execute(anchor(chain, "one"))
     chain.execute(anchor(chain, "two"))
     height = 1
-    header = chain.executor._stack[height].header
+    executed = chain.executor.executed(height)
+    assert executed is not None
+    header = executed.header
     fake = Certificate(0, height, header.hash(), (IndexedSignature(0, bytes(64)),))
     batch = chain.executor.batch(height, fake)
     for written in (False, True):
@@ -226,9 +229,7 @@ def test_memory_holds_only_what_is_not_certified() -> None:
     chain = planted_lab()
     for n in range(30):
         chain.block(chain.tx(chain.op("planted", "put", n=n)))
-    executor = chain.executor
-    held = (executor._stack, executor._values, executor._buckets, executor._ids)
-    assert [len(part) for part in held] == [0, 0, 0, 0]
+    assert chain.executor._uncertified.sizes == (0, 0, 0, 0)
 
 
 # ── duplicates (S15) ─────────────────────────────────────────────────────────

@@ -24,9 +24,9 @@ from consensus.messages import (
     vote_type,
 )
 from contracts.errors import CONTRACT_FAULT
-from node.executor import Executed
 from node.gossip_rules import TRACKED_MAX, WANTED_MAX
 from node.runner import STEPS_WAITING_MAX
+from node.uncertified import Executed
 from salus.block import DUPLICATE, Header, VerifiedTransactions, check_proposal
 from salus.errors import SalusError
 from salus.vote import VoteType

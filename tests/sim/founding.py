@@ -11,7 +11,7 @@ from typing import Any
 
 from contracts.framework import Registry
 from contracts.records import AnchorArgs, RetractArgs, SupersedeArgs
-from node.executor import genesis_block
+from node.genesis_block import genesis_block
 from salus.block import BLOCK_VERSION, Proposal, null_proposal, proposal_digest
 from salus.codec import encode
 from salus.genesis import GENESIS_VERSION, Genesis, Member, Role

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from consensus.effects import Action, Evidence, Execute, Halt, Quarantine, Sending, ViewLeft
 from node.alarms import Alarms
-from node.executor import Executed
 from node.gossip_rules import Gossip, GossipSend
 from node.judge import Judge
 from node.mempool import Mempool
 from node.outlet import Outlet
 from node.pipeline import Diverged, Pipeline
+from node.uncertified import Executed
 from salus.certificate import CertifiedBlock
 from salus.errors import SalusError
 from salus.transaction import ParsedTransaction

@@ -258,7 +258,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "duplicate executed across views",
         Edit(
             "node/executor.py",
-            "        return tx.id in self._ids or self.reader.find_transaction(tx.id) is not None",
+            "        return self._uncertified.ran(tx.id) or self.reader.find_transaction(tx.id) is not None",
             "        return self.reader.find_transaction(tx.id) is not None",
         ),
         quick=True,
