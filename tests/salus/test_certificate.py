@@ -133,6 +133,13 @@ def test_views_rotate_over_the_set() -> None:
     assert [validators.primary(view) for view in range(6)] == [0, 1, 2, 3, 0, 1]
 
 
+def test_the_first_primary_rotates_from_epoch_to_epoch() -> None:
+    """L22: no member leads two epochs on end from their start."""
+    sets = [msgspec.structs.replace(GENESIS.validators(), epoch=epoch) for epoch in range(5)]
+    assert [validators.primary(0) for validators in sets] == [0, 1, 2, 3, 0]
+    assert [validators.primary(3) for validators in sets] == [3, 0, 1, 2, 3]
+
+
 def chain_of_epochs() -> factories.Chain:
     chain = factories.Chain(GENESIS)
     chain.add()

@@ -394,7 +394,7 @@ class Cluster:
         f = (plan.n - 1) // 3
         honest = {node.address for node in self.honest()}
         turns = sorted(place for place, who in self.turns.items() if who >= honest)
-        primaries = {view % plan.n for _, view in turns[:-1]}
+        primaries = {(epoch + view) % plan.n for epoch, view in turns[:-1]}
         assert len(primaries) <= f + 1, (
             f"LIVENESS: the fresh transaction waited while {len(primaries)} primaries came and went"
         )

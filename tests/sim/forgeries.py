@@ -116,9 +116,10 @@ def false_prepared(liar: LiarNode, message: ViewChange) -> tuple[PreparedCertifi
     random = liar.random
     low = 0 if message.low is None else message.low.height
     n = liar.validators.n
-    own = message.view - 1 - (message.view - 1 - liar.me) % n  # the last view it led itself
+    # The last view that it led itself.
+    own = message.view - 1 - (message.epoch + message.view - 1 - liar.me) % n
     view = own if own >= 0 and random.random() < 0.7 else max(0, message.view - 1)
-    primary = view % n
+    primary = (message.epoch + view) % n
     q = liar.validators.quorum
     sequence = max(low, liar.height) + 1 + int(random.random() * 3)
     if message.prepared and random.random() < 0.7:  # against what others may have committed
@@ -164,7 +165,7 @@ def repeated_prepare(
     high = low + liar.parameters.watermark_window
     for vote in reversed(liar.heard):
         if isinstance(vote, PrePrepare) and vote.epoch == message.epoch:
-            led = vote.sender == vote.view % liar.validators.n != liar.me
+            led = vote.sender == liar.validators.primary(vote.view) != liar.me
             if led and vote.view < message.view and low < vote.sequence <= high:
                 place = (vote.epoch, vote.view, vote.sequence, vote.digest)
                 mine = liar.sign(Prepare(*place, 0, NO_SIGNATURE)).signature

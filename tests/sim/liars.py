@@ -111,8 +111,9 @@ class LiarNode(Node):
         if asked is None or self.proposer.wait_ms() != 0:
             return None
         if "censor" in self.names:
-            # Its own transactions, so that there is progress, and nobody else's.
-            tx = self.cluster.transaction(self.member, self.height)
+            # Its own transactions, so that there is progress, and nobody else's; valid ones, since a
+            # proposal that has expired (S15) costs it the view.
+            tx = self.cluster.transaction(self.member, asked.sequence)
             transactions: tuple[bytes, ...] = (tx.raw,)
             body = make_body(asked.sequence, self.me, asked.view, self.clock_ms(), transactions)
         elif "bad-proposer" in self.names and self.random.random() < 0.5:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
-import msgspec
-
 from salus.parameters import Parameters
 from tests.sim.poison import VERSIONS
 
@@ -195,12 +193,6 @@ def draw(seed: int) -> Plan:
                 if alone in names:
                     names = (alone,)
             plan.liars[member] = names
-    if any("censor" in names for names in plan.liars.values()):
-        # Each epoch begins with the same primary and a clean slate: one that is shorter than the
-        # measure of fairness could be censored from end to end.
-        plan.parameters = msgspec.structs.replace(
-            plan.parameters, epoch_blocks_max=max(40, plan.parameters.epoch_blocks_max)
-        )
     _draw_crashes(r, plan, [v for v in victims if v not in plan.liars])
     if 4 <= n <= 6 and r.random() < 0.3:
         _draw_politics(r, plan)

@@ -23,7 +23,7 @@ Certified = namedtuple("Certified", "height header signers")
 ViewChange = namedtuple("ViewChange", "kind view sequence digest sender low prepared")
 NewView = namedtuple("NewView", "kind view sequence digest sender changes proposals")
 # The epoch as everybody in it knows it, and who I am in it; `null` gives Null(sequence) (S11).
-Place = namedtuple("Place", "me n base window ahead_max null")
+Place = namedtuple("Place", "me n epoch base window ahead_max null")
 # What a birth finds: votes by (kind, view, sequence), certificates, the last NEW-VIEW installed.
 Disk = namedtuple("Disk", "votes prepared new_view certified floor epoch_end may_vote")
 
@@ -68,6 +68,9 @@ class Replica:
         if not holds:
             raise Disagreement(f"reference model: n{self.me} in view {self.view} {otherwise}")
 
+    def primary(self, view: int) -> int:  # round robin, and from epoch to epoch as well (L22)
+        return (self.place.epoch + view) % self.n
+
     def hear(self, said: Any) -> None:
         """A vote or VIEW-CHANGE of another member; a NEW-VIEW counts when it is entered."""
         if said.sender != self.me:
@@ -80,7 +83,8 @@ class Replica:
 
     def _count(self, vote: Any, sure: bool = False) -> None:
         kind, view, sequence, digest, sender = vote
-        if kind in (PRE_PREPARE, PREPARE) and (sender == view % self.n) != (kind == PRE_PREPARE):
+        leads = sender == self.primary(view)
+        if kind in (PRE_PREPARE, PREPARE) and leads != (kind == PRE_PREPARE):
             return  # Only the primary proposes, and its PRE-PREPARE is its prepare, once (S5).
         voters, surely = self.heard[vote[:4]], self.sure[vote[:4]]
         if sender in surely or (sender in voters and not sure):
@@ -144,7 +148,7 @@ class Replica:
             self._need(not other, f"{what}, but another digest is {why} there (S6, S9)")
         self._need(null or body in self.bodies, f"{what} without holding its body (S3)")
         if kind == PRE_PREPARE:
-            made = view % self.n == self.me and self.judged.get(place) == VALID
+            made = self.primary(view) == self.me and self.judged.get(place) == VALID
             self._need(made, f"{what}, but is no primary that made this body (S6, S15)")
         else:
             self._need((PRE_PREPARE, *place) in self.heard, f"{what}, never proposed (S6)")
@@ -198,7 +202,7 @@ class Replica:
         if heard is None or len(self.sure[heard[:4]]) < self.quorum - 1:
             return
         _, view, sequence, digest, _ = heard
-        mine = (PRE_PREPARE if view % self.n == self.me else PREPARE, view, sequence)
+        mine = (PRE_PREPARE if self.primary(view) == self.me else PREPARE, view, sequence)
         agreed = self.said.get(mine) == digest and view == self.wish
         ready = agreed and (sequence, digest) in self.bodies & self.valid and self.votable(sequence)
         done = not ready or (COMMIT, view, sequence) in self.said
@@ -254,13 +258,10 @@ class Replica:
     def follows(self, made: Any) -> bool:
         """S9: of its primary, q VIEW-CHANGEs of distinct members, and the choice that they force."""
         members = {change.sender for change in made.changes if change is not None}
-        if (
-            made.sender != made.view % self.n
-            or not len(members) == len(made.changes) == self.quorum
-        ):
-            return False
-        vouched = all(self._is_vouched(change, made.view) for change in made.changes)
-        return vouched and made.proposals == self._choice(made)
+        counted = len(members) == len(made.changes) == self.quorum
+        led = made.sender == self.primary(made.view)
+        vouched = all(self._is_vouched(change, made.view) for change in made.changes if change)
+        return led and counted and vouched and made.proposals == self._choice(made)
 
     def _choice(self, made: Any) -> tuple[Vote, ...]:
         """The highest low watermark; above it what the highest view prepared, null in the gaps."""
@@ -270,9 +271,7 @@ class Replica:
             best[found.sequence] = max(known, (found.view, found.digest))
         for gap in range(low + 1, max(best, default=low) + 1):
             best.setdefault(gap, (-1, self.place.null(gap)))
-        chosen = sorted(
-            (sequence, digest) for sequence, (_, digest) in best.items() if sequence > low
-        )
+        chosen = sorted((place, digest) for place, (_, digest) in best.items() if place > low)
         return tuple(Vote(PRE_PREPARE, made.view, *each, made.sender) for each in chosen)
 
     def _is_vouched(self, change: Any, view: int) -> bool:
@@ -293,7 +292,7 @@ class Replica:
         """S6, S8: of an older view and its primary, in the window, q−1 others beside it."""
         others = set(found.signers) - {None, found.proposer}
         counted = len(others) == len(found.signers) == self.quorum - 1
-        led = found.view < below and found.proposer == found.view % self.n
+        led = found.view < below and found.proposer == self.primary(found.view)
         return counted and led and low < found.sequence <= low + self.window
 
     def _is_certified(self, block: Any) -> bool:

@@ -192,6 +192,7 @@ class Reference(Observer):
         place = Place(
             config.me,
             config.validators.n,
+            config.epoch,
             config.base,
             parameters.watermark_window,
             parameters.execute_ahead_max,

@@ -260,6 +260,15 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="liar: censor",
     ),
+    simulated(
+        "L22",
+        "each epoch begins with the same primary",
+        Edit(
+            "salus/validators.py",
+            "return (self.epoch + view) % self.n",
+            "return view % self.n",
+        ),
+    ),
     by_test(
         "L22",
         "the primary owes what waits for this node's disk",
