@@ -1,20 +1,41 @@
 """Ports for nodes that may be down for a while: nobody else takes them meanwhile.
 
-Below 10,000, where `cli.testnet` never looks and the system gives none to outgoing connections;
-each worker of the suite has its own share and goes round in it.
+Below 10,000, where `cli.testnet` never looks and the system gives none to outgoing connections.
+Each process of a suite has a share of its own for as long as it lives, which a locked file says:
+two runs on one machine would else give a port away that a node of the other has just let go.
 """
 
+import fcntl
 import os
 import socket
+import tempfile
 from itertools import cycle
+from pathlib import Path
 
 FIRST, LAST = 5_000, 10_000
-SHARE = 250
+SHARE = 100
 SHARES = (LAST - FIRST) // SHARE
 
-_worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-# Two runs on one machine begin at different places; both look before they take one.
-_begin = FIRST + (int(_worker) + os.getppid()) % SHARES * SHARE
+
+def _claim() -> tuple[int, int]:
+    """The first port of a share that nobody has, and the lock on it: it ends with this process."""
+    folder = Path(tempfile.gettempdir())
+    for turn in range(SHARES):
+        begin = FIRST + (os.getpid() + turn) % SHARES * SHARE
+        try:
+            lock = os.open(folder / f"salus-ports-{begin}.lock", os.O_CREAT | os.O_RDWR, 0o666)
+        except OSError:  # another user's
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            continue
+        return begin, lock
+    raise AssertionError(f"{SHARES} processes of test runs are on this machine already")
+
+
+_begin, _lock = _claim()
 _candidates = cycle(range(_begin, _begin + SHARE))
 
 
