@@ -16,6 +16,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from node.logs import log_event
 from node.net.frames import HANDSHAKE_MESSAGE_BYTES_MAX
+from node.net.hangup import cut_off
 from node.net.limits import NetLimits
 
 PEER_PATH = "/salus/v1/peer"  # Do not change: part of the handshake.
@@ -139,7 +140,7 @@ class Listener:
         except TimeoutError:
             self._reject("HANDSHAKE_TIMEOUT", slot.ip)
             if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
+                cut_off(transport)
         except OSError:  # ssl.SSLError is one
             self._reject("TLS_FAILED", slot.ip)
         finally:

@@ -24,6 +24,7 @@ from node.net.frames import (
     frame,
     split,
 )
+from node.net.hangup import cut_off
 from node.net.limits import Conduct, NetLimits, ReceiveLimits, TokenBucket
 from node.net.queues import Pushed, SendQueue
 
@@ -209,7 +210,7 @@ class Feed:
             self._idle.set()
             if flushed:  # else the peer does not read, and would not read a goodbye
                 await self._say_goodbye(reason)
-            self._transport.abort()
+            cut_off(self._transport)
             self._over.set()
         return reason
 

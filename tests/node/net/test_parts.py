@@ -1,10 +1,14 @@
 """The pure parts of the transport: queues, buckets, scores, back-off, certificates."""
 
+import asyncio
 import ssl
 import stat
 import tempfile
+from asyncio.sslproto import _SSLProtocolTransport
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from cryptography import x509
@@ -14,6 +18,7 @@ from hypothesis import strategies as st
 from node.net import tls
 from node.net.backoff import Backoff
 from node.net.frames import COALESCE_BYTES, FRAMES_PER_MESSAGE_MAX, Kind, QueueClass
+from node.net.hangup import cut_off
 from node.net.limits import Conduct, NetLimits, Rate, ReceiveLimits, TokenBucket
 from node.net.queues import Pushed, QueueLimits, SendQueue
 from salus.keys import address
@@ -223,3 +228,18 @@ class TestTls:
         assert b"BEGIN ENCRYPTED PRIVATE KEY" in content
         assert key(1).seed not in content
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_that_was_closed_twice_is_cut_off_without_a_word() -> None:
+    """Else whoever waits for the end of the connection waits for ever, and a node never stops."""
+    loop = asyncio.new_event_loop()
+    try:
+        transport = _SSLProtocolTransport(
+            loop, cast(Any, SimpleNamespace(_start_shutdown=lambda: None, _abort=lambda *_: None))
+        )
+        transport.close()
+        transport.close()
+        cut_off(transport)
+        assert transport.is_closing()
+    finally:
+        loop.close()
