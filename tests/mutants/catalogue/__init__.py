@@ -1,6 +1,6 @@
 """All planted bugs, by rule."""
 
-from tests.mutants.catalogue import bounds, chain, liveness, views, voting
+from tests.mutants.catalogue import bounds, chain, consent, liveness, views, voting
 from tests.mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -9,4 +9,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *chain.MUTANTS,
     *liveness.MUTANTS,
     *bounds.MUTANTS,
+    *consent.MUTANTS,
 )
