@@ -82,8 +82,8 @@ class Namespaces:
         ip("addr", "add", f"{HUB}/24", "dev", "hub")
         ip("link", "set", "hub", "up")
         for name, address in self._address.items():
-            self._holders[name] = holder = _holder()
-            pid = holder.pid
+            self._holders[name] = kept = holder()
+            pid = kept.pid
             ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
             ip("link", "set", name, "master", "hub", "up")
             ip("link", "set", "lo", "up", inside=pid)
@@ -123,20 +123,24 @@ class Namespaces:
         ip("route", verb, "blackhole", place, inside=self._holders[source].pid)
 
     def close(self) -> None:
-        for holder in self._holders.values():
-            assert holder.stdin is not None
-            holder.stdin.close()
-            holder.wait()
+        for kept in self._holders.values():
+            release(kept)
 
 
-def _holder() -> "subprocess.Popen[bytes]":
+def holder() -> "subprocess.Popen[bytes]":
     """A process that keeps a namespace for as long as we live: nodes come and go in it."""
     command = ["unshare", "--net", "sh", "-c", "echo there; exec cat"]
-    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"there\n", "no namespace"
-    holder.stdout.close()
-    return holder
+    kept = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert kept.stdout is not None
+    assert kept.stdout.readline() == b"there\n", "no namespace"
+    kept.stdout.close()
+    return kept
+
+
+def release(kept: "subprocess.Popen[bytes]") -> None:
+    assert kept.stdin is not None
+    kept.stdin.close()
+    kept.wait()
 
 
 class Switches:
