@@ -21,25 +21,36 @@ from consensus.log import (
     OLD_COMMITS_PER_SENDER_MAX,
     Slot,
 )
-from consensus.messages import Checkpoint, Commit, Prepare, PrePrepare
+from consensus.messages import Checkpoint, Commit, Fetch, Prepare, PrePrepare, Status
 from consensus.replica import Replica
 from consensus.state import State
 
 # After one of these, a step that moved nothing can have changed this one slot only.
 _PLAIN_VOTES = (PrePrepare, Prepare, Commit, Checkpoint)
 _SLOT_EVENTS = (BodyArrived, BodyDropped, ProposalBuilt, ProposalChecked, Executed)
+# If nothing came of one of these, at most it was counted; the caps are asked with every tick.
+_COUNTED = (Prepare, Checkpoint, Status, Fetch)
 
 
 class Watch:
-    """Follows one replica object and remembers what may only grow."""
+    """Follows one replica object and remembers what may only grow. `thorough`: it looks closely
+    after steps that came to nothing, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, thorough: bool = False) -> None:
+        self.thorough = thorough
         self._seen: tuple[int, ...] = ()
         self._committed = 0
 
-    def check(self, replica: Replica, event: Event | None = None) -> None:
+    def check(self, replica: Replica, event: Event | None = None, *, quiet: bool = False) -> None:
         """What the step of this event can have changed; all of it when a height or a view moved,
-        when time passed, and when no event is named."""
+        when time passed, and when no event is named. `quiet`: the step had no effects."""
+        if (
+            quiet
+            and isinstance(event, Received)
+            and isinstance(event.message, _COUNTED)
+            and not self.thorough
+        ):
+            return
         s = replica.state
         log = s.log
         now = (
@@ -61,8 +72,7 @@ class Watch:
                 assert all(map(ge, now, self._seen)), (self._seen, now)
             self._seen, self._committed = now, log.committed
             check(replica)
-            return
-        if isinstance(event, Received):
+        elif isinstance(event, Received):
             if isinstance(event.message, _PLAIN_VOTES):
                 check_one(replica, event.message.sequence)
             elif s.halted is None:
@@ -133,7 +143,7 @@ def _check_caps(s: State) -> None:
     assert len(s.headers) <= s.parameters.execute_ahead_max
     assert len(s.view_changes) <= s.n
     assert len(s.false_views) <= 4 * s.n
-    assert all(size <= s.future.votes_max for size in s.future.sizes())
+    assert max(s.future.sizes(), default=0) <= s.future.votes_max
 
 
 def _check_slot(s: State, sequence: int, slot: Slot) -> None:

@@ -89,10 +89,18 @@ class Executor:
     def execute(self, proposal: ParsedProposal) -> Executed:
         """Run the next proposal on top of the head. Raises `UpgradeNeeded` before the last block of
         an epoch, when the next one needs a contract that this software lacks."""
+        height = self.head.height + 1
+        assert proposal.body.sequence == height, "blocks are executed in order, each once (S6)"
+        assert len(self._uncertified) < self.epoch.parameters.execute_ahead_max, "too far ahead (B28)"
+        executed, new = self._run(proposal)
+        self._push(executed, new)
+        return executed
+
+    def _run(self, proposal: ParsedProposal) -> tuple[Executed, list[ParsedTransaction]]:
+        """The block, already in the tree, and those of its transactions that ran for the first
+        time. It follows from the head's header and the proposal alone."""
         body, parent, epoch = proposal.body, self.head, self.epoch
         height = parent.height + 1
-        assert body.sequence == height, "blocks are executed in order, each once (S6)"
-        assert len(self._uncertified) < epoch.parameters.execute_ahead_max, "too far ahead (B28)"
         block = BlockFacts(
             self.chain_id,
             height,
@@ -159,8 +167,7 @@ class Executor:
             tuple(runtime.faults),
             runtime.calls(receipts),
         )
-        self._push(executed, new, end)
-        return executed
+        return executed, new
 
     def batch(self, height: int, certificate: Certificate) -> BlockBatch:
         """What the store commits for the oldest uncertified block. Changes nothing here: while
@@ -285,8 +292,8 @@ class Executor:
         }
         return writes, buckets, b"".join(changes)
 
-    def _push(self, executed: Executed, new: list[ParsedTransaction], end: int) -> None:
-        height = executed.header.height
+    def _push(self, executed: Executed, new: list[ParsedTransaction]) -> None:
+        height, end = executed.header.height, executed.header.epoch_end
         for tx in new:
             self.replay.add(tx.id, tx.body.expiry_height)
         self.replay.passed(height)

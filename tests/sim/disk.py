@@ -37,6 +37,7 @@ class Disks:
         self.state, self.blocks = SimKV(self.power, random), SimKV(self.power, random)
         self.data = Path(f"n{number}/data")
         self.backup: Backup | None = None
+        self.lost = False  # more than the power may take, at any time
         self.votes: dict[Place, JournalEntry] = {}  # what `append` said it had synced
         self.new_views: dict[tuple[int, int], JournalEntry] = {}  # epoch, view
         self._views: dict[tuple[int, int], int] = {}  # (epoch, kind) → highest view

@@ -62,7 +62,7 @@ class Machine:
         self.releasing = False
         self.told_pending: bool | None = None
         self.replica: Replica | None = None
-        self.watch = Watch()
+        self.watch = Watch(thorough=self.cluster.thorough)
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -99,6 +99,7 @@ class Machine:
     def lose(self, loss: Loss) -> None:
         """What the disks hold when the node comes back."""
         disks, cluster = self.disks, self.cluster
+        disks.lost = True
         cluster.cover(f"loses {loss.value}")
         if loss is Loss.EVERYTHING or (loss in _BACKUPS and disks.backup is None):
             disks.wipe()
@@ -164,7 +165,7 @@ class Machine:
                     self.never_left(item)
         self.steps.clear()
         self.replica = replica
-        self.watch = Watch()
+        self.watch = Watch(thorough=self.cluster.thorough)
         self.told_pending: bool | None = None  # what this replica knows; None: nothing yet
         self.ran_to = 0  # the last sequence that this replica object let execute
 
@@ -183,11 +184,13 @@ class Machine:
         if cluster.tracing:
             cluster.note_event(self, event)
         effects = replica.step(event)
-        cluster.observer.stepped(self, event, effects)
+        quiet = not (effects.persist or effects.send or effects.deliver)
+        if cluster.watched:
+            cluster.observer.stepped(self, event, effects)
         cluster.promises.stepped(self, event, effects)
         cluster.rules.stepped(self, event, effects)
-        self.watch.check(replica, event)
-        if effects.persist or effects.send or effects.deliver:
+        self.watch.check(replica, event, quiet=quiet)
+        if not quiet:
             self.steps.append(_Step(effects))
             if not self.releasing:
                 self.release()

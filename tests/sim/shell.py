@@ -30,13 +30,15 @@ class Node(Worker):
         """As `Outlet.send`, without encoding: the network of the simulator carries objects."""
         if isinstance(sending, Send):
             message = sending.message
-            self.cluster.checkers.on_send(self, message)
-            self.cluster.observer.leaves(self, message)
-            self.cluster.promises.leaves(self, message)
-            self.cluster.rules.leaves(self, message)
-            if self.cluster.tracing:
+            cluster = self.cluster
+            cluster.checkers.on_send(self, message)
+            if cluster.watched:
+                cluster.observer.leaves(self, message)
+            cluster.promises.leaves(self, message)
+            cluster.rules.leaves(self, message)
+            if cluster.tracing:
                 to = "all" if sending.to is None else str(sending.to)
-                self.cluster.note(self, f"→ {to}: {trace.message(message)}")
+                cluster.note(self, f"→ {to}: {trace.message(message)}")
             body = None
             if isinstance(message, PrePrepare) and message.sender == self.hands.me:
                 body = self.bodies.get(message.sequence, message.digest)

@@ -32,7 +32,6 @@ from node.admission import Admission
 from node.bodies import Bodies
 from node.epochs import Epochs
 from node.evidence import EvidenceDesk
-from node.executor import Executor
 from node.gossip_rules import Gossip
 from node.pace import Pace
 from node.pipeline import Written
@@ -51,6 +50,7 @@ from storage.blocks import BlockStore
 from storage.errors import JournalDamaged, StorageError, StoreDamaged, StoreUnavailable
 from storage.state import StateStore
 from storage.votes import floor_entry
+from tests.sim.execution import SharingExecutor
 from tests.sim.founding import TIME_MS, name
 from tests.sim.machine import Machine
 from tests.sim.parts import (
@@ -152,9 +152,11 @@ class Worker(Machine):
         )
         tree.load(self.state.buckets())
         recent = self.state.recent_ids(self.state.replay_start())
-        self.executor = Executor(
+        self.executor = SharingExecutor(
             founding.registry, genesis, self.state, tree, self.state.head, epoch, recent
         )
+        if self.tree_type is StateTree and not disks.lost:
+            self.executor.outcomes = cluster.outcomes
         self.mempool = SeenMempool(
             genesis.chain_id,
             genesis_hash,
