@@ -28,29 +28,21 @@ from consensus.state import State
 # After one of these, a step that moved nothing can have changed this one slot only.
 _PLAIN_VOTES = (PrePrepare, Prepare, Commit, Checkpoint)
 _SLOT_EVENTS = (BodyArrived, BodyDropped, ProposalBuilt, ProposalChecked, Executed)
-# If nothing came of one of these, at most it was counted; the caps are asked with every tick.
-_COUNTED = (Prepare, Checkpoint, Status, Fetch)
+# A step that had one of these and no effects has counted it at most: nothing below is touched but
+# caps, which are asked with every tick.
+COUNTED_AT_MOST = frozenset((Prepare, Checkpoint, Status, Fetch))
 
 
 class Watch:
-    """Follows one replica object and remembers what may only grow. `thorough`: it looks closely
-    after steps that came to nothing, too."""
+    """Follows one replica object and remembers what may only grow."""
 
-    def __init__(self, *, thorough: bool = False) -> None:
-        self.thorough = thorough
+    def __init__(self) -> None:
         self._seen: tuple[int, ...] = ()
         self._committed = 0
 
-    def check(self, replica: Replica, event: Event | None = None, *, quiet: bool = False) -> None:
+    def check(self, replica: Replica, event: Event | None = None) -> None:
         """What the step of this event can have changed; all of it when a height or a view moved,
-        when time passed, and when no event is named. `quiet`: the step had no effects."""
-        if (
-            quiet
-            and isinstance(event, Received)
-            and isinstance(event.message, _COUNTED)
-            and not self.thorough
-        ):
-            return
+        when time passed, and when no event is named."""
         s = replica.state
         log = s.log
         now = (
@@ -72,7 +64,8 @@ class Watch:
                 assert all(map(ge, now, self._seen)), (self._seen, now)
             self._seen, self._committed = now, log.committed
             check(replica)
-        elif isinstance(event, Received):
+            return
+        if isinstance(event, Received):
             if isinstance(event.message, _PLAIN_VOTES):
                 check_one(replica, event.message.sequence)
             elif s.halted is None:

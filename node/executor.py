@@ -91,7 +91,9 @@ class Executor:
         an epoch, when the next one needs a contract that this software lacks."""
         height = self.head.height + 1
         assert proposal.body.sequence == height, "blocks are executed in order, each once (S6)"
-        assert len(self._uncertified) < self.epoch.parameters.execute_ahead_max, "too far ahead (B28)"
+        assert len(self._uncertified) < self.epoch.parameters.execute_ahead_max, (
+            "too far ahead (B28)"
+        )
         executed, new = self._run(proposal)
         self._push(executed, new)
         return executed

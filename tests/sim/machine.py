@@ -12,14 +12,16 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from consensus.effects import Action, Effects, PersistBody, Sending
-from consensus.events import Event, PendingWork, Tick
-from consensus.invariants import Watch
+from consensus.events import Event, PendingWork, Received, Tick
+from consensus.invariants import COUNTED_AT_MOST, Watch
 from consensus.replica import Replica
 from salus.vote import JournalEntry
 from storage.errors import StoreUnavailable
 from tests.sim.disk import Disks
 from tests.sim.plan import Crash, CrashMode, Loss
 from tests.sim.power import UNCUT, PowerCut
+from tests.sim.promises import PROMISE_NOTHING
+from tests.sim.rules import TELLING
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
@@ -44,6 +46,7 @@ class Machine:
     def __init__(self, cluster: Cluster, address: int, member: int) -> None:
         self.cluster, self.address, self.member = cluster, address, member
         self.plan, self.parameters = cluster.plan, cluster.plan.parameters
+        self.suspect = member in self.plan.faulty
         self.random = cluster.random
         self.disks = Disks(address, self.random)
         self.life = 0  # raised by each crash: what was under way before never arrives
@@ -62,7 +65,7 @@ class Machine:
         self.releasing = False
         self.told_pending: bool | None = None
         self.replica: Replica | None = None
-        self.watch = Watch(thorough=self.cluster.thorough)
+        self.watch = Watch()
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -165,7 +168,7 @@ class Machine:
                     self.never_left(item)
         self.steps.clear()
         self.replica = replica
-        self.watch = Watch(thorough=self.cluster.thorough)
+        self.watch = Watch()
         self.told_pending: bool | None = None  # what this replica knows; None: nothing yet
         self.ran_to = 0  # the last sequence that this replica object let execute
 
@@ -184,13 +187,17 @@ class Machine:
         if cluster.tracing:
             cluster.note_event(self, event)
         effects = replica.step(event)
-        quiet = not (effects.persist or effects.send or effects.deliver)
+        came = bool(effects.persist or effects.send or effects.deliver)
+        about: type = type(event.message) if isinstance(event, Received) else type(event)
         if cluster.watched:
             cluster.observer.stepped(self, event, effects)
-        cluster.promises.stepped(self, event, effects)
-        cluster.rules.stepped(self, event, effects)
-        self.watch.check(replica, event, quiet=quiet)
-        if not quiet:
+        if came or about not in PROMISE_NOTHING or self.suspect:
+            cluster.promises.stepped(self, event, effects)
+        if came or about in TELLING:
+            cluster.rules.stepped(self, event, effects)
+        if came or about not in COUNTED_AT_MOST or cluster.thorough:
+            self.watch.check(replica, event)
+        if came:
             self.steps.append(_Step(effects))
             if not self.releasing:
                 self.release()
@@ -218,13 +225,20 @@ class Machine:
         """Group commit: all that waits goes to disk with one sync."""
         if self.syncing:
             return
-        self.group = [step for step in self.steps if not step.synced]
-        if not self.group:
+        group = [step for step in self.steps if not step.synced]
+        if not group:
             return
         self.syncing = True
-        wishes = [wish for step in self.group for wish in step.effects.persist]
-        self.entries = [wish for wish in wishes if isinstance(wish, JournalEntry)]
-        self.gather([wish for wish in wishes if isinstance(wish, PersistBody)])
+        entries: list[JournalEntry] = []
+        bodies: list[PersistBody] = []
+        for step in group:
+            for wish in step.effects.persist:
+                if isinstance(wish, JournalEntry):
+                    entries.append(wish)
+                else:
+                    bodies.append(wish)
+        self.group, self.entries = group, entries
+        self.gather(bodies)
         delay = self.plan.persist_ms * (0.5 + self.random.random())
         if self.armed is not None and self.armed.mode is CrashMode.PERSIST:
             crash = self.armed

@@ -28,6 +28,7 @@ from consensus.messages import (
     NO_SIGNATURE,
     Checkpoint,
     Commit,
+    Fetch,
     NewView,
     Prepare,
     PrePrepare,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 Place = tuple[type, int, int, int]  # kind of vote, view, sequence, sender
 
 _VOTES = frozenset((PrePrepare, Prepare, Commit, Checkpoint))
+# Nothing follows for an honest node from one of these that had no effects.
+PROMISE_NOTHING = frozenset((Prepare, Fetch))
 
 
 @dataclass(slots=True)

@@ -27,6 +27,8 @@ RULES = (
     *(f"L{number}" for number in range(17, 25)),
     *(f"B{number}" for number in range(25, 30)),
 )
+# What can tell of a branch without an effect.
+TELLING = frozenset((Checkpoint, ViewChange, Prepare, ProposalChecked, BlockWritten))
 
 
 class Rules:
