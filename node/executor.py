@@ -76,6 +76,9 @@ class Executor:
         self.certified_head = head
         self.epoch = epoch
         self._begin_epoch(epoch)
+        # Of the block after the certified head: while an epoch's last block waits for its
+        # certificate the head is in the next one already.
+        self.certified_epoch, self.certified_active = epoch, self.active
         self._uncertified = Uncertified(reader, tree)
         self.read = self._uncertified.read  # the value of a state key at the head, without salt
         self._organisations: dict[bytes, str | None] = {}
@@ -193,8 +196,12 @@ class Executor:
     def certified(self, height: int) -> None:
         """The batch of `height` is on disk: from now on the store answers for it."""
         assert height == self.certified_head.height + 1
-        self.certified_head = self._uncertified.pop(height).header
+        executed = self._uncertified.pop(height)
         self.tree.certified(height)
+        self.certified_head = executed.header
+        if executed.epoch is not None:
+            # One end at the most lies in the stack: epochs are longer than execution runs ahead.
+            self.certified_epoch, self.certified_active = executed.epoch, self.active
 
     # ── asking ───────────────────────────────────────────────────────────────
 
@@ -220,23 +227,23 @@ class Executor:
 
     def simulate(self, tx: ParsedTransaction) -> tuple[int, tuple[Receipt, ...]]:
         """What the transaction would do in the block after the certified one; changes nothing."""
-        certified = self.certified_head
+        certified, epoch = self.certified_head, self.certified_epoch
         block = BlockFacts(
             self.chain_id,
             certified.height + 1,
             certified.time_ms,
-            self.epoch.epoch,
-            self.epoch.validators,
-            self.epoch.parameters,
+            epoch.epoch,
+            epoch.validators,
+            epoch.parameters,
             self._header_hash,
         )
-        overlay = Overlay(self._read_certified, self.epoch.parameters)
+        overlay = Overlay(self._read_certified, epoch.parameters)
         with fixed_depth():
             if self.replay.maybe(tx.id, tx.body.expiry_height) and (
                 self.reader.find_transaction(tx.id) is not None
             ):
                 return block.height, tuple(_duplicate(tx))
-            return block.height, tuple(Runtime(self.active, block, overlay).run(tx))
+            return block.height, tuple(Runtime(self.certified_active, block, overlay).run(tx))
 
     # ── the pieces of a block ────────────────────────────────────────────────
 

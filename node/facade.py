@@ -115,6 +115,10 @@ class Facade:
             code, reason = "SYNCING", f"catching up to height {self._sync.target}"
         if code == "OK" and self._turned_away():
             code, reason = "NOT_A_MEMBER", "peers say that this node's key is no member's"
+        if code == "OK" and self._vitals.signing() == "signing":
+            online, needed = self._vitals.online(), self._pipeline.epoch.validators.quorum
+            if online < needed:
+                code, reason = "NO_QUORUM", f"{online} validators seen, {needed} needed"
         return Readiness(code == "OK", code, reason)
 
     def _turned_away(self) -> bool:
@@ -282,7 +286,7 @@ class Facade:
         return self._state.at_one_height(lambda: self._account(public_key))[1]
 
     def _account(self, public_key: bytes) -> Account:
-        active = self._executor.active
+        active = self._executor.certified_active
         answer = active.query(
             self._read, active.membership.contract, "key", {"public_key": public_key.hex()}
         )
@@ -382,17 +386,17 @@ class _Contracts:
         self._registry, self._executor, self._state = registry, executor, state
 
     def declarations(self) -> tuple[ContractForm, ...]:
-        return self._executor.active.declarations()
+        return self._executor.certified_active.declarations()
 
     def decoded(self, operation: Operation) -> dict[str, Any] | None:
-        return self._executor.active.decoded(operation)
+        return self._executor.certified_active.decoded(operation)
 
     def query(self, contract: str, name: str, arguments: Mapping[str, Any]) -> tuple[int, Any]:
         def read(key: bytes) -> bytes | None:
             stored = self._state.get(key)
             return None if stored is None else stored[SALT_BYTES:]
 
-        active = self._executor.active
+        active = self._executor.certified_active
         return self._state.at_one_height(lambda: active.query(read, contract, name, arguments))
 
 

@@ -28,7 +28,8 @@ from salus.codec import decode
 # Of one member: a window of bodies that it lacks, asked for again five times a second.
 FETCHES_PER_S = 320
 
-_STEPS = frozenset({Kind.CONSENSUS, Kind.PRE_PREPARE})  # wait while the disk is far behind
+# Votes are made of them, so they wait while the disk is far behind.
+_STEPS = frozenset({Kind.CONSENSUS, Kind.PRE_PREPARE, Kind.EVIDENCE})
 
 
 class Inlet:
@@ -81,10 +82,13 @@ class Inlet:
 
     async def _when_there_is_room(self, member: str, kind: Kind, payload: bytes) -> None:
         await self.runner.room()
-        if kind is Kind.CONSENSUS:
-            self._consensus(member, payload)
-        else:
-            self._pre_prepare(payload)
+        match kind:
+            case Kind.CONSENSUS:
+                self._consensus(member, payload)
+            case Kind.PRE_PREPARE:
+                self._pre_prepare(payload)
+            case _:
+                self._evidence(member, payload)
 
     def _consensus(self, member: str, payload: bytes) -> None:
         message = decode_message(payload)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from node.logs import log_event
 from salus.codec import Bytes32, Uint, Wire, decode, encode
+from salus.keys import PUBLIC_KEY_BYTES
 from salus.vote import JOURNAL_FLOOR, JournalEntry
 from storage.disk import Disk, RealDisk
 from storage.errors import JournalLost, StoreUnavailable
@@ -24,8 +25,7 @@ log = logging.getLogger("salus.standing")
 
 BIRTH_MARK = "journal.birth"
 NEXT_BIRTH_MARK = "journal.next.birth"  # of a node key that waits to take the other's place
-META_STANDING = "standing"
-LOST = b""  # in place of a `Standing`: what was here may not vote any more
+META_STANDING = "standing"  # a `Standing`; or a node key alone, with which nothing here may vote
 
 
 class Standing(Wire, frozen=True):
@@ -71,6 +71,11 @@ def _place(mark: Path, disk: Disk) -> str:
     return f"{device} {inode} {born // 1_000_000}.{born % 1_000_000:06}"
 
 
+def _is_lost(stored: bytes) -> bool:
+    """A key alone; or nothing, as it was written before the key was noted."""
+    return len(stored) in (0, PUBLIC_KEY_BYTES)
+
+
 class Voter:
     """The vote journal of this node, or its absence, and from which epoch on it may vote."""
 
@@ -97,12 +102,12 @@ class Voter:
             # Votes of the old key are void for whoever knows the new one: nothing to remember.
             set_aside(str(self.directory), disk=self.disk)
             self._be_born()
-        elif stored:
+        elif stored and not _is_lost(stored):
             self._open(decode(stored, Standing))
         elif stored is None and is_born(data, self.disk):
             self._be_born()
         else:
-            self.lost = stored == LOST
+            self.lost = stored is not None
             log_event(log, logging.ERROR, "journal_lost", reason=self._why())
         if stored is not None or self.journal is not None:
             self._wipe_mark()  # It has served, or has no business here.
@@ -143,7 +148,7 @@ class Voter:
             journal.close()
             # A block that is being written vouches for the journal once more: so it must go.
             set_aside(str(self.directory), disk=self.disk)
-            self.state.put_meta(META_STANDING, LOST)
+            self.state.put_meta(META_STANDING, self.node_key)
 
     def close(self) -> None:
         if self.journal is not None:
@@ -153,11 +158,12 @@ class Voter:
         """For the state store, with each block: so many records this journal has at least."""
         if self.journal is not None:
             return {META_STANDING: self._standing(self.journal)}
-        return {META_STANDING: LOST} if self.lost else {}
+        return {META_STANDING: self.node_key} if self.lost else {}
 
     def _replaced(self, stored: bytes) -> bool:
         """Has a vote given the node another key, one that was made here and never signed?"""
-        return decode(stored, Standing).node_key != self.node_key and is_born(self.data, self.disk)
+        key = stored if _is_lost(stored) else decode(stored, Standing).node_key
+        return key != self.node_key and is_born(self.data, self.disk)
 
     def _be_born(self) -> None:
         """The mark becomes a journal; a crash may have come between this and the word for it."""

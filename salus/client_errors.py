@@ -75,9 +75,15 @@ def from_problem(problem: Problem, *, sent_transaction: bool) -> ClientError:
     )
 
 
+def _about_the_caller(problem: Problem) -> bool:
+    """403 also says that a transaction's key may not do what it asks for: no token changes that."""
+    known = CODES.get(problem.code)
+    return problem.tx_id is None if known is None else known.exit_code is Exit.NOT_AUTHORISED
+
+
 def _kind(problem: Problem, sent_transaction: bool) -> type[ClientError]:
     row = lookup(problem.code)
-    if problem.status in (401, 403):
+    if problem.status == 401 or (problem.status == 403 and _about_the_caller(problem)):
         return AuthError
     if problem.retryable or problem.status == 503:
         return NotReadyError

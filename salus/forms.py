@@ -78,7 +78,8 @@ class Status(Form, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Readiness(Form, frozen=True):
-    """Whether the node takes transactions, answers up to date and, as a validator, votes."""
+    """Whether the node takes transactions, answers up to date and, as a validator, votes and sees
+    enough others to agree."""
 
     ready: bool
     code: str = "OK"

@@ -46,12 +46,12 @@ class ApiError(SalusError):
 def problem_response(error: SalusError, path: str) -> web.Response:
     """The answer for a refusal. `path`: the route's template, which names no id."""
     row = lookup(error.code)
-    if row.word not in CODES:
+    tx_id = getattr(error, "tx_id", None)
+    if row.word not in CODES and tx_id is None:  # a contract refuses transactions in its own words
         log.error("a code word is not registered: %s", error.code)
     status = (error.status if isinstance(error, ApiError) else None) or row.status
     if not 400 <= status < 600:
         status = 422  # words that are no HTTP error by themselves (PENDING)
-    tx_id = getattr(error, "tx_id", None)
     problem = Problem(
         type=f"/errors/{error.code}",
         title=row.title,

@@ -183,9 +183,10 @@ ROUTES = (
     _get(
         "/readyz",
         readyz,
-        "The node takes transactions, its reads are up to date and, as a validator, it votes.",
+        "The node takes transactions, its reads are up to date and, as a validator, it votes and "
+        "sees a quorum.",
         Readiness,
-        errors=("SYNCING", "QUARANTINE", "DISK_FULL", "HALTED"),
+        errors=("SYNCING", "NO_QUORUM", "QUARANTINE", "DISK_FULL", "HALTED"),
     ),
     _get("/metrics", metrics, "Prometheus metrics.", "text/plain", access=_M),
     _get("/v1/status", status, "One screen about this node.", Status, arguments=Read),

@@ -439,6 +439,24 @@ def test_nothing_changes_before_the_boundary_and_all_of_it_there() -> None:
     assert last.next_validators_hash == header.validators_hash != last.validators_hash
 
 
+def test_a_dry_run_of_an_epochs_last_block_is_under_the_rules_of_that_epoch() -> None:
+    """It has been executed here and waits for its certificate: the head is an epoch further."""
+    chain = lab()
+    other = NONE | {"progress_timeout_ms": 2_000}
+    decide(chain, "change_parameters", **other)
+    end = chain.executor.epoch.end
+    idle(chain, end - 1 - chain.executor.head.height)
+    chain.null()
+    assert chain.executor.epoch.epoch == 1
+    asked = propose(chain, "change_parameters", activation_height=1_000, **other)
+    tx = chain.tx(asked, by="operator hosp-a")
+    height, receipts = chain.executor.simulate(tx)
+    assert (height, [r.code for r in receipts]) == (end, [OK])
+    chain.certify()
+    height, receipts = chain.executor.simulate(tx)
+    assert (height, [r.code for r in receipts]) == (end + 1, ["NOTHING_CHANGES"])
+
+
 def test_one_epoch_brings_several_changes_in_the_order_of_passing() -> None:
     chain = lab()
     decide(chain, "remove_validator", member="hosp-d")

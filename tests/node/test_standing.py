@@ -165,7 +165,7 @@ def test_a_block_that_is_being_written_does_not_undo_a_quarantine(house: House) 
 def test_every_later_block_says_that_the_journal_is_lost(house: House) -> None:
     voter = house.start()
     voter.lose()
-    assert voter.vouch() == {META_STANDING: b""}
+    assert voter.vouch() == {META_STANDING: KEY}  # and no other key is lost by that
     voter.append([floor_entry((0, 64))])  # it waited for the disk meanwhile
     mark_birth(house.data)
     assert not house.start().may_vote(0)
@@ -237,6 +237,21 @@ def test_a_key_that_was_made_here_votes_with_a_journal_of_its_own(house: House) 
     assert voter.journal is not None
     assert VOTE in voter.journal.entries(), "born once: a restart goes on with this journal"
     assert not (house.data / BIRTH_MARK).exists()
+
+
+def test_a_node_that_lost_its_journal_votes_with_the_key_that_replaces_its_own(
+    house: House,
+) -> None:
+    """The mark of the new key is not one that the lost journal has no business with."""
+    house.start().lose()
+    mark_birth(house.data, NEXT_BIRTH_MARK)
+    assert not house.start().may_vote(0)
+    house.stop()
+    pass_birth_on(house.data)
+    house.key = SECOND
+    assert house.start().may_vote(0)
+    house.key = KEY
+    assert not house.start().may_vote(0), "the old one is as lost as before"
 
 
 def test_another_key_without_a_mark_of_its_own_does_not_vote(house: House) -> None:

@@ -137,6 +137,24 @@ async def test_a_node_in_quarantine_is_not_ready_and_says_why(tmp_path: Path) ->
             assert (status.ready, status.signing, status.reason) == (True, "signing", None)
 
 
+async def test_a_node_that_sees_no_quorum_is_not_ready_until_it_does(tmp_path: Path) -> None:
+    """A load balancer would else send clients to the smaller side of a cut."""
+    async with hospitals(tmp_path) as group:
+        node = group.nodes[1]
+        await commit(group, 1, anchor(group, 1))
+        assert node.facade.readiness().ready
+        await group.stop(2)
+        await group.stop(3)
+        await eventually(lambda: node.facade.readiness().code == "NO_QUORUM")
+        async with Client(group.api(1)) as client:
+            assert not (await client.status()).ready
+            with pytest.raises(NotReadyError) as refused:
+                await client.api("GET", "/readyz")
+            assert refused.value.code == "NO_QUORUM"
+        group.start(2)
+        await eventually(lambda: node.facade.readiness().ready)
+
+
 async def test_a_disk_that_does_not_say_what_is_free_is_told_once_and_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

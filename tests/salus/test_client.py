@@ -562,6 +562,28 @@ def test_back_off_grows_to_its_cap_and_ends_with_an_answer() -> None:
     assert endpoint.rest_until == 0
 
 
+@pytest.mark.parametrize(
+    ("word", "status", "tx_id", "sent", "expected"),
+    [
+        ("UNAUTHENTICATED", 401, None, True, AuthError),
+        ("FORBIDDEN", 403, None, True, AuthError),
+        ("FOREIGN_HOST", 403, None, False, AuthError),
+        ("NOT_AUTHORISED", 403, "00" * 32, True, RejectedError),
+        ("A_CONTRACTS_OWN_WORD", 403, "00" * 32, True, RejectedError),
+        ("A_WORD_OF_A_NEWER_NODE", 403, None, False, AuthError),
+    ],
+)
+def test_only_what_another_token_could_change_is_an_auth_error(
+    word: str, status: int, tx_id: str | None, sent: bool, expected: type[ClientError]
+) -> None:
+    """A transaction whose key may not do what it asks for was refused, and stays so."""
+    problem = Problem(
+        type="", title="", status=status, detail="", instance="", code=word, retryable=False,
+        tx_id=tx_id,
+    )  # fmt: skip
+    assert type(client_errors.from_problem(problem, sent_transaction=sent)) is expected
+
+
 @pytest.mark.parametrize("row", CODES.values(), ids=lambda row: row.word)
 def test_every_word_becomes_an_error_that_retries_as_it_says(row: Code) -> None:
     problem = Problem(

@@ -85,8 +85,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "test_simulation_speaks_of_the_certified_state_and_changes_nothing",
         Edit(
             "node/executor.py",
-            "overlay = Overlay(self._read_certified, self.epoch.parameters)",
-            "overlay = Overlay(self.read, self.epoch.parameters)",
+            "overlay = Overlay(self._read_certified, epoch.parameters)",
+            "overlay = Overlay(self.read, epoch.parameters)",
         ),
     ),
     # -- S13 --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from node.api.problems import ApiError, problem_response
 from node.api.settings import ApiSettings
 from tests.node.api.conftest import Browser, Serve
 from tests.node.api.fakes import HOSTS, FakeNode, api_of
@@ -31,6 +32,14 @@ async def test_a_problem_looks_like_this(client: Browser) -> None:
             "hint": "GET /v1/blocks/latest names the newest one.",
             "facts": {},
         }
+
+
+def test_a_contracts_own_refusal_is_no_fault_of_the_node(caplog: pytest.LogCaptureFixture) -> None:
+    """Its word stands in no table of ours; one without a transaction is a mistake of ours."""
+    problem_response(ApiError("CONSENT_OF_ANOTHER", tx_id=bytes(32), status=422), "/v1/txs")
+    assert not caplog.records
+    problem_response(ApiError("CONSENT_OF_ANOTHER"), "/v1/txs")
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 async def test_its_type_is_a_page_that_explains_the_word(client: Browser) -> None:
