@@ -3,9 +3,14 @@
 A difference here is a new format: seeds on paper give other keys, releases under way do not open.
 """
 
+import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 from salus import disclosure, document, identity_tag, patient_keys, release
 from salus.codec import encode
@@ -135,3 +140,18 @@ def test_the_release_of_the_vectors_opens() -> None:
         commitment=TERMS.commitment,
     )
     assert stream.open(0, chunk) == b"".join(disclosure.write(PARTS, contents))
+
+
+def test_a_page_can_open_the_release_with_webcrypto_alone() -> None:
+    """A third implementation, in the language and with the cryptography that browsers have."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no node here, whose WebCrypto is that of browsers")
+    command = [node, "--no-warnings", Path(__file__).with_name("webcrypto.mjs"), PAGE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "release_key": RELEASE_KEY.hex(),
+        "shown_bytes": b"".join(disclosure.write(PARTS, contents)).hex(),
+        "handle": patient_keys.handle(SEED, RELATION).hex(),
+    }

@@ -200,6 +200,24 @@ def test_a_patients_history_without_the_patient_resource() -> None:
     assert parts[1] not in raw
 
 
+def test_a_transfer_that_goes_on_asks_for_what_is_left_only() -> None:
+    whole = opening([4, 4, 0, 4, 4])
+    disclosure = of_opening(whole)
+    head = shown_size(disclosure) - disclosure.size
+    asked: list[int] = []
+
+    def contents(index: int) -> list[bytes]:
+        asked.append(index)
+        part = whole.parts[index]
+        assert isinstance(part, OpenPart)
+        return [part.content]
+
+    for start, expected in ((head + 8, [3, 4]), (head + 9, [3, 4]), (head + 16, [])):
+        asked.clear()
+        assert b"".join(write(disclosure, contents, start=start)) == sent(whole)[start:]
+        assert asked == expected
+
+
 # -- limits --------------------------------------------------------------------------------------
 
 

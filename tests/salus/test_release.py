@@ -170,6 +170,7 @@ def test_what_is_no_envelope_is_refused_in_the_same_words() -> None:
     raw = encode(sealed()[0])
     for bad in (b"", raw[:-1], raw + b"\0", b"\x90", bytes(RELEASE_BYTES_MAX + 1), b"\x91" * 400):
         assert refused(lambda b=bad: read(b)).startswith("the release cannot be opened: ")
+    assert "at most" in refused(lambda: read(bytes(RELEASE_BYTES_MAX + 1))), "before it is decoded"
 
 
 @pytest.mark.parametrize(
@@ -309,7 +310,7 @@ def test_a_chunk_of_the_wrong_size_or_place_is_refused() -> None:
     small = stream(100)
     chunk = small.seal(0, pattern(100))
     for bad in (b"", chunk[:-1], chunk + b"\0", bytes(TAG_BYTES), bytes(SEALED_CHUNK_BYTES + 1)):
-        refused(lambda b=bad: small.open(0, b))
+        assert "size" in refused(lambda b=bad: small.open(0, b)), "before it is deciphered"
     for index in (-1, 1, 2**32):
         refused(lambda i=index: small.open(i, chunk))
 
