@@ -118,6 +118,12 @@ class LiarNode(Node):
             body = make_body(asked.sequence, self.me, asked.view, self.clock_ms(), transactions)
         elif "bad-proposer" in self.names and self.random.random() < 0.5:
             body = bad_body(self, asked)
+        elif "dripping" in self.names:
+            fair = self.proposer.parameters
+            self.proposer.parameters = msgspec.structs.replace(fair, block_transactions_max=1)
+            built = super().propose()
+            self.proposer.parameters = fair
+            return built
         else:
             return super().propose()
         digest = proposal_digest(body)

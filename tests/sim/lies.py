@@ -116,9 +116,20 @@ def lying_status(liar: LiarNode, to: int, message: Message, body: bytes | None) 
 
 def slow_primary(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
     """Its proposals come just under the time-out, and sometimes just above."""
+    return _late(liar, to, message, body, 0.6, 0.45)
+
+
+def dripping(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    """They always come in time, with one transaction each (`LiarNode.propose`), whatever waits."""
+    return _late(liar, to, message, body, 0.5, 0.25)
+
+
+def _late(
+    liar: LiarNode, to: int, message: Message, body: bytes | None, least: float, more: float
+) -> Iterator[Parcel]:
     if isinstance(message, (PrePrepare, NewView)):
-        timeout = liar.parameters.progress_timeout_ms
-        extra = timeout * (0.6 + 0.45 * liar.random.random())
+        timeouts = least + more * liar.random.random()
+        extra = liar.parameters.progress_timeout_ms * timeouts
         for address in liar.cluster.addresses[to]:
             liar.cluster.network.carry(
                 liar, address, "on_message", (Received(message), body), extra
@@ -306,6 +317,7 @@ REWRITES: dict[str, Rewrite] = {
     "stale-certificate": stale_certificate,
     "wrong-header": wrong_header,
     "slow-primary": slow_primary,
+    "dripping": dripping,
     "lying-status": lying_status,
     "bad-proposer": bodiless,
 }

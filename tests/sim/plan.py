@@ -9,6 +9,7 @@ from enum import Enum
 from random import Random
 
 from salus.parameters import Parameters
+from tests.sim import weather
 from tests.sim.poison import VERSIONS
 
 TICK_MS = 100
@@ -200,6 +201,7 @@ def draw(seed: int) -> Plan:
     if r.random() < 0.08:
         _draw_blackouts(r, plan)
     plan.codec = r.random() < 0.06
+    weather.draw(plan)
     return plan
 
 
