@@ -127,7 +127,7 @@ def _read(path: Path) -> tuple[bytes, dict[str, Entry]]:
             entry = msgspec.json.decode(line, type=Entry)
             entries[entry.id] = entry
         return bytes.fromhex(head.key), entries
-    except (IndexError, ValueError, msgspec.MsgspecError):
+    except (IndexError, ValueError, RecursionError, msgspec.MsgspecError):
         raise CliError(
             "STORE_DAMAGED",
             f"{path} is not what was written",

@@ -24,6 +24,7 @@ __all__ = [
     "FhirChecked",
     "FhirFault",
     "check_fhir",
+    "is_checked",
 ]
 
 RESOURCES_MAX = PARTS_MAX - 1  # in one document: each entry and each line becomes a part of it
@@ -45,12 +46,22 @@ class FhirChecked:
     schemaless: int = 0  # of them of a type that cannot be checked
 
 
+def is_checked(media_type: str) -> bool:
+    """Does `check_fhir` look into a document of this type?"""
+    return _kind(media_type) in (*JSON_TYPES, FHIR_NDJSON, FHIR_XML)
+
+
+def _kind(media_type: str) -> str:
+    return media_type.split(";")[0].strip().lower()
+
+
 def check_fhir(document: bytes, media_type: str) -> FhirChecked | None:
     """Raises `BadFhir`; None for what does not claim to be FHIR.
 
-    Takes 40 ms a megabyte, and at its first call 0.4 s to load the models: call it in a thread.
+    Takes 40 ms a megabyte, and for each type that is new 10 ms to read its model: a node asks
+    `node/fhir_workers.py`.
     """
-    kind = media_type.split(";")[0].strip().lower()
+    kind = _kind(media_type)
     if kind == FHIR_XML:
         raise bad("FHIR in XML is not read", "FHIR_XML")
     if kind == FHIR_NDJSON:

@@ -48,6 +48,7 @@ from node.executor import Executor
 from node.facade import Facade
 from node.faults import FaultSwitch
 from node.feed import Feed
+from node.fhir_workers import FhirWorkers
 from node.genesis_block import genesis_block
 from node.gossip import Gossip, GossipTask
 from node.inlet import Inlet
@@ -334,6 +335,7 @@ class Node:
         )
         self.proofs = ProofMaker(genesis, self.state, self.blocks, tree)
         self.vault = Vault.open(str(data / "vault"), vault_lock(box_seed))
+        self._fhir = FhirWorkers()
         self.facade = Facade(
             genesis=genesis,
             roster=self.roster,
@@ -409,6 +411,7 @@ class Node:
     async def _stop(self) -> None:
         self.admission.turn_away("NOT_READY", "the node is stopping")
         await self.api.stop()
+        await self._fhir.close()
         await self.network.stop()
         self.verify_pool.close()
         self.journalist.close()
@@ -524,6 +527,7 @@ class Node:
             random=os.urandom,
             now_ms=_now_ms,
             damaged=self.metrics.damaged,
+            check=self._fhir.check,
         )
 
     def _roster_changed(self) -> None:

@@ -6,7 +6,7 @@ operator signs: this service returns operations and holds no key.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -51,6 +51,7 @@ ANCHORS_KNOWN_MAX = 10_000  # 2 MB
 DOCUMENTS_AT_ONCE = 2  # in memory with all their parts: each takes about three times its size
 
 Random = Callable[[int], bytes]
+Check = Callable[[bytes, str], Awaitable[FhirChecked | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,13 @@ class RecordService:
         random: Random,
         now_ms: Callable[[], int],
         damaged: Callable[[StorageError], None] = lambda error: None,
+        check: Check | None = None,
     ) -> None:
         """`org`: the member whose records these are; `random`: the system's, fit for keys;
-        `damaged`: takes what made a record file unreadable."""
+        `damaged`: takes what made a record file unreadable; `check`: as `check_fhir`."""
         self.vault, self.state, self.proofs, self.org = vault, state, proofs, org
         self._random, self._now_ms = random, now_ms
+        self._check = check or _check_in_thread
         self._writing = asyncio.Lock()  # record files are read, changed and replaced
         self._documents = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
         self.files = RecordFiles(vault, damaged)
@@ -135,7 +138,9 @@ class RecordService:
         checked = []
         for submission in submissions:
             async with self._documents:
-                checked.append(await asyncio.to_thread(_check, submission))
+                # Before anything is written.
+                checked.append(await self._check(submission.content, submission.media_type))
+                await asyncio.to_thread(split, submission.content, submission.media_type)
         async with self._writing:
             drafts = []
             for submission in submissions:
@@ -410,11 +415,8 @@ class RecordService:
         )
 
 
-def _check(submission: Submission) -> FhirChecked | None:
-    """In a thread, before anything is written: raises `SalusError`."""
-    checked = check_fhir(submission.content, submission.media_type)
-    split(submission.content, submission.media_type)
-    return checked
+async def _check_in_thread(content: bytes, media_type: str) -> FhirChecked | None:
+    return await asyncio.to_thread(check_fhir, content, media_type)
 
 
 def _told(staged: Staged, checked: FhirChecked | None) -> Staged:

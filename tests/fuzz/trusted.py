@@ -8,6 +8,8 @@ _EXECUTED = "of a block that was certified: it passed parse or check_proposal be
 _CHECKED = "the caller has checked the form"
 _CONFIG = "by way of node.config.load"
 _NO_INPUT = "nothing from outside: a method of another kind with this name, or bytes made here"
+_OWN_PROCESS = "between the node and its own child process; the document inside is fuzzed as FHIR"
+_OWN_BYTES = "of its own journal, which is fuzzed: hex of what this program signed"
 _TOOLS = "what the benchmark and the demo read of the network that they founded themselves"
 
 TRUSTED: dict[str, str] = {
@@ -15,6 +17,9 @@ TRUSTED: dict[str, str] = {
     for reason, listed in {
         _ANSWER: (
             "salus.client:Client._commit_staged",
+            "salus.client:Client.record_stage",
+            "salus.client:Client.record_staged",
+            "salus.client:Client.staged_transaction",
             "salus.client:Client._post",
             "salus.client:Client.record",
             "salus.client:Client.records",
@@ -45,7 +50,7 @@ TRUSTED: dict[str, str] = {
             "storage.vault:Vault.staged",
             "node.divergence:_compare",
             "node.executor:Executor.__init__",
-            "node.executor:genesis_block",
+            "node.genesis_block:genesis_block",
             "node.node:Node.__init__",
             "node.records:RecordService.standing",
             "node.errand:Errand.earlier",
@@ -80,6 +85,8 @@ TRUSTED: dict[str, str] = {
             "salus.rotation:make_rotation",
             "cli.ceremony:parameters_with",
         ),
+        _OWN_PROCESS: ("node.fhir_worker:serve", "node.fhir_workers:FhirWorkers._ask"),
+        _OWN_BYTES: ("cli.watch_import:ChainImporter._take",),
         _CONFIG: (
             "node.process:run",
             "node.process:_reload",

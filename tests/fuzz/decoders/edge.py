@@ -14,6 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
+from cli.errors import CliError
+from cli.watch_journal import Entry, Head, _read
 from node.api.events import Ack, Subscribe, _message
 from node.api.request import arguments, from_json, seconds
 from node.api.routes import ROUTES
@@ -132,6 +134,23 @@ def peer(data: bytes) -> Any:
         return parse_peer(text(data))
     except BadValue:
         raise BadMessage("no peer", code="CONFIG_VALUE") from None
+
+
+def watch_journal(data: bytes) -> Any:
+    try:
+        return _read(written(data, "watch.journal"))
+    except CliError as error:
+        raise BadMessage("no journal", code=error.code) from None
+
+
+def entries_of_a_watch() -> list[bytes]:
+    lines: list[Head | Entry] = [
+        Head(1, "00" * 32),
+        Entry("ab", "signed", record_id="cd", transaction="ef" * 200, resources=3),
+        Entry("ab", "done", record_id="cd"),
+        Entry("12", "refused", code="BAD_FHIR", message="status: must be text"),
+    ]
+    return [b"".join(msgspec.json.encode(line) + b"\n" for line in lines)]
 
 
 def resources() -> list[bytes]:
@@ -272,6 +291,15 @@ DECODERS = (
         lambda: [CONFIG.read_bytes(), b'version = 1\n[p2p]\npeers = ["' + PEER + b'"]\n'],
         form="text",
         memory_factor=400,
+        slow=True,
+    ),
+    Decoder(
+        "watch-journal",
+        ("cli.watch_journal:_read",),
+        watch_journal,
+        entries_of_a_watch,
+        form="json",
+        memory_factor=160,
         slow=True,
     ),
     Decoder("peer-address", (), peer, lambda: [PEER], form="text"),
