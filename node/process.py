@@ -30,6 +30,10 @@ async def run(
     build: type[Node] = Node,
 ) -> None:
     """Run the node of this home until SIGTERM or SIGINT; raises what keeps it from starting."""
+    loop = asyncio.get_running_loop()
+    # SIGHUP would end a process that has no handler yet, without a word. From here on one that comes
+    # early waits for the loop, and finds the handler that stands below.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     path = home / "node.toml"
     config = load(path, environ=os.environ, overrides=overrides or {}).config
     setup(
@@ -43,7 +47,6 @@ async def run(
     box_seed = unlock_seed(home / "keys" / "box.json", password)
     node = build(home, config, genesis, key, box_seed)
     tune()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, node.stop_asked.set)
 

@@ -1,6 +1,7 @@
 """`salus start`: checks what a person would have to check, then runs the node."""
 
 import os
+import signal
 
 import click
 
@@ -25,6 +26,8 @@ def start(
     password_file: str | None,
 ) -> None:
     """Run the node of this home until SIGTERM."""
+    # «Read node.toml again»: it has not been read yet, and by default the signal ends the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     home = session.home.node
     if not home.exists:
         hint = "a testnet is started by: salus testnet up" if session.home.is_testnet else ""
