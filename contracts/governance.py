@@ -37,6 +37,7 @@ from contracts.proposals import (
     read_agenda,
     read_candidacy,
     read_proposal,
+    seated_ballots,
     tally,
 )
 from contracts.state import ReadState, State
@@ -46,7 +47,7 @@ from salus.genesis import Role
 from salus.governance import possession
 from salus.keys import verify
 from salus.parameters import FIXED_PARAMETERS, Parameters
-from salus.validators import MemberId
+from salus.validators import VALIDATORS_MAX, MemberId
 
 governance = Contract(
     "governance",
@@ -283,9 +284,13 @@ def vote(ctx: Context, state: State, args: VoteArgs) -> list[Event]:
         raise Refused("PROPOSAL_CLOSED", stage=proposal.stage)
     if any(ballot.member == voter for ballot in proposal.ballots):
         raise Refused("VOTED_BEFORE")
-    # Ballots of those who have left the set since stay, for the record; the bound is the set's.
+    # Ballots of those who have left the set since stay, for the record, as long as there is room:
+    # sets follow each other, and each may bring its hundred.
+    ballots = proposal.ballots
+    if len(ballots) >= VALIDATORS_MAX:
+        ballots = seated_ballots(ballots, ctx.validators)
     ballot = Ballot(voter, args.approve, ctx.height)
-    proposal = msgspec.structs.replace(proposal, ballots=(*proposal.ballots, ballot))
+    proposal = msgspec.structs.replace(proposal, ballots=(*ballots, ballot))
     put_proposal(state, proposal)
     return _count(ctx, state, read_agenda(state), proposal, ballot)
 

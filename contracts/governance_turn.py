@@ -209,14 +209,17 @@ def _close(
 
 
 def _recount(turn: Turn, state: State, agenda: Agenda) -> Agenda:
-    """Open proposals, under the set of the next epoch: a smaller one may have decided already."""
+    """Open proposals, under the set of the next epoch: a smaller one may have decided already; and
+    what was proposed by somebody without a vote there is open no more, or sets that follow each
+    other would fill the agenda, which nobody could empty then."""
     validators = turn.ask(voters, turn.epoch + 1)
+    seated = frozenset(validator.member for validator in validators.validators)
     for entry in agenda.open:
         proposal = listed(state, entry.number)
         count = tally(proposal.ballots, validators)
         if count.passes and len(agenda.passed) < PASSED_MAX:
             agenda, _ = decide(state, agenda, proposal, Stage.PASSED, turn.height)
-        elif count.fails:
+        elif count.fails or proposal.proposer not in seated:
             agenda, _ = decide(state, agenda, proposal, Stage.REJECTED, turn.height)
     return agenda
 

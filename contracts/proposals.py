@@ -16,8 +16,9 @@ from salus.genesis import Role
 from salus.hashing import hasher
 from salus.validators import MemberId, ValidatorSet
 
-# Open proposals of one member: so that nobody, a third of liars included, can fill the agenda
-# (100 validators × 4 entries of 15 bytes are less than half of a state value).
+# Open proposals of one validator: so that nobody, a third of liars included, can fill the agenda.
+# Whoever has no vote any more keeps none open, so there are 400 of 19 bytes at the most; with the
+# lists below the agenda has 11 kB, and a vote may not make state values smaller than 16.
 OPEN_PER_MEMBER_MAX = 4
 PASSED_MAX = 64  # each has had two thirds of the votes; an epoch ends within a window, so they go
 CANDIDATES_MAX = 64  # likewise
@@ -161,10 +162,14 @@ class Tally(NamedTuple):
         return 2 * self.validators // 3 + 1
 
 
+def seated_ballots(ballots: Sequence[Ballot], validators: ValidatorSet) -> tuple[Ballot, ...]:
+    seated = frozenset(v.member for v in validators.validators)
+    return tuple(ballot for ballot in ballots if ballot.member in seated)
+
+
 def tally(ballots: Sequence[Ballot], validators: ValidatorSet) -> Tally:
     """Only members of the set count; each has one ballot, for ballots are final."""
-    seated = frozenset(v.member for v in validators.validators)
-    counted = [ballot.approve for ballot in ballots if ballot.member in seated]
+    counted = [ballot.approve for ballot in seated_ballots(ballots, validators)]
     return Tally(counted.count(True), counted.count(False), validators.n)
 
 

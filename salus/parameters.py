@@ -72,7 +72,7 @@ _BY_VOTE: dict[str, tuple[int, int]] = {
     "block_transactions_max": (1, 10_000),
     "transaction_bytes_max": (2_048, 2**20),  # a proposal with three keys has 0.7 kB
     "keys_touched_max": (64, 2**20),  # a vote touches a dozen
-    "state_value_bytes_max": (8_192, 2**20),  # a proposal with 100 ballots has 4 kB, the agenda 6
+    "state_value_bytes_max": (16_384, 2**20),  # the fullest agenda of governance has 11 kB
     "state_bytes_written_max": (32_768, 2**26),
     "pool_transactions_max": (100, 10**6),
     "epoch_blocks_max": (8, 10**9),

@@ -13,11 +13,15 @@ from contracts.governance import PARAMETER_NAMES, governance
 from contracts.member_acts import take_vote
 from contracts.members import MEMBERSHIP, MemberStatus, get_entry, members
 from contracts.proposals import (
+    CANDIDATES_MAX,
     HEIGHTS_AHEAD_MAX,
     OPEN_PER_MEMBER_MAX,
+    PASSED_MAX,
+    Agenda,
     Ballot,
     Candidacy,
     CandidacyStage,
+    Open,
     Proposal,
     Stage,
     read_agenda,
@@ -29,13 +33,14 @@ from contracts.records import records
 from contracts.state import ReadState, State
 from node.errors import UpgradeNeeded
 from salus.block import OK, Event, Receipt
-from salus.codec import UINT_MAX, Uint, Wire
+from salus.codec import UINT_MAX, Uint, Wire, encode
+from salus.errors import BadMessage
 from salus.genesis import Genesis, Role
 from salus.governance import possession
 from salus.keys import box_public_key
-from salus.parameters import ContractVersion, Parameters
+from salus.parameters import ContractVersion, Parameters, check_parameters
 from salus.transaction import Operation
-from salus.validators import VALIDATORS_MAX
+from salus.validators import MEMBER_ID_BYTES_MAX, VALIDATORS_MAX
 from tests import factories
 from tests.contracts.lab import Lab, h, parameters, proof_of
 from tests.contracts.test_members import register
@@ -238,11 +243,10 @@ def test_nobody_holds_a_change_off_by_proposing_it_for_a_far_height() -> None:
     )
     assert chain.codes(far, by="operator hosp-d") == [OK]
     decide(chain, "remove_member", member="hosp-d")
-    boundary(chain)
-    assert seats(chain) == "abc"
     assert chain.codes(vote(chain, 1)) == [OK], "the other one is its own, and still open"
     assert chain.codes(vote(chain, 1), by="operator hosp-b") == [OK]
-    assert chain.codes(vote(chain, 1), by="operator hosp-c") == [OK]
+    boundary(chain)
+    assert seats(chain) == "abc"
     assert proposal(chain, 1).stage is Stage.PASSED
 
 
@@ -367,7 +371,7 @@ def _fits(validators: Any, window: int) -> bool:
         {"transaction_bytes_max": 2**20},  # no block could hold one
         {"transaction_bytes_max": 2_047},  # no proposal with three keys
         {"keys_touched_max": 63},
-        {"state_value_bytes_max": 8_191},
+        {"state_value_bytes_max": 16_383},
         {"state_bytes_written_max": 32_767},
         {"progress_timeout_ms": 60_001},
         {"view_change_timeout_ms": 99},
@@ -390,7 +394,7 @@ def test_under_the_narrowest_limits_a_hundred_validators_still_decide() -> None:
     """Else such limits could never be changed again."""
     narrow = {
         "keys_touched_max": 64,
-        "state_value_bytes_max": 8_192,
+        "state_value_bytes_max": 16_384,
         "state_bytes_written_max": 32_768,
         "transaction_bytes_max": 2_048,
     }
@@ -417,6 +421,53 @@ def test_under_the_narrowest_limits_a_hundred_validators_still_decide() -> None:
     assert {r.code for r in chain.block(*votes).receipts} == {OK}
     boundary(chain)
     assert chain.executor.epoch.parameters.keys_touched_max == 4_096
+
+
+def test_the_fullest_agenda_can_be_written_under_the_narrowest_limits() -> None:
+    """Whatever the heights and numbers have become: else nobody could propose or vote any more."""
+    most = UINT_MAX
+    full = Agenda(
+        most,
+        tuple(Open(most, most) for _ in range(OPEN_PER_MEMBER_MAX * VALIDATORS_MAX)),
+        (most,) * PASSED_MAX,
+        ("m" * MEMBER_ID_BYTES_MAX,) * CANDIDATES_MAX,
+        most,
+    )
+    narrow = Parameters(state_value_bytes_max=len(encode(full)) - 1)
+    with pytest.raises(BadMessage, match="state_value_bytes_max"):
+        check_parameters(narrow, Parameters())
+
+
+def test_what_somebody_without_a_vote_has_proposed_is_open_no_more() -> None:
+    """Sets that follow each other would else leave their proposals, until the agenda is full."""
+    chain = lab(5, observers=1)
+    (asked,) = chain.run(propose(chain, "remove_member", member="obs-000"), by="operator hosp-e")
+    (kept,) = chain.run(propose(chain, "suspend_member", member="obs-000"), by="operator hosp-d")
+    numbers = [int(receipt.events[0].data["proposal"]) for receipt in (asked, kept)]
+    decide(chain, "remove_validator", by="abcd", member="hosp-e")
+    assert proposal(chain, numbers[0]).stage is Stage.OPEN
+    boundary(chain)
+    assert seats(chain) == "abcd"
+    assert [proposal(chain, n).stage for n in numbers] == [Stage.REJECTED, Stage.OPEN]
+    agenda = read_agenda(ReadState(chain.executor.read, "governance"))
+    assert [entry.number for entry in agenda.open] == numbers[1:]
+    again = propose(chain, "remove_member", member="obs-000")
+    assert chain.codes(again, by="operator hosp-a") == [OK]
+
+
+def test_ballots_of_former_validators_make_room_when_the_record_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One set after the other may vote on a proposal that stays open, and it is one state value."""
+    chain = lab(5, observers=1)
+    (asked,) = chain.run(propose(chain, "remove_member", member="obs-000"), by="operator hosp-a")
+    number = int(asked.events[0].data["proposal"])
+    assert chain.codes(vote(chain, number), by="operator hosp-e") == [OK]
+    decide(chain, "remove_validator", by="abcd", member="hosp-e")
+    boundary(chain)
+    monkeypatch.setattr("contracts.governance.VALIDATORS_MAX", 2)
+    assert chain.codes(vote(chain, number), by="operator hosp-b") == [OK]
+    assert [ballot.member for ballot in proposal(chain, number).ballots] == ["hosp-a", "hosp-b"]
 
 
 # ── when it takes effect ─────────────────────────────────────────────────────
