@@ -319,6 +319,13 @@ def key_taken(state: ReadState, public_key: bytes) -> bool:
 
 
 @members.view
+def operator_of(state: ReadState, public_key: bytes) -> str | None:
+    """For other contracts: the active organisation whose operator key in force this is."""
+    found = identify(state, public_key, 0)
+    return found.member if found and found.capacity is Capacity.OPERATOR else None
+
+
+@members.view
 def voters(state: ReadState, epoch: int) -> ValidatorSet:
     """For other contracts: who has a vote, as the state now says; not yet in force."""
     return validator_set(state, epoch)

@@ -1,0 +1,394 @@
+"""Identity: a patient's relations to organisations, and the keys that speak for them (decision 0010).
+
+A relation is a handle at one organisation with an owner key of its own, so nothing here joins two
+of one person. What to do when keys change hands or are lost stands in contracts/recovery.py;
+terms, biometrics and cards in contracts/enrolment.py.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from contracts.context import Capacity, Context, StaffRole
+from contracts.errors import NOT_AUTHORISED, Refused
+from contracts.fields import committed, public
+from contracts.framework import ANYONE, Contract
+from contracts.members import key_taken, operator_of
+from contracts.state import ReadState, State
+from salus import relation as forms
+from salus.block import Event
+from salus.codec import Bytes32, Bytes64, Wire, encode
+from salus.genesis import Role
+from salus.keys import valid_public_key, verify
+from salus.relation import (
+    DAY_MS,
+    DELEGATES_MAX,
+    Day,
+    Delegate,
+    Guardians,
+    Relation,
+    Rights,
+    Threshold,
+    relation_key,
+)
+from salus.validators import MemberId
+
+identity = Contract(
+    "identity",
+    version=1,
+    doc="Patients' relations to organisations: handles, keys, guardians, delegates, recovery.",
+    reads=("members",),
+    refusals={
+        "UNKNOWN_RELATION": "This organisation has no relation with this handle.",
+        "DUPLICATE_HANDLE": "This organisation has a relation with this handle.",
+        "KEY_IN_USE": "The key belongs to somebody already; every key has one owner, for ever.",
+        "BAD_KEY": "The 32 bytes are not a valid Ed25519 public key.",
+        "NO_POSSESSION": "The key has not signed what it is entered for.",
+        "BAD_GUARDIANS": "Guardians ascend, once each, and the threshold is 1 to their number.",
+        "NEEDS_COSIGNATURE": "This needs a guardian's, or another organisation's, co-signature.",
+        "BAD_COSIGNATURE": "The co-signature is of a key that may not, or does not fit.",
+        "STALE_GENERATION": "The relation's keys changed since; fact `generation`.",
+        "ROTATION_WAITS": "A rotation waits already; fact `effective_ms`.",
+        "NO_ROTATION": "No rotation waits, or it is in force already.",
+        "RECOVERY_OPEN": "A recovery is open: no rotation, grant or change until it ends.",
+        "NO_RECOVERY": "No recovery is open.",
+        "ALREADY_APPROVED": "This key, or this organisation, approved or vetoed before.",
+        "NOT_CANCELLABLE": "A second recovery cannot be cancelled.",
+        "TOO_FEW_APPROVALS": "Not enough approvals; facts `approvals`, `needed`.",
+        "TOO_EARLY": "The waiting time is not over; fact `ready_ms`.",
+        "NOT_CUSTODIAL": "The patient holds the key of this relation.",
+        "DUPLICATE_DELEGATE": "The key is a delegate of this relation.",
+        "UNKNOWN_DELEGATE": "No delegate of this relation has this key.",
+        "TOO_MANY_DELEGATES": "A relation has at most 8 delegates; remove one.",
+        "BAD_RIGHTS": "Rights are listed once each, in ascending order, at least one.",
+        "BAD_PERIOD": "The last day is over already.",
+        "UNKNOWN_TERMS": "This organisation published no terms.",
+        "OLD_TERMS": "A newer version of the terms is published; fact `version`.",
+        "BAD_VERSION": "Versions of terms rise by one; fact `version` is the newest.",
+        "DUPLICATE_TEMPLATE": "The template commitment is enrolled already.",
+        "UNKNOWN_TEMPLATE": "No such template commitment is enrolled here.",
+        "TEMPLATE_ENDED": "The enrolment was withdrawn; fact `height`.",
+        "DUPLICATE_CARD": "A card with this id exists.",
+        "UNKNOWN_CARD": "No card of this relation has this id.",
+    },
+)
+
+REGISTERED = identity.event(
+    "registered", "An organisation registered a relation.", org="the organisation", handle="it"
+)
+DELEGATED = identity.event(
+    "delegated", "A relation has a new delegate.", org="the organisation", handle="the relation"
+)
+UNDELEGATED = identity.event(
+    "undelegated", "A delegate was removed.", org="the organisation", handle="the relation"
+)
+
+Cosigner = Annotated[
+    Bytes32 | None, public("a guardian, or the operator of another organisation; or null")
+]
+Cosignature = Annotated[Bytes64 | None, public("its signature over this operation without it")]
+
+# Who may register patients for an organisation, beside its operator (rule I-1).
+_REGISTRARS = frozenset({StaffRole.ADMINISTRATION, StaffRole.GATEWAY})
+CARE_ROLES = (Role.HOSPITAL, Role.LABORATORY, Role.PHARMACY)
+
+
+class KeyUse(Wire, frozen=True):
+    """State under key/<public key>: of which relation a key is, or was; for ever."""
+
+    org: MemberId
+    handle: Bytes32
+
+
+class TagEntry(Wire, frozen=True):
+    """State under tag/<org>/<tag>: the first relation with this identity tag."""
+
+    handle: Bytes32
+
+
+# ── methods ──────────────────────────────────────────────────────────────────
+
+
+class RegisterArgs(Wire, frozen=True):
+    handle: Annotated[Bytes32, public("names the patient here and nowhere else")]
+    owner_key: Annotated[Bytes32, public("Ed25519 public key that decides for the patient")]
+    box_key: Annotated[Bytes32, public("X25519 public key that messages are sealed to")]
+    custodial: Annotated[bool, public("the organisation holds the owner key")]
+    guardians: Annotated[Guardians, public("keys of guardians, of this relation alone")]
+    threshold: Annotated[Threshold, public("how many guardians decide together")]
+    tag: Annotated[Bytes32, committed("identity tag: HMAC of organisation and identifier")]
+    owner_signature: Annotated[Bytes64, public("by the owner key, over all of this")]
+
+
+@identity.method(senders=(Capacity.OPERATOR, Capacity.STAFF), roles=CARE_ROLES)
+def register(ctx: Context, state: State, args: RegisterArgs) -> list[Event]:
+    """Register a patient's relation to the sender's organisation."""
+    org = registrar(ctx)
+    if state.get(Relation, _place(org, args.handle)) is not None:
+        raise Refused("DUPLICATE_HANDLE")
+    check_guardians(args.guardians, args.threshold)
+    payload = forms.registration(
+        ctx.chain_id,
+        org,
+        args.handle,
+        args.owner_key,
+        args.box_key,
+        args.custodial,
+        args.guardians,
+        args.threshold,
+        args.tag,
+    )
+    use_key(ctx, state, org, args.handle, args.owner_key, payload, args.owner_signature)
+    use_box_key(ctx, state, org, args.handle, args.box_key)
+    for guardian in args.guardians:
+        use_guardian(ctx, state, org, args.handle, guardian)
+    # A tag in use is no refusal: nobody is refused care for a double entry (rule I-2).
+    if state.get(TagEntry, _tag(org, args.tag)) is None:
+        state.put(_tag(org, args.tag), TagEntry(args.handle))
+    put(
+        state,
+        org,
+        args.handle,
+        Relation(
+            owner_key=args.owner_key,
+            box_key=args.box_key,
+            custodial=args.custodial,
+            guardians=args.guardians,
+            threshold=args.threshold,
+            delegates=(),
+            rotation=None,
+            recovery=None,
+            cancelled=False,
+            generation=0,
+            terms_version=0,
+            since_height=ctx.height,
+        ),
+    )
+    return [REGISTERED(org=org, handle=args.handle)]
+
+
+class DelegateAddArgs(Wire, frozen=True):
+    org: Annotated[MemberId, public("the organisation of the relation")]
+    handle: Annotated[Bytes32, public("the relation")]
+    key: Annotated[Bytes32, public("Ed25519 public key of the delegate, of this relation alone")]
+    rights: Annotated[Rights, public("what it may do")]
+    until_day: Annotated[Day, public("its last day: UTC days since 1970")]
+    possession: Annotated[Bytes64, public("by the key: that it belongs to this relation")]
+    cosigner: Cosigner
+    cosignature: Cosignature
+
+
+@identity.method(senders=ANYONE)
+def delegate_add(ctx: Context, state: State, args: DelegateAddArgs) -> list[Event]:
+    """Give a device or a person some of the owner's rights (rule I-5)."""
+    relation = owned(ctx, state, args.org, args.handle)
+    if relation.custodial:
+        cosigned(ctx, relation, args, "delegate_add")
+    if list(args.rights) != sorted(set(args.rights)):
+        raise Refused("BAD_RIGHTS")
+    if args.until_day < ctx.time_ms // DAY_MS:
+        raise Refused("BAD_PERIOD")
+    kept = tuple(one for one in relation.delegates if one.until_day >= ctx.time_ms // DAY_MS)
+    if any(one.key == args.key for one in kept):
+        raise Refused("DUPLICATE_DELEGATE")
+    if len(kept) >= DELEGATES_MAX:
+        raise Refused("TOO_MANY_DELEGATES")
+    payload = forms.possession(ctx.chain_id, args.org, args.handle, "delegate")
+    use_key(ctx, state, args.org, args.handle, args.key, payload, args.possession)
+    delegate = Delegate(args.key, args.rights, args.until_day)
+    change(state, args.org, args.handle, relation, delegates=(*kept, delegate))
+    return [DELEGATED(org=args.org, handle=args.handle)]
+
+
+class DelegateRemoveArgs(Wire, frozen=True):
+    org: Annotated[MemberId, public("the organisation of the relation")]
+    handle: Annotated[Bytes32, public("the relation")]
+    key: Annotated[Bytes32, public("of the delegate")]
+
+
+@identity.method(senders=ANYONE)
+def delegate_remove(ctx: Context, state: State, args: DelegateRemoveArgs) -> list[Event]:
+    """Take a delegate's rights, at once; the delegate itself may also give them back."""
+    relation = known(state, args.org, args.handle)
+    if ctx.sender not in (relation.owner_at(ctx.time_ms), args.key):
+        raise Refused(NOT_AUTHORISED)
+    kept = tuple(one for one in relation.delegates if one.key != args.key)
+    if len(kept) == len(relation.delegates):
+        raise Refused("UNKNOWN_DELEGATE")
+    change(state, args.org, args.handle, relation, delegates=kept)
+    return [UNDELEGATED(org=args.org, handle=args.handle)]
+
+
+# ── for the other files of this contract ─────────────────────────────────────
+
+
+def registrar(ctx: Context) -> str:
+    """The organisation for which the sender registers patients."""
+    identity = ctx.identity
+    assert identity is not None, "the framework admits members only"
+    staff = identity.capacity is Capacity.STAFF
+    if staff and _REGISTRARS.isdisjoint(identity.staff_roles):
+        raise Refused(NOT_AUTHORISED)
+    return identity.member
+
+
+def known(state: ReadState, org: str, handle: bytes) -> Relation:
+    relation = state.get(Relation, _place(org, handle))
+    if relation is None:
+        raise Refused("UNKNOWN_RELATION")
+    return relation
+
+
+def owned(ctx: Context, state: State, org: str, handle: bytes) -> Relation:
+    """The relation, if the sender is its owner and no recovery freezes it (rule I-4)."""
+    relation = known(state, org, handle)
+    if ctx.sender != relation.owner_at(ctx.time_ms):
+        raise Refused(NOT_AUTHORISED)
+    if relation.recovery_at(ctx.time_ms) is not None:
+        raise Refused("RECOVERY_OPEN")
+    return settled(ctx, relation)
+
+
+def settled(ctx: Context, relation: Relation) -> Relation:
+    """With a rotation that is in force by now entered: the next write brings it to the state."""
+    rotation = relation.rotation
+    if rotation is None or ctx.time_ms < rotation.effective_ms:
+        return relation
+    return msgspec.structs.replace(
+        relation,
+        owner_key=rotation.new_key,
+        rotation=None,
+        generation=relation.generation + 1,
+    )
+
+
+def put(state: State, org: str, handle: bytes, relation: Relation) -> None:
+    state.put(_place(org, handle), relation)
+
+
+def change(state: State, org: str, handle: bytes, relation: Relation, **fields: object) -> None:
+    put(state, org, handle, msgspec.structs.replace(relation, **fields))
+
+
+def check_guardians(guardians: tuple[bytes, ...], threshold: int) -> None:
+    if list(guardians) != sorted(set(guardians)):
+        raise Refused("BAD_GUARDIANS")
+    if threshold > len(guardians) or (threshold == 0) != (not guardians):
+        raise Refused("BAD_GUARDIANS")
+
+
+def use_key(
+    ctx: Context,
+    state: State,
+    org: str,
+    handle: bytes,
+    key: bytes,
+    payload: bytes,
+    signature: bytes,
+) -> None:
+    """Enter a signing key that has signed `payload`; each belongs to one relation for ever."""
+    if not valid_public_key(key):
+        raise Refused("BAD_KEY")
+    if not verify(key, payload, signature):
+        raise Refused("NO_POSSESSION")
+    _enter(ctx, state, org, handle, key)
+
+
+def use_box_key(ctx: Context, state: State, org: str, handle: bytes, key: bytes) -> None:
+    """Enter an X25519 key; it signs nothing, so only a second use of it is caught."""
+    _enter(ctx, state, org, handle, key)
+
+
+def use_guardian(ctx: Context, state: State, org: str, handle: bytes, key: bytes) -> None:
+    """Enter a guardian's key. It proves itself when it is used; a false one helps nobody."""
+    if not valid_public_key(key):
+        raise Refused("BAD_KEY")
+    _enter(ctx, state, org, handle, key)
+
+
+def _enter(ctx: Context, state: State, org: str, handle: bytes, key: bytes) -> None:
+    if state.get(KeyUse, _key(key)) is not None or ctx.ask(key_taken, key):
+        raise Refused("KEY_IN_USE")
+    state.put(_key(key), KeyUse(org, handle))
+
+
+def cosigned(ctx: Context, relation: Relation, args: Wire, method: str) -> None:
+    """Raises `Refused` unless a second party co-signed this very operation (rule I-6)."""
+    check_cosignature(ctx, identity.name, method, relation, args, ())
+
+
+def check_cosignature(
+    ctx: Context,
+    contract: str,
+    method: str,
+    relation: Relation,
+    args: Wire,
+    involved: tuple[str, ...],
+) -> None:
+    """As `cosigned`, for any contract that reads the members. `args` has `org`, `cosigner` and
+    `cosignature`; `involved`: organisations that cannot be the second party, beside its own."""
+    fields = msgspec.structs.asdict(args)
+    cosigner, signature = fields["cosigner"], fields["cosignature"]
+    if cosigner is None or signature is None:
+        raise Refused("NEEDS_COSIGNATURE")
+    if cosigner not in relation.guardians:
+        member = ctx.ask(operator_of, cosigner)
+        if member is None or member in (fields["org"], *involved):
+            raise Refused("BAD_COSIGNATURE")
+    bare = msgspec.structs.replace(args, cosigner=None, cosignature=None)
+    payload = forms.cosigned(ctx.chain_id, contract, method, encode(bare))
+    if not verify(cosigner, payload, signature):
+        raise Refused("BAD_COSIGNATURE")
+
+
+# ── views and queries ────────────────────────────────────────────────────────
+
+
+@identity.view
+def relation(state: ReadState, org: str, handle: bytes) -> Relation | None:
+    """For other contracts: a relation by organisation and handle."""
+    return state.get(Relation, _place(org, handle))
+
+
+class RelationArgs(Wire, frozen=True):
+    org: MemberId
+    handle: Bytes32
+
+
+@identity.query
+def relation_of(state: ReadState, args: RelationArgs) -> Relation | None:
+    """A relation by organisation and handle, as it stands; a rotation that waits is shown."""
+    return state.get(Relation, _place(args.org, args.handle))
+
+
+class TagArgs(Wire, frozen=True):
+    org: MemberId
+    tag: Bytes32
+
+
+@identity.query
+def by_tag(state: ReadState, args: TagArgs) -> TagEntry | None:
+    """The first relation with an identity tag at an organisation."""
+    return state.get(TagEntry, _tag(args.org, args.tag))
+
+
+class KeyArgs(Wire, frozen=True):
+    public_key: Bytes32
+
+
+@identity.query
+def by_key(state: ReadState, args: KeyArgs) -> KeyUse | None:
+    """The relation that a key belongs or belonged to."""
+    return state.get(KeyUse, _key(args.public_key))
+
+
+def _tag(org: str, tag: bytes) -> bytes:
+    return b"tag/" + org.encode("ascii") + b"/" + tag
+
+
+def _key(key: bytes) -> bytes:
+    return b"key/" + key
+
+
+def _place(org: str, handle: bytes) -> bytes:
+    return relation_key(org, handle).removeprefix(b"identity/")

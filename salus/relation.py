@@ -1,0 +1,174 @@
+"""A relation, one patient at one organisation: what its keys sign, and its entry in the state map.
+
+A relation is a random-looking handle with one Ed25519 owner key and one X25519 box key; two
+relations of one patient share no value (decision 0010). State keys carry the organisation first,
+so nobody can occupy another one's handle.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from salus.codec import Bytes32, Uint, Wire, encode
+from salus.hashing import domain, hasher
+
+DAY_MS = 86_400_000
+GUARDIANS_MAX = 7  # a family; each is a key in the entry that every grant reads
+DELEGATES_MAX = 8  # browsers and devices of one person
+
+Day = Annotated[int, msgspec.Meta(ge=0, le=3_000_000)]  # UTC days since 1970; beyond the year 9999
+Threshold = Annotated[int, msgspec.Meta(ge=0, le=GUARDIANS_MAX)]
+Guardians = Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=GUARDIANS_MAX)]
+
+_POSSESSION = domain("relation-possession")
+_COSIGN = domain("relation-cosign")
+_REGISTER = domain("relation-register")
+_ENROL = domain("biometric-enrol")
+_MATCH = domain("biometric-match")
+_RELATION = b"identity/relation/"  # ◆ what a proof speaks of
+_hash_card = hasher("lookup-card")
+_hash_document = hasher("terms-document")
+_hash_operator = hasher("relation-approver")
+
+
+class Right(StrEnum):
+    """What a delegate may do; ascending."""
+
+    DENY = "deny"
+    REVOKE = "revoke"
+    VIEW = "view"
+
+
+Rights = Annotated[tuple[Right, ...], msgspec.Meta(min_length=1, max_length=3)]
+
+
+class Delegate(Wire, frozen=True):
+    """A key with some rights, through the end of a UTC day."""
+
+    key: Bytes32
+    rights: Rights
+    until_day: Day
+
+
+class Rotation(Wire, frozen=True):
+    """A new owner key that waits; guardians who veto it."""
+
+    new_key: Bytes32
+    effective_ms: Uint  # block time
+    vetoes: Guardians
+
+
+class Recovery(Wire, frozen=True):
+    """New keys that wait for approvals and for time. `approvals`: guardians' keys, or hashes of
+    organisations where there are no guardians."""
+
+    new_key: Bytes32
+    new_box_key: Bytes32
+    approvals: Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=GUARDIANS_MAX + 1)]
+    needed: Annotated[int, msgspec.Meta(ge=1, le=GUARDIANS_MAX)]
+    ready_ms: Uint  # block time
+    cancellable: bool
+
+
+class Relation(Wire, frozen=True):
+    """State value under `relation_key(org, handle)`."""
+
+    owner_key: Bytes32
+    box_key: Bytes32
+    custodial: bool  # the hospital holds the owner key (rule I-6)
+    guardians: Guardians
+    threshold: Threshold  # so many guardians; 0 without any
+    delegates: Annotated[tuple[Delegate, ...], msgspec.Meta(max_length=DELEGATES_MAX)]
+    rotation: Rotation | None
+    recovery: Recovery | None
+    cancelled: bool  # a recovery was, and neither finished since nor guardians changed
+    generation: Uint  # raised with every change of who may speak: what was co-signed fits one
+    terms_version: Uint  # accepted; 0: none
+    since_height: Uint
+
+    def owner_at(self, time_ms: int) -> bytes:
+        """The owner key in force at this block time (rule I-3)."""
+        rotation = self.rotation
+        if rotation is not None and time_ms >= rotation.effective_ms:
+            return rotation.new_key
+        return self.owner_key
+
+    def recovery_at(self, time_ms: int) -> Recovery | None:
+        """The recovery that is open at this block time: one that was not approved in time is
+        over, else a single guardian could freeze a relation for ever (rule I-4)."""
+        recovery = self.recovery
+        if recovery is None:
+            return None
+        approved = len(recovery.approvals) >= recovery.needed
+        return recovery if approved or time_ms < recovery.ready_ms else None
+
+    def rights_at(self, key: bytes, time_ms: int) -> tuple[Right, ...]:
+        """What this key may do as a delegate at this block time; of a stranger: nothing."""
+        for delegate in self.delegates:
+            if delegate.key == key and time_ms // DAY_MS <= delegate.until_day:
+                return delegate.rights
+        return ()
+
+
+def relation_key(org: str, handle: bytes) -> bytes:
+    """The state key of a relation."""
+    return _RELATION + org.encode("ascii") + b"/" + handle
+
+
+# -- what is signed --------------------------------------------------------------------------
+
+
+def registration(
+    chain_id: str,
+    org: str,
+    handle: bytes,
+    owner_key: bytes,
+    box_key: bytes,
+    custodial: bool,
+    guardians: tuple[bytes, ...],
+    threshold: int,
+    tag: bytes,
+) -> bytes:
+    """What the owner key signs before an organisation registers it: all of it (rule I-1)."""
+    return _REGISTER + encode(
+        (chain_id, org, handle, owner_key, box_key, custodial, guardians, threshold, tag)
+    )
+
+
+def possession(chain_id: str, org: str, handle: bytes, purpose: str) -> bytes:
+    """What any later key of a relation signs. `purpose`: rotate, recover, claim, delegate.
+
+    Without it, whoever sees a waiting transaction could enter the key as his own first."""
+    return _POSSESSION + encode((chain_id, org, handle, purpose))
+
+
+def cosigned(chain_id: str, contract: str, method: str, args: bytes) -> bytes:
+    """What a co-signature covers: the operation whose own fields for it are null (rule I-6).
+    `args`: its canonical bytes."""
+    return _COSIGN + encode((chain_id, contract, method, args))
+
+
+def enrolment(chain_id: str, org: str, handle: bytes, template: bytes, device: bytes) -> bytes:
+    """What the owner signs: that this template commitment is his (rule I-8)."""
+    return _ENROL + encode((chain_id, org, handle, template, device))
+
+
+def match(chain_id: str, org: str, template: bytes, session: bytes, matched: bool) -> bytes:
+    """What the device signs: the result of a comparison that it made (rule I-8)."""
+    return _MATCH + encode((chain_id, org, template, session, matched))
+
+
+def card_id(secret: bytes) -> bytes:
+    """What stands on the chain for a card that holds these 32 random bytes (rule I-9)."""
+    return _hash_card(secret)
+
+
+def terms_hash(document: bytes) -> bytes:
+    """The hash of a public document, as `identity.publish_terms` names it."""
+    return _hash_document(document)
+
+
+def approver(org: str) -> bytes:
+    """An organisation among the approvals of a recovery, where the others are keys."""
+    return _hash_operator(org.encode("ascii"))

@@ -1,0 +1,122 @@
+"""Requests and tickets: who asked to read, what was decided, and what of it the chain shows
+(rules T-1 … T-6 and G-1 of decision 0010).
+
+A request travels off the chain, signed by a staff key or by the patient. The ticket holds salted
+commitments to it, to the set of records and to the inner decision; who has the openings, the
+patient above all, can check all of it again.
+"""
+
+
+
+
+
+from salus.codec import Bytes16, Bytes32, Uint, Wire, encode
+from salus.hashing import domain, hasher
+from salus.permit import Classes, Purpose, Reason
+from salus.validators import MemberId
+
+TICKET_EXPIRY_BLOCKS_MAX = 20  # a signed request that arrives later is asked again
+RECORDS_PER_TICKET_MAX = 256  # versions under one ticket; a joined view takes several
+SALT_BYTES = 32
+
+_REQUEST = domain("access-request")
+_hash_request = hasher("access-request-commitment")
+_hash_records = hasher("access-records")
+_hash_decision = hasher("access-decision")
+_hash_care = hasher("access-care")
+_hash_digest = hasher("access-digest")
+_OWN_REQUEST = domain("access-own-request")
+
+
+class Request(Wire, frozen=True):
+    """What the reader signs (rule G-1); it leaves the reader's node for the custodian's alone."""
+
+    chain_id: str
+    custodian: MemberId
+    handle: Bytes32
+    records: Bytes32  # commitment to the set of versions asked for
+    purpose: Purpose
+    classes: Classes
+    request_id: Bytes16
+    expiry_height: Uint
+    release_key: Bytes32  # ephemeral X25519 key that the release is sealed to
+    permit: Bytes32 | None
+    requester: MemberId
+    key: Bytes32  # of the staff member, the owner or a delegate
+
+    def payload(self) -> bytes:
+        """What is signed."""
+        return _REQUEST + encode(self)
+
+
+class Ticket(Wire, frozen=True):
+    """State value under `ticket_key(custodian, request id)`: what was decided, for ever."""
+
+    handle: Bytes32
+    requester: MemberId
+    purpose: Purpose
+    classes: Classes
+    permit: Bytes32 | None
+    permitted: bool
+    reason: Reason
+    height: Uint
+    time_ms: Uint
+    records: Bytes32
+    request: Bytes32
+    decision: Bytes32
+    before: Bytes16 | None  # the ticket before it under the same handle (rule T-6)
+    receipt: Bytes32 | None  # commitment to the digest of what arrived
+    receipt_height: Uint | None
+
+
+class TrailHead(Wire, frozen=True):
+    """State value under `trail_key`: the newest ticket of a handle, and how many there are."""
+
+    newest: Bytes16 | None
+    tickets: Uint
+    denials: Uint  # that were answered without a ticket of their own (rule G-4)
+
+
+def ticket_key(custodian: str, request_id: bytes) -> bytes:
+    """The state key of a ticket."""
+    return b"access/ticket/" + custodian.encode("ascii") + b"/" + request_id
+
+
+def trail_key(custodian: str, handle: bytes) -> bytes:
+    """The state key of the newest ticket of a handle."""
+    return b"access/trail/" + custodian.encode("ascii") + b"/" + handle
+
+
+# -- commitments -----------------------------------------------------------------------------
+
+
+def request_commitment(salt: bytes, request: Request, signature: bytes) -> bytes:
+    """Binds the ticket to the very request that a person signed. `salt`: 32 random bytes."""
+    return _hash_request(salt + encode((request, signature)))
+
+
+def records_commitment(salt: bytes, versions: tuple[bytes, ...]) -> bytes:
+    """Binds to the record versions (their commitments, ascending). `salt`: 32 random bytes."""
+    return _hash_records(salt + encode(versions))
+
+
+def decision_commitment(salt: bytes, decision: bytes) -> bytes:
+    """Binds to the inner decision in canonical bytes, so that it can be made again."""
+    return _hash_decision(salt + decision)
+
+
+def care_commitment(salt: bytes, relation: bytes) -> bytes:
+    """Binds to why the reader cares for the patient: check-in, referral, visit; canonical bytes."""
+    return _hash_care(salt + relation)
+
+
+def digest_commitment(salt: bytes, digest: bytes) -> bytes:
+    """Binds to the SHA-256 of what arrived at the reader."""
+    return _hash_digest(salt + digest)
+
+
+def own_request(chain_id: str, custodian: str, handle: bytes, commitment: bytes) -> bytes:
+    """What the patient's key signs, shown on the chain, for the patient's own view (rule T-1)."""
+    return _OWN_REQUEST + encode((chain_id, custodian, handle, commitment))
+
+
