@@ -191,9 +191,7 @@ def receipt(ctx: Context, state: State, args: ReceiptArgs) -> list[Event]:
         raise Refused(NOT_AUTHORISED)
     if found.receipt_height is not None:
         raise Refused("ALREADY_RECEIVED", height=found.receipt_height)
-    state.put(
-        key, msgspec.structs.replace(found, receipt=args.digest, receipt_height=ctx.height)
-    )
+    state.put(key, msgspec.structs.replace(found, receipt=args.digest, receipt_height=ctx.height))
     return [RECEIVED(org=args.org, handle=found.handle, requester=found.requester)]
 
 

@@ -1,8 +1,11 @@
 """The applications of this software. A new one is a file beside this and a line here."""
 
-from contracts import governance_turn
+from contracts import enrolment, governance_turn, recovery
+from contracts.access import access
+from contracts.consent import consent
 from contracts.framework import Registry
 from contracts.governance import governance
+from contracts.identity import identity
 from contracts.members import MEMBERSHIP, members
 from contracts.records import records
 
@@ -10,4 +13,7 @@ from contracts.records import records
 def registry() -> Registry:
     """Every contract, in every version that old heights may still need."""
     assert governance.turn is governance_turn.take_turn, "else what was voted would never come"
-    return Registry((governance, members, records), MEMBERSHIP)
+    # Imported for their methods: else nobody could rotate a key or accept terms.
+    assert identity.methods["rotate_key"].run is recovery.rotate_key
+    assert identity.methods["accept_terms"].run is enrolment.accept_terms
+    return Registry((access, consent, governance, identity, members, records), MEMBERSHIP)

@@ -189,9 +189,7 @@ def revoke(ctx: Context, state: State, args: RevokeArgs) -> list[Event]:
     ended = msgspec.structs.replace(permit, ended_height=ctx.height)
     permits = (*docket.permits[:index], ended, *docket.permits[index + 1 :])
     state.put(key, Docket(permits))
-    return [
-        REVOKED(org=args.org, handle=args.handle, permit=args.permit, grantee=place.grantee)
-    ]
+    return [REVOKED(org=args.org, handle=args.handle, permit=args.permit, grantee=place.grantee)]
 
 
 def _may_end(ctx: Context, patient: Relation, permit: Permit, org: str) -> None:
@@ -218,9 +216,7 @@ def _relation(ctx: Context, org: str, handle: bytes) -> Relation:
 
 
 @consent.view
-def docket_of(
-    state: ReadState, org: str, handle: bytes, grantee: str, purpose: Purpose
-) -> Docket:
+def docket_of(state: ReadState, org: str, handle: bytes, grantee: str, purpose: Purpose) -> Docket:
     """For other contracts: the permits of (handle, grantee, purpose)."""
     return state.get(Docket, _own(docket_key(org, handle, grantee, purpose))) or EMPTY
 

@@ -200,6 +200,7 @@ def _enrolled(state: State, org: str, template: bytes) -> tuple[bytes, Enrolment
 
 # ── look-up cards ────────────────────────────────────────────────────────────
 
+
 class Card(Wire, frozen=True):
     """State under card/<id>: the relation, for whoever has the card."""
 

@@ -228,6 +228,8 @@ class ChangeParametersArgs(ProposalArgs, frozen=True):
     state_value_bytes_max: Annotated[Uint | None, public("bytes")]
     state_bytes_written_max: Annotated[Uint | None, public("bytes, by one transaction")]
     pool_transactions_max: Annotated[Uint | None, public("transactions")]
+    rotation_wait_ms: Annotated[Uint | None, public("milliseconds of block time")]
+    recovery_wait_ms: Annotated[Uint | None, public("milliseconds of block time")]
 
 
 # By name, so that a parameter that is added without a field here fails at import.

@@ -33,7 +33,11 @@ from salus.relation import Guardians, Recovery, Relation, Rotation, Threshold
 from salus.validators import MemberId
 
 ROTATING = identity.event(
-    "rotating", "A new owner key waits.", org="the organisation", handle="the relation", at_ms="then"
+    "rotating",
+    "A new owner key waits.",
+    org="the organisation",
+    handle="the relation",
+    at_ms="then",
 )
 VETOED = identity.event(
     "vetoed", "Guardians stopped a rotation.", org="the organisation", handle="the relation"
@@ -86,9 +90,7 @@ def rotate_key(ctx: Context, state: State, args: RotateArgs) -> list[Event]:
     payload = forms.possession(ctx.chain_id, args.org, args.handle, "rotate")
     use_key(ctx, state, args.org, args.handle, args.new_key, payload, args.possession)
     at_ms = ctx.time_ms + ctx.parameters.rotation_wait_ms
-    change(
-        state, args.org, args.handle, relation, rotation=Rotation(args.new_key, at_ms, ())
-    )
+    change(state, args.org, args.handle, relation, rotation=Rotation(args.new_key, at_ms, ()))
     return [ROTATING(org=args.org, handle=args.handle, at_ms=at_ms)]
 
 
@@ -268,9 +270,7 @@ def recover_finish(ctx: Context, state: State, args: RelationArgs) -> list[Event
     return [RECOVERED(org=args.org, handle=args.handle)]
 
 
-def _recovering(
-    ctx: Context, state: State, args: RelationArgs
-) -> tuple[Relation, Recovery]:
+def _recovering(ctx: Context, state: State, args: RelationArgs) -> tuple[Relation, Recovery]:
     relation = known(state, args.org, args.handle)
     recovery = relation.recovery_at(ctx.time_ms)
     if recovery is None:
@@ -289,9 +289,7 @@ def _with(recovery: Recovery, approvals: tuple[bytes, ...]) -> Recovery:
     )
 
 
-def _replace(
-    ctx: Context, state: State, args: ClaimArgs, relation: Relation, purpose: str
-) -> None:
+def _replace(ctx: Context, state: State, args: ClaimArgs, relation: Relation, purpose: str) -> None:
     payload = forms.possession(ctx.chain_id, args.org, args.handle, purpose)
     use_key(ctx, state, args.org, args.handle, args.new_key, payload, args.possession)
     use_box_key(ctx, state, args.org, args.handle, args.new_box_key)

@@ -53,8 +53,15 @@ class Parameters(Wire, frozen=True):
     # keys, 16 MiB of hashes; take 20 where 10^7 are expected.
     state_bucket_bits: Annotated[int, msgspec.Meta(ge=1, le=24)] = 18
     pool_transactions_max: Positive = 20_000  # also the fairness measure of rule 17
+    # A patient's keys, in block time (decision 0010): long enough that the owner or a guardian who reads
+    # the notice can object, and no longer than somebody without his key can wait.
+    rotation_wait_ms: Positive = 86_400_000
+    recovery_wait_ms: Positive = 3 * 86_400_000
     contracts: Annotated[tuple[ContractVersion, ...], msgspec.Meta(max_length=64)] = (
+        ContractVersion("access", 1),
+        ContractVersion("consent", 1),
         ContractVersion("governance", 1),
+        ContractVersion("identity", 1),
         ContractVersion("members", 1),
         ContractVersion("records", 1),
     )
@@ -76,6 +83,8 @@ _BY_VOTE: dict[str, tuple[int, int]] = {
     "state_bytes_written_max": (32_768, 2**26),
     "pool_transactions_max": (100, 10**6),
     "epoch_blocks_max": (8, 10**9),
+    "rotation_wait_ms": (3_600_000, 30 * 86_400_000),  # an hour: nobody reads a notice sooner
+    "recovery_wait_ms": (3_600_000, 90 * 86_400_000),
 }
 
 # The longest of each timer, all doublings done (L18). With a shorter one a view change over slow lines

@@ -154,7 +154,11 @@ def decide_own(docket: Docket, classes: Collection[RecordClass], day: int) -> Ou
     """Rule C-6, the custodian's own staff: permitted unless a denial in force names it."""
     asked = set(classes)
     for permit in docket.permits:
-        if permit.effect is Effect.DENY and permit.holds(day) and not asked.isdisjoint(permit.classes):
+        if (
+            permit.effect is Effect.DENY
+            and permit.holds(day)
+            and not asked.isdisjoint(permit.classes)
+        ):
             return Outcome(False, Reason.LATER_DENY)
     return Outcome(bool(asked), Reason.OWN_CARE if asked else Reason.CLASS)
 

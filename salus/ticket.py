@@ -6,10 +6,6 @@ commitments to it, to the set of records and to the inner decision; who has the 
 patient above all, can check all of it again.
 """
 
-
-
-
-
 from salus.codec import Bytes16, Bytes32, Uint, Wire, encode
 from salus.hashing import domain, hasher
 from salus.permit import Classes, Purpose, Reason
@@ -118,5 +114,3 @@ def digest_commitment(salt: bytes, digest: bytes) -> bytes:
 def own_request(chain_id: str, custodian: str, handle: bytes, commitment: bytes) -> bytes:
     """What the patient's key signs, shown on the chain, for the patient's own view (rule T-1)."""
     return _OWN_REQUEST + encode((chain_id, custodian, handle, commitment))
-
-

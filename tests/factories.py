@@ -108,14 +108,16 @@ def transaction(
     )
 
 
-def proposal(sequence: int, *transactions: ParsedTransaction, proposer: int = 0) -> bytes:
+def proposal(
+    sequence: int, *transactions: ParsedTransaction, proposer: int = 0, later_ms: int = 0
+) -> bytes:
     return encode(
         Proposal(
             BLOCK_VERSION,
             sequence,
             proposer,
             0,
-            TIME_MS + 100 * sequence,
+            TIME_MS + 100 * sequence + later_ms,
             tuple(tx.raw for tx in transactions),
         )
     )

@@ -47,6 +47,7 @@ class Lab:
         self.store = StateStore(MemoryKV(), self.genesis.hash())
         self.store.initialise(genesis_block(self.genesis, self.registry))
         self.executor = self.open()
+        self.later_ms = 0  # of block time: what tests wait for
 
     def open(self) -> Executor:
         """An executor as a restart makes it, from the stores alone."""
@@ -97,7 +98,9 @@ class Lab:
     # ── blocks ───────────────────────────────────────────────────────────────
 
     def proposal(self, *transactions: ParsedTransaction) -> ParsedProposal:
-        raw = factories.proposal(self.executor.head.height + 1, *transactions)
+        raw = factories.proposal(
+            self.executor.head.height + 1, *transactions, later_ms=self.later_ms
+        )
         return ParsedProposal(raw, decode(raw, Proposal), list(transactions))
 
     def execute(self, *transactions: ParsedTransaction) -> Executed:

@@ -6,12 +6,13 @@ import msgspec
 import pytest
 
 from contracts import members as members_module
+from contracts.catalogue import registry
 from contracts.context import Capacity, Context, Turn
 from contracts.errors import NOT_AUTHORISED
 from contracts.framework import Contract, Registry
-from contracts.governance import PARAMETER_NAMES, governance
+from contracts.governance import PARAMETER_NAMES
 from contracts.member_acts import take_vote
-from contracts.members import MEMBERSHIP, MemberStatus, get_entry, members
+from contracts.members import MEMBERSHIP, MemberStatus, get_entry
 from contracts.proposals import (
     CANDIDATES_MAX,
     HEIGHTS_AHEAD_MAX,
@@ -29,7 +30,6 @@ from contracts.proposals import (
     read_proposal,
     tally,
 )
-from contracts.records import records
 from contracts.state import ReadState, State
 from node.errors import UpgradeNeeded
 from salus.block import OK, Event, Receipt
@@ -767,7 +767,7 @@ def newer() -> Registry:
         """Only here to be called."""
         return []
 
-    return Registry((governance, members, records, second), MEMBERSHIP)
+    return Registry((*registry().contracts.values(), second), MEMBERSHIP)
 
 
 def test_a_contract_version_is_active_from_its_height_on() -> None:
@@ -841,7 +841,7 @@ def test_only_declared_callers_act_on_another_contracts_state(make: Any) -> None
     versions = (ContractVersion("intruder", 1), *Parameters().contracts)
     ordered = tuple(sorted(versions, key=lambda v: v.contract))
     genesis = factories.genesis(4, parameters=parameters(contracts=ordered))
-    chain = Lab(genesis, lambda: Registry((governance, make(), members, records), MEMBERSHIP))
+    chain = Lab(genesis, lambda: Registry((*registry().contracts.values(), make()), MEMBERSHIP))
     before = chain.dump()
     assert chain.codes(Operation("intruder", "intrude", 1, b"\x90")) == ["CONTRACT_FAULT"]
     assert chain.dump() == before
@@ -849,6 +849,10 @@ def test_only_declared_callers_act_on_another_contracts_state(make: Any) -> None
 
 class Cell(Wire, frozen=True):
     value: Uint
+
+
+def name_of(version: ContractVersion) -> str:
+    return version.contract
 
 
 def test_a_fault_in_a_turn_is_undone_and_the_chain_goes_on() -> None:
@@ -860,10 +864,10 @@ def test_a_fault_in_a_turn_is_undone_and_the_chain_goes_on() -> None:
         state.put(b"half", Cell(1))
         raise ZeroDivisionError
 
-    versions = (ContractVersion("broken", 1), *Parameters().contracts)
+    versions = tuple(sorted((ContractVersion("broken", 1), *Parameters().contracts), key=name_of))
     limits = parameters(**SMALL, contracts=versions)  # type: ignore[arg-type]
     genesis = factories.genesis(4, parameters=limits)
-    chain = Lab(genesis, lambda: Registry((broken, governance, members, records), MEMBERSHIP))
+    chain = Lab(genesis, lambda: Registry((broken, *registry().contracts.values()), MEMBERSHIP))
     executed = chain.null()
     chain.certify()
     (fault,) = executed.faults
