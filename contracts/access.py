@@ -21,7 +21,7 @@ from salus.block import Event
 from salus.codec import Bytes16, Bytes32, Bytes64, Uint, Wire
 from salus.keys import verify
 from salus.permit import Classes, Outcome, Purpose, Reason, decide, decide_own
-from salus.relation import DAY_MS, Relation, Right
+from salus.relation import DAY_MS, RelationEntry, Right
 from salus.ticket import (
     TICKET_EXPIRY_BLOCKS_MAX,
     Ticket,
@@ -147,7 +147,7 @@ def ticket(ctx: Context, state: State, args: TicketArgs) -> list[Event]:
     ]
 
 
-def _decide(ctx: Context, org: str, patient: Relation, args: TicketArgs) -> Outcome:
+def _decide(ctx: Context, org: str, patient: RelationEntry, args: TicketArgs) -> Outcome:
     requester = ctx.ask(organisation, args.requester)
     if requester is None or requester.status is not MemberStatus.ACTIVE:
         return Outcome(False, Reason.REQUESTER)
@@ -161,7 +161,7 @@ def _decide(ctx: Context, org: str, patient: Relation, args: TicketArgs) -> Outc
     return decide(docket, args.permit, args.classes, day)
 
 
-def _own_view(ctx: Context, org: str, patient: Relation, args: TicketArgs) -> Outcome:
+def _own_view(ctx: Context, org: str, patient: RelationEntry, args: TicketArgs) -> Outcome:
     """Rule C-6: the patient, or a delegate who may view, signed the request; nobody denies it."""
     key, signature = args.owner_key, args.owner_signature
     if key is None or signature is None:

@@ -10,10 +10,11 @@ from typing import Annotated
 import msgspec
 
 from contracts.context import Capacity, Context
+from contracts.cosign import Cosignature, Cosigner, check_cosignature
 from contracts.errors import NOT_AUTHORISED, Refused
 from contracts.fields import committed, public, sealed
 from contracts.framework import ANYONE, Contract
-from contracts.identity import Cosignature, Cosigner, check_cosignature, relation
+from contracts.identity import relation
 from contracts.members import MemberStatus, organisation
 from contracts.state import ReadState, State
 from salus.block import Event
@@ -34,7 +35,7 @@ from salus.permit import (
     place_key,
     with_room,
 )
-from salus.relation import DAY_MS, Day, Relation, Right
+from salus.relation import DAY_MS, Day, RelationEntry, Right
 from salus.validators import MemberId
 
 SEALED_GRANT_BYTES_MAX = 512  # custodian, handle, permit id and a list of record ids' hashes
@@ -114,7 +115,9 @@ def grant(ctx: Context, state: State, args: GrantArgs) -> list[Event]:
     if patient.custodial and owner and args.effect is Effect.PERMIT:
         narrow = args.purpose is Purpose.TREATMENT and args.grantee != args.org
         if not narrow:
-            check_cosignature(ctx, consent.name, "grant", patient, args, (args.grantee,))
+            check_cosignature(
+                ctx, consent.name, "grant", patient.guardians, args, involved=args.grantee
+            )
     place = _own(place_key(args.org, args.handle, args.permit))
     if state.get(PermitPlace, place) is not None:
         raise Refused("DUPLICATE_PERMIT")
@@ -192,7 +195,7 @@ def revoke(ctx: Context, state: State, args: RevokeArgs) -> list[Event]:
     return [REVOKED(org=args.org, handle=args.handle, permit=args.permit, grantee=place.grantee)]
 
 
-def _may_end(ctx: Context, patient: Relation, permit: Permit, org: str) -> None:
+def _may_end(ctx: Context, patient: RelationEntry, permit: Permit, org: str) -> None:
     if ctx.sender == patient.owner_at(ctx.time_ms):
         if permit.effect is Effect.DENY and patient.recovery_at(ctx.time_ms) is not None:
             raise Refused("RECOVERY_OPEN")
@@ -205,7 +208,7 @@ def _may_end(ctx: Context, patient: Relation, permit: Permit, org: str) -> None:
     raise Refused(NOT_AUTHORISED)
 
 
-def _relation(ctx: Context, org: str, handle: bytes) -> Relation:
+def _relation(ctx: Context, org: str, handle: bytes) -> RelationEntry:
     patient = ctx.ask(relation, org, handle)
     if patient is None:
         raise Refused("UNKNOWN_RELATION")

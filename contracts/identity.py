@@ -10,14 +10,15 @@ from typing import Annotated
 import msgspec
 
 from contracts.context import Capacity, Context, StaffRole
+from contracts.cosign import Cosignature, Cosigner, check_cosignature
 from contracts.errors import NOT_AUTHORISED, Refused
 from contracts.fields import committed, public
 from contracts.framework import ANYONE, Contract
-from contracts.members import key_taken, operator_of
+from contracts.members import key_taken
 from contracts.state import ReadState, State
 from salus import relation as forms
 from salus.block import Event
-from salus.codec import Bytes32, Bytes64, Wire, encode
+from salus.codec import Bytes32, Bytes64, Wire
 from salus.genesis import Role
 from salus.keys import valid_public_key, verify
 from salus.relation import (
@@ -26,7 +27,7 @@ from salus.relation import (
     Day,
     Delegate,
     Guardians,
-    Relation,
+    RelationEntry,
     Rights,
     Threshold,
     relation_key,
@@ -83,11 +84,6 @@ UNDELEGATED = identity.event(
     "undelegated", "A delegate was removed.", org="the organisation", handle="the relation"
 )
 
-Cosigner = Annotated[
-    Bytes32 | None, public("a guardian, or the operator of another organisation; or null")
-]
-Cosignature = Annotated[Bytes64 | None, public("its signature over this operation without it")]
-
 # Who may register patients for an organisation, beside its operator (rule I-1).
 _REGISTRARS = frozenset({StaffRole.ADMINISTRATION, StaffRole.GATEWAY})
 CARE_ROLES = (Role.HOSPITAL, Role.LABORATORY, Role.PHARMACY)
@@ -124,7 +120,7 @@ class RegisterArgs(Wire, frozen=True):
 def register(ctx: Context, state: State, args: RegisterArgs) -> list[Event]:
     """Register a patient's relation to the sender's organisation."""
     org = registrar(ctx)
-    if state.get(Relation, _place(org, args.handle)) is not None:
+    if state.get(RelationEntry, _place(org, args.handle)) is not None:
         raise Refused("DUPLICATE_HANDLE")
     check_guardians(args.guardians, args.threshold)
     payload = forms.registration(
@@ -149,7 +145,7 @@ def register(ctx: Context, state: State, args: RegisterArgs) -> list[Event]:
         state,
         org,
         args.handle,
-        Relation(
+        RelationEntry(
             owner_key=args.owner_key,
             box_key=args.box_key,
             custodial=args.custodial,
@@ -183,7 +179,7 @@ def delegate_add(ctx: Context, state: State, args: DelegateAddArgs) -> list[Even
     """Give a device or a person some of the owner's rights (rule I-5)."""
     relation = owned(ctx, state, args.org, args.handle)
     if relation.custodial:
-        cosigned(ctx, relation, args, "delegate_add")
+        check_cosignature(ctx, identity.name, "delegate_add", relation.guardians, args)
     if list(args.rights) != sorted(set(args.rights)):
         raise Refused("BAD_RIGHTS")
     if args.until_day < ctx.time_ms // DAY_MS:
@@ -232,14 +228,14 @@ def registrar(ctx: Context) -> str:
     return identity.member
 
 
-def known(state: ReadState, org: str, handle: bytes) -> Relation:
-    relation = state.get(Relation, _place(org, handle))
+def known(state: ReadState, org: str, handle: bytes) -> RelationEntry:
+    relation = state.get(RelationEntry, _place(org, handle))
     if relation is None:
         raise Refused("UNKNOWN_RELATION")
     return relation
 
 
-def owned(ctx: Context, state: State, org: str, handle: bytes) -> Relation:
+def owned(ctx: Context, state: State, org: str, handle: bytes) -> RelationEntry:
     """The relation, if the sender is its owner and no recovery freezes it (rule I-4)."""
     relation = known(state, org, handle)
     if ctx.sender != relation.owner_at(ctx.time_ms):
@@ -249,7 +245,7 @@ def owned(ctx: Context, state: State, org: str, handle: bytes) -> Relation:
     return settled(ctx, relation)
 
 
-def settled(ctx: Context, relation: Relation) -> Relation:
+def settled(ctx: Context, relation: RelationEntry) -> RelationEntry:
     """With a rotation that is in force by now entered: the next write brings it to the state."""
     rotation = relation.rotation
     if rotation is None or ctx.time_ms < rotation.effective_ms:
@@ -262,11 +258,13 @@ def settled(ctx: Context, relation: Relation) -> Relation:
     )
 
 
-def put(state: State, org: str, handle: bytes, relation: Relation) -> None:
+def put(state: State, org: str, handle: bytes, relation: RelationEntry) -> None:
     state.put(_place(org, handle), relation)
 
 
-def change(state: State, org: str, handle: bytes, relation: Relation, **fields: object) -> None:
+def change(
+    state: State, org: str, handle: bytes, relation: RelationEntry, **fields: object
+) -> None:
     put(state, org, handle, msgspec.structs.replace(relation, **fields))
 
 
@@ -312,42 +310,13 @@ def _enter(ctx: Context, state: State, org: str, handle: bytes, key: bytes) -> N
     state.put(_key(key), KeyUse(org, handle))
 
 
-def cosigned(ctx: Context, relation: Relation, args: Wire, method: str) -> None:
-    """Raises `Refused` unless a second party co-signed this very operation (rule I-6)."""
-    check_cosignature(ctx, identity.name, method, relation, args, ())
-
-
-def check_cosignature(
-    ctx: Context,
-    contract: str,
-    method: str,
-    relation: Relation,
-    args: Wire,
-    involved: tuple[str, ...],
-) -> None:
-    """As `cosigned`, for any contract that reads the members. `args` has `org`, `cosigner` and
-    `cosignature`; `involved`: organisations that cannot be the second party, beside its own."""
-    fields = msgspec.structs.asdict(args)
-    cosigner, signature = fields["cosigner"], fields["cosignature"]
-    if cosigner is None or signature is None:
-        raise Refused("NEEDS_COSIGNATURE")
-    if cosigner not in relation.guardians:
-        member = ctx.ask(operator_of, cosigner)
-        if member is None or member in (fields["org"], *involved):
-            raise Refused("BAD_COSIGNATURE")
-    bare = msgspec.structs.replace(args, cosigner=None, cosignature=None)
-    payload = forms.cosigned(ctx.chain_id, contract, method, encode(bare))
-    if not verify(cosigner, payload, signature):
-        raise Refused("BAD_COSIGNATURE")
-
-
 # ── views and queries ────────────────────────────────────────────────────────
 
 
 @identity.view
-def relation(state: ReadState, org: str, handle: bytes) -> Relation | None:
+def relation(state: ReadState, org: str, handle: bytes) -> RelationEntry | None:
     """For other contracts: a relation by organisation and handle."""
-    return state.get(Relation, _place(org, handle))
+    return state.get(RelationEntry, _place(org, handle))
 
 
 class RelationArgs(Wire, frozen=True):
@@ -356,9 +325,9 @@ class RelationArgs(Wire, frozen=True):
 
 
 @identity.query
-def relation_of(state: ReadState, args: RelationArgs) -> Relation | None:
+def relation_of(state: ReadState, args: RelationArgs) -> RelationEntry | None:
     """A relation by organisation and handle, as it stands; a rotation that waits is shown."""
-    return state.get(Relation, _place(args.org, args.handle))
+    return state.get(RelationEntry, _place(args.org, args.handle))
 
 
 class TagArgs(Wire, frozen=True):

@@ -8,15 +8,13 @@ rotation that is due is in force for whoever asks, and stands in the state with 
 from typing import Annotated
 
 from contracts.context import Capacity, Context
+from contracts.cosign import Cosignature, Cosigner, check_cosignature
 from contracts.errors import NOT_AUTHORISED, Refused
 from contracts.fields import public
 from contracts.framework import ANYONE
 from contracts.identity import (
-    Cosignature,
-    Cosigner,
     change,
     check_guardians,
-    cosigned,
     identity,
     known,
     owned,
@@ -29,7 +27,7 @@ from contracts.state import State
 from salus import relation as forms
 from salus.block import Event
 from salus.codec import Bytes32, Bytes64, Uint, Wire
-from salus.relation import Guardians, Recovery, Relation, Rotation, Threshold
+from salus.relation import Guardians, PendingRotation, Recovery, RelationEntry, Threshold
 from salus.validators import MemberId
 
 ROTATING = identity.event(
@@ -90,7 +88,9 @@ def rotate_key(ctx: Context, state: State, args: RotateArgs) -> list[Event]:
     payload = forms.possession(ctx.chain_id, args.org, args.handle, "rotate")
     use_key(ctx, state, args.org, args.handle, args.new_key, payload, args.possession)
     at_ms = ctx.time_ms + ctx.parameters.rotation_wait_ms
-    change(state, args.org, args.handle, relation, rotation=Rotation(args.new_key, at_ms, ()))
+    change(
+        state, args.org, args.handle, relation, rotation=PendingRotation(args.new_key, at_ms, ())
+    )
     return [ROTATING(org=args.org, handle=args.handle, at_ms=at_ms)]
 
 
@@ -112,7 +112,7 @@ def veto(ctx: Context, state: State, args: RelationArgs) -> list[Event]:
         raise Refused("ALREADY_APPROVED")
     vetoes = (*rotation.vetoes, ctx.sender)
     if len(vetoes) < relation.threshold:
-        waiting = Rotation(rotation.new_key, rotation.effective_ms, vetoes)
+        waiting = PendingRotation(rotation.new_key, rotation.effective_ms, vetoes)
         change(state, args.org, args.handle, relation, rotation=waiting)
         return []
     change(state, args.org, args.handle, relation, rotation=None)
@@ -137,7 +137,7 @@ def set_guardians(ctx: Context, state: State, args: GuardiansArgs) -> list[Event
     if args.generation != relation.generation:
         raise Refused("STALE_GENERATION", generation=relation.generation)
     if relation.guardians or relation.custodial:
-        cosigned(ctx, relation, args, "set_guardians")
+        check_cosignature(ctx, identity.name, "set_guardians", relation.guardians, args)
     check_guardians(args.guardians, args.threshold)
     for guardian in args.guardians:
         if guardian not in relation.guardians:
@@ -270,7 +270,7 @@ def recover_finish(ctx: Context, state: State, args: RelationArgs) -> list[Event
     return [RECOVERED(org=args.org, handle=args.handle)]
 
 
-def _recovering(ctx: Context, state: State, args: RelationArgs) -> tuple[Relation, Recovery]:
+def _recovering(ctx: Context, state: State, args: RelationArgs) -> tuple[RelationEntry, Recovery]:
     relation = known(state, args.org, args.handle)
     recovery = relation.recovery_at(ctx.time_ms)
     if recovery is None:
@@ -289,7 +289,9 @@ def _with(recovery: Recovery, approvals: tuple[bytes, ...]) -> Recovery:
     )
 
 
-def _replace(ctx: Context, state: State, args: ClaimArgs, relation: Relation, purpose: str) -> None:
+def _replace(
+    ctx: Context, state: State, args: ClaimArgs, relation: RelationEntry, purpose: str
+) -> None:
     payload = forms.possession(ctx.chain_id, args.org, args.handle, purpose)
     use_key(ctx, state, args.org, args.handle, args.new_key, payload, args.possession)
     use_box_key(ctx, state, args.org, args.handle, args.new_box_key)
@@ -297,7 +299,7 @@ def _replace(ctx: Context, state: State, args: ClaimArgs, relation: Relation, pu
 
 
 def _install(
-    state: State, org: str, handle: bytes, relation: Relation, key: bytes, box_key: bytes
+    state: State, org: str, handle: bytes, relation: RelationEntry, key: bytes, box_key: bytes
 ) -> None:
     """New keys; what the old one had given away goes with it."""
     change(

@@ -8,7 +8,7 @@ status and exit code it has. A test holds that every word used in the source sta
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from salus import code_table
+from salus import care_codes, code_table
 
 
 class Exit(IntEnum):
@@ -37,6 +37,7 @@ class Family(StrEnum):
     REQUEST = "request"  # the HTTP request, whatever it asks for
     TRANSACTION = "transaction"  # refused at admission: never entered a block
     RECEIPT = "receipt"  # refused by a contract: certified, with a receipt
+    CARE = "care"  # refused by a contract, too: patients' relations, consents, tickets
     PROOF = "proof"
     DOCUMENT = "document"
     PEER = "peer"
@@ -61,7 +62,8 @@ class Code:
 _ROWS: tuple[Code, ...] = tuple(
     Code(word, family, title, hint, status, Exit(exit_code), retryable)
     for family in Family
-    for word, status, exit_code, retryable, title, hint in getattr(code_table, family.name, ())
+    for table in (code_table, care_codes)
+    for word, status, exit_code, retryable, title, hint in getattr(table, family.name, ())
 )
 
 CODES: dict[str, Code] = {code.word: code for code in _ROWS}

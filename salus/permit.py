@@ -130,11 +130,13 @@ def decide(
         elif found is not None and not asked.isdisjoint(permit.classes):
             # Later, and about the same: a denial, or a consent of the whole organisation, which
             # takes the place of the older one even when it has ended (none is revived).
-            if permit.effect is Effect.DENY:
-                if permit.holds(day):
-                    against = Reason.LATER_DENY
-            elif permit.reach is Reach.ORGANISATION and against is None:
-                against = Reason.LATER_CONSENT
+            # What speaks of a part of the organisation is the inner terms' to decide.
+            if permit.reach is Reach.PART:
+                continue
+            if permit.effect is Effect.PERMIT:
+                against = against or Reason.LATER_CONSENT
+            elif permit.holds(day):
+                against = Reason.LATER_DENY
     if found is None or found.effect is not Effect.PERMIT:
         return Outcome(False, Reason.NO_PERMIT)
     if found.ended_height is not None:
@@ -151,14 +153,11 @@ def decide(
 
 
 def decide_own(docket: Docket, classes: Collection[RecordClass], day: int) -> Outcome:
-    """Rule C-6, the custodian's own staff: permitted unless a denial in force names it."""
+    """Rule C-6, the custodian's own staff: permitted unless a denial in force names all of it."""
     asked = set(classes)
     for permit in docket.permits:
-        if (
-            permit.effect is Effect.DENY
-            and permit.holds(day)
-            and not asked.isdisjoint(permit.classes)
-        ):
+        denial = permit.effect is Effect.DENY and permit.reach is Reach.ORGANISATION
+        if denial and permit.holds(day) and not asked.isdisjoint(permit.classes):
             return Outcome(False, Reason.LATER_DENY)
     return Outcome(bool(asked), Reason.OWN_CARE if asked else Reason.CLASS)
 

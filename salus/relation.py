@@ -27,7 +27,6 @@ _REGISTER = domain("relation-register")
 _ENROL = domain("biometric-enrol")
 _MATCH = domain("biometric-match")
 _RELATION = b"identity/relation/"  # ◆ what a proof speaks of
-_hash_card = hasher("lookup-card")
 _hash_document = hasher("terms-document")
 _hash_operator = hasher("relation-approver")
 
@@ -51,7 +50,7 @@ class Delegate(Wire, frozen=True):
     until_day: Day
 
 
-class Rotation(Wire, frozen=True):
+class PendingRotation(Wire, frozen=True):
     """A new owner key that waits; guardians who veto it."""
 
     new_key: Bytes32
@@ -71,7 +70,7 @@ class Recovery(Wire, frozen=True):
     cancellable: bool
 
 
-class Relation(Wire, frozen=True):
+class RelationEntry(Wire, frozen=True):
     """State value under `relation_key(org, handle)`."""
 
     owner_key: Bytes32
@@ -80,7 +79,7 @@ class Relation(Wire, frozen=True):
     guardians: Guardians
     threshold: Threshold  # so many guardians; 0 without any
     delegates: Annotated[tuple[Delegate, ...], msgspec.Meta(max_length=DELEGATES_MAX)]
-    rotation: Rotation | None
+    rotation: PendingRotation | None
     recovery: Recovery | None
     cancelled: bool  # a recovery was, and neither finished since nor guardians changed
     generation: Uint  # raised with every change of who may speak: what was co-signed fits one
@@ -157,11 +156,6 @@ def enrolment(chain_id: str, org: str, handle: bytes, template: bytes, device: b
 def match(chain_id: str, org: str, template: bytes, session: bytes, matched: bool) -> bytes:
     """What the device signs: the result of a comparison that it made (rule I-8)."""
     return _MATCH + encode((chain_id, org, template, session, matched))
-
-
-def card_id(secret: bytes) -> bytes:
-    """What stands on the chain for a card that holds these 32 random bytes (rule I-9)."""
-    return _hash_card(secret)
 
 
 def terms_hash(document: bytes) -> bytes:

@@ -13,7 +13,7 @@ from salus import relation as forms
 from salus.codec import Wire, encode
 from salus.keys import SigningKey, box_public_key
 from salus.permit import Effect, Purpose, Reach, RecordClass
-from salus.relation import DAY_MS, Relation, relation_key
+from salus.relation import DAY_MS, RelationEntry, relation_key
 from salus.ticket import Ticket, own_request, ticket_key
 from salus.transaction import Operation
 from tests import factories
@@ -42,9 +42,9 @@ class Patient:
         self.custodial = custodial
 
     @property
-    def entry(self) -> Relation:
-        found = self.chain.value(relation_key(self.org, self.handle), Relation)
-        assert isinstance(found, Relation)
+    def entry(self) -> RelationEntry:
+        found = self.chain.value(relation_key(self.org, self.handle), RelationEntry)
+        assert isinstance(found, RelationEntry)
         return found
 
     # -- identity -------------------------------------------------------------------------------

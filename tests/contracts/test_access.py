@@ -116,7 +116,7 @@ def test_nobody_denies_the_patients_own_view() -> None:
 
 
 def test_what_is_no_ticket_is_refused() -> None:
-    chain, ada = patient()
+    _, ada = patient()
     twice = ("results", "results")
     assert ada.ask("1", "p", classes=twice) == "BAD_CLASSES"
     assert ada.ask("2", "p", purpose=Purpose.EMERGENCY) == "BAD_PURPOSE"
@@ -198,5 +198,5 @@ def test_two_relations_of_one_patient_share_no_value() -> None:
             if patient.handle in key + raw:
                 values |= binaries(msgspec.msgpack.decode(raw))
         found.append(values)
-    assert len(found[0]) == len(found[1]) >= 10
+    assert len(found[0]) == len(found[1]) >= 9
     assert found[0].isdisjoint(found[1])

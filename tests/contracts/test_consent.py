@@ -173,6 +173,11 @@ RESULTS, SUMMARY = RecordClass.RESULTS, RecordClass.SUMMARY
         # Another doctor's own permit ends nobody's.
         ((permit("p", RESULTS), permit("q", RESULTS, reach=Reach.PART, ended=9)), Reason.PERMIT),
         ((permit("p", RESULTS), permit("q", SUMMARY)), Reason.PERMIT),
+        # A denial of a part is the inner terms' to decide.
+        (
+            (permit("p", RESULTS), permit("d", RESULTS, effect=Effect.DENY, reach=Reach.PART)),
+            Reason.PERMIT,
+        ),
         (
             (
                 permit("p", RESULTS),
@@ -271,3 +276,5 @@ def test_own_staff_read_unless_a_denial_names_their_hospital() -> None:
     assert decide_own(Docket((denial,)), (SUMMARY,), 15).permitted
     assert decide_own(Docket((denial,)), (RESULTS,), 21).permitted
     assert not decide_own(EMPTY, (), 15).permitted
+    some = permit("d", RESULTS, effect=Effect.DENY, reach=Reach.PART)
+    assert decide_own(Docket((some,)), (RESULTS,), 15).permitted

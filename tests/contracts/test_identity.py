@@ -7,7 +7,8 @@ from contracts.enrolment import Card, Enrolment, Terms
 from contracts.identity import KeyUse, TagEntry
 from salus.keys import box_public_key
 from salus.parameters import Parameters
-from salus.relation import DAY_MS, card_id
+from salus.patient_keys import card_tag
+from salus.relation import DAY_MS
 from tests import factories
 from tests.contracts.lab import Lab, h, possession_of
 from tests.contracts.patients import TODAY, Patient, enter
@@ -391,7 +392,7 @@ def test_a_template_is_enrolled_by_its_owner_and_compared_by_its_device() -> Non
 
 def test_a_card_finds_the_relation_until_it_is_ended() -> None:
     chain, ada = guarded()
-    card = card_id(factories.seed("card"))
+    card = card_tag(factories.seed("card"))
     fields = {"org": "hosp-a", "handle": ada.handle, "card": card}
     issue, end = (chain.op("identity", name, **fields) for name in ("issue_card", "end_card"))
     assert chain.codes(issue, by="eve") == ["NOT_AUTHORISED"]

@@ -15,7 +15,11 @@ from contracts.reference import contract_page, framework_codes, on_chain_fields
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 CONTRACTS = list(registry().contracts.values())
-SOURCES = {"governance": ("governance", "changes", "proposals")}  # of more files than one
+SOURCES = {  # of more files than one
+    "consent": ("consent", "cosign"),
+    "governance": ("governance", "changes", "proposals"),
+    "identity": ("identity", "recovery", "enrolment", "cosign"),
+}
 GUIDE = DOCS / "contracts.md"
 BEGIN, END = "<!-- generated: framework codes -->\n", "<!-- end -->"
 

@@ -2,26 +2,32 @@
 
 One block per command. `NAME` is 32 bytes that stand for it; `root(a,b)`, `path(a;a,b)`,
 `version(a)`, `tag(a)`, `tag_hash(a)` make batches of versions; `possession(key,org,HANDLE)` and `proved(key,member,capacity)` sign;
-`header(N)` is the hash of that header; fields that may be null and are left out are null; `+` joins
+`owns(key,org,HANDLE,what)` signs for a relation, `registers(key)` its registration, `asks(key,org,HANDLE,REQUEST)`
+a view of one's own; `id(REQUEST)` has 16 bytes; `day(N)` counts from the first block's. `header(N)` is the hash of that header; fields that may be null and are left out are null; `+` joins
 operations of one transaction, a leading `independent` lets each stand alone. `pytest --rewrite` writes what the code now says.
 """
 
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from msgspec.inspect import UnionType
+from msgspec.structs import replace
 
 from contracts import fields
 from contracts.fields import from_json
+from contracts.identity import RegisterArgs
 from node.executor import Executor
+from salus import relation
 from salus.block import Receipt
 from salus.codec import decode
 from salus.epoch import EPOCH_STATE_KEY, EpochRecord
 from salus.keys import box_public_key
 from salus.record import tag_hash
+from salus.ticket import own_request
 from salus.transaction import Operation
 from tests import factories
 from tests.contracts.lab import Lab, h, possession_of, proof_of
@@ -29,6 +35,7 @@ from tests.contracts.test_records import Batch
 
 FILES = sorted((Path(__file__).parent / "golden").glob("*.txt"))
 
+_WORDS = re.compile(rb"(?:[a-z0-9_.-]+/)*")
 _CALL = re.compile(r"(\w+)\(([^)]*)\)")
 
 
@@ -59,6 +66,20 @@ def _known(word: str) -> object:
         case "proved":
             name, member, capacity = inside.split(",")
             return proof_of(name, member, capacity).hex()
+        case "owns":
+            name, org, handle, purpose = inside.split(",")
+            payload = relation.possession(factories.CHAIN_ID, org, h(handle), purpose)
+            return factories.key(name).sign(payload).hex()
+        case "asks":
+            name, org, handle, request = inside.split(",")
+            payload = own_request(factories.CHAIN_ID, org, h(handle), h(request))
+            return factories.key(name).sign(payload).hex()
+        case "id":
+            return h(inside)[:16].hex()
+        case "day":
+            return factories.TIME_MS // relation.DAY_MS + int(inside)
+        case "registers":
+            return bytes(64).hex()  # until the other words are known
         case "box":
             return box_public_key(factories.seed(inside)).hex()
         case "key":
@@ -84,7 +105,27 @@ def operation_of(executor: Executor, text: str) -> Operation:
             document[key] = executor.reader.header(int(call[2])).hash().hex()
         else:
             document[key] = _known(value)
-    return declared.operation(from_json(declared.args, document))
+    args = from_json(declared.args, document)
+    signer = next((w.partition("registers(")[2][:-1] for w in words if "=registers(" in w), None)
+    if signer is not None:
+        args = _registered(args, signer)
+    return declared.operation(args)
+
+
+def _registered(args: Any, name: str) -> RegisterArgs:
+    """The registration at hosp-a, signed by the owner key of that name."""
+    payload = relation.registration(
+        factories.CHAIN_ID,
+        "hosp-a",
+        args.handle,
+        args.owner_key,
+        args.box_key,
+        args.custodial,
+        args.guardians,
+        args.threshold,
+        args.tag,
+    )
+    return replace(args, owner_signature=factories.key(name).sign(payload))
 
 
 class Transcript:
@@ -146,13 +187,12 @@ def _receipt_lines(receipt: Receipt) -> list[str]:
 
 def _key(raw: bytes) -> str:
     """Words of a state key as text, hashes as the head of their hex."""
-    head, slash, tail = raw.rpartition(b"/") if len(raw) < 40 else _split(raw)
-    text = tail.decode() if tail.isascii() and tail.decode().isprintable() else tail.hex()
-    return (head + slash).decode() + text
-
-
-def _split(raw: bytes) -> tuple[bytes, bytes, bytes]:
-    return raw[:-33], b"/", raw[-32:]
+    match = _WORDS.match(raw)
+    assert match is not None
+    tail = raw[match.end() :]
+    hashes = "+".join(tail[at : at + 32].hex() for at in range(0, len(tail), 32))
+    text = tail.decode() if tail.isascii() and tail.decode().isprintable() else hashes
+    return match[0].decode() + text
 
 
 def _value(key: bytes, raw: bytes) -> str:

@@ -16,18 +16,22 @@ from salus import (
     join,
     parameters,
     patient_keys,
+    permit,
     proof,
     record,
+    relation,
     release,
     rotation,
     statemap,
+    ticket,
     transaction,
     validators,
     vote,
 )
 from salus.codec import Wire
 
-PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = "".join((DOCS / name).read_text("utf-8") for name in ("formats.md", "formats-care.md"))
 MODULES = (
     block,
     certificate,
@@ -39,11 +43,14 @@ MODULES = (
     messages,
     parameters,
     patient_keys,
+    permit,
     proof,
     record,
     release,
+    relation,
     rotation,
     statemap,
+    ticket,
     transaction,
     validators,
     vote,
