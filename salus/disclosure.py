@@ -269,7 +269,8 @@ def _subtrees(count: int, shown: Sequence[int]) -> Iterator[tuple[int, int, bool
 
 
 def _merge(stack: list[tuple[int, bytes]]) -> None:
-    while len(stack) > 1 and stack[-1][0] == stack[-2][0] and not stack[-1][0] & stack[-1][0] - 1:
+    # All but the last subtree have a power of two of leaves, in descending sizes from the left.
+    while len(stack) > 1 and stack[-1][0] == stack[-2][0]:
         _join(stack)
 
 
