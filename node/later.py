@@ -6,29 +6,19 @@ client, would stop the chain for ever (B25).
 """
 
 from collections import Counter
-from typing import Generic, Protocol, TypeVar
 
+from node.entry import Entry
+from salus.errors import BadMessage
 from salus.transaction import ParsedTransaction
 
 LATER_SHARE = 2  # one part in so many of each limit: the rest is for what can be ordered now
 
 
-class Entry(Protocol):
-    """What is asked of an entry of the pool."""
-
-    tx: ParsedTransaction
-    group: str | None
-    from_height: int
-
-
-E = TypeVar("E", bound=Entry)
-
-
-class Later(Generic[E]):
+class Later:
     """By id, in order of arrival; with the sums that the limits are about."""
 
     def __init__(self) -> None:
-        self._entries: dict[bytes, E] = {}
+        self._entries: dict[bytes, Entry] = {}
         self._groups: Counter[str | None] = Counter()
         self.bytes = 0
 
@@ -42,7 +32,31 @@ class Later(Generic[E]):
         """How many of this organisation's transactions are here."""
         return self._groups[group]
 
-    def put(self, entry: E) -> None:
+    def check_room(
+        self,
+        tx: ParsedTransaction,
+        group: str | None,
+        share: int,
+        count_max: int,
+        bytes_max: int,
+    ) -> None:
+        """What no block can hold yet leaves a part of everything to what one can. `share`,
+        `count_max`, `bytes_max`: the limits of the whole pool. Raises `BadMessage`."""
+        if (
+            LATER_SHARE * len(self) >= count_max
+            or LATER_SHARE * (self.bytes + len(tx.raw)) > bytes_max
+        ):
+            raise BadMessage(
+                "too many transactions wait for a later height already", code="POOL_FULL"
+            )
+        if LATER_SHARE * self.of_group(group) >= share:
+            raise BadMessage(
+                "too many transactions of this sender's organisation, or of keys that belong to no "
+                "member, wait for a later height already",
+                code="SENDER_QUOTA",
+            )
+
+    def put(self, entry: Entry) -> None:
         if entry.tx.id not in self._entries:
             self._entries[entry.tx.id] = entry
             self._groups[entry.group] += 1
@@ -58,7 +72,7 @@ class Later(Generic[E]):
         if not self._groups[entry.group]:
             del self._groups[entry.group]
 
-    def due(self, height: int) -> list[E]:
+    def due(self, height: int) -> list[Entry]:
         """Takes out what is valid at the height after this one."""
         found = [entry for entry in self._entries.values() if entry.from_height <= height + 1]
         for entry in found:

@@ -13,7 +13,11 @@ chain, because rule L17 measures fairness by it), bytes, and each organisation's
 from collections.abc import Callable, Iterable
 from itertools import islice
 
-from node.later import LATER_SHARE, Later
+from node.entry import Entry
+from node.later import Later
+from node.quotas import PER_SENDER_MAX, Quotas
+from node.verified import Verified
+from node.window import check_heights, earliest
 from salus.block import VerifiedTransactions
 from salus.errors import BadMessage
 from salus.keys import Verifier, verify
@@ -21,25 +25,7 @@ from salus.parameters import Parameters
 from salus.transaction import ParsedTransaction, check_size, parse
 
 BYTES_MAX = 64 * 2**20  # 3 kB each for 20,000: hospitals' batches; larger ones fill it sooner
-PER_SENDER_MAX = 10_000  # half of the pool: one organisation's flood leaves room to the others
-STRANGERS_SHARE = 20  # keys of no member, all together, get one part in so many of a member's
-
-# Verified out of proposals of others: two blocks of the largest size for each in flight.
-EXTRAS_MAX = 8_192
-EXTRAS_BYTES_MAX = 16 * 2**20
-
 BLOCK_ITEM_BYTES = 5  # the header that MessagePack puts before bytes, at most
-
-
-class _Entry:
-    __slots__ = ("arrival", "before", "forwarded", "from_height", "group", "ordered", "tx")
-
-    def __init__(self, tx: ParsedTransaction, group: str | None, from_height: int) -> None:
-        self.tx, self.group, self.from_height = tx, group, from_height
-        self.arrival = 0
-        self.before = 0  # how many others were in the pool when the watch began (L17)
-        self.ordered = 0  # how many had been ordered by then
-        self.forwarded = False
 
 
 class Mempool(VerifiedTransactions):
@@ -64,22 +50,19 @@ class Mempool(VerifiedTransactions):
         super().__init__(verifier)
         self.chain_id, self.genesis_hash = chain_id, genesis_hash
         self.parameters, self.height = parameters, height
-        self.bytes_max, self.per_sender_max = bytes_max, per_sender_max
+        self.bytes_max, self.quotas = bytes_max, Quotas(per_sender_max)
         self._is_executed, self._organisation, self._admit = is_executed, organisation, admit
         self.bytes = 0
-        self._pool: dict[bytes, _Entry] = {}  # by id, in order of arrival
-        self._waiting: dict[bytes, _Entry] = {}  # takeable now, in order of arrival
-        self._later: Later[_Entry] = Later()  # valid from some height above the next
+        self._pool: dict[bytes, Entry] = {}  # by id, in order of arrival
+        self._waiting: dict[bytes, Entry] = {}  # takeable now, in order of arrival
+        self._later = Later()  # valid from some height above the next
         # Of all others those that are not committed yet, also in flight, in order of arrival.
-        self._owed: dict[bytes, _Entry] = {}
+        self._owed: dict[bytes, Entry] = {}
         self._flying: dict[bytes, int] = {}  # id → sequence; also of ids that are not in the pool
         self._sequences: dict[int, list[bytes]] = {}
         self._expiries: dict[int, dict[bytes, None]] = {}
-        self._groups: dict[str | None, int] = {}
-        self._forwarded: dict[bytes, _Entry] = {}
-        self._verified: dict[bytes, ParsedTransaction] = {}  # by all bytes: pool and extras
-        self._extras: dict[bytes, bytes] = {}  # id → bytes, not in the pool; oldest first
-        self._extras_bytes = 0
+        self._forwarded: dict[bytes, Entry] = {}
+        self._verified = Verified()
         self._arrivals = self._ordered_total = self._view_began = 0
         self._committed = height
 
@@ -95,7 +78,7 @@ class Mempool(VerifiedTransactions):
         if known is not None:
             return known
         tx = parse(raw, self.chain_id, self.genesis_hash, self.parameters)
-        self._check_heights(tx)
+        check_heights(tx.body, self.parameters, self.height)
         if self._is_executed(tx):
             raise BadMessage("the transaction was executed before", code="DUPLICATE")
         self._check_room(tx, self._organisation(tx.body.sender))
@@ -114,46 +97,25 @@ class Mempool(VerifiedTransactions):
             if local:
                 self._watch(entry)
             return False
-        self._check_heights(tx)
+        check_heights(tx.body, self.parameters, self.height)
         if self._is_executed(tx):
             raise BadMessage("the transaction was executed before", code="DUPLICATE")
         group = self._organisation(tx.body.sender)
         self._check_room(tx, group)
-        self._forget_extra(tx.id)
         self._insert(tx, group)
         if local:
             self._watch(self._pool[tx.id])
         return True
 
-    def _check_heights(self, tx: ParsedTransaction) -> None:
-        """Rule S15 for the next sequence, with room for a node that is a little behind."""
-        body, parameters = tx.body, self.parameters
-        slack = parameters.watermark_window
-        if body.expiry_height <= self.height:
-            raise BadMessage(
-                f"valid until height {body.expiry_height}, the chain is at {self.height}",
-                code="EXPIRED",
-            )
-        if body.first_height > self.height + slack:
-            raise BadMessage(
-                f"valid from height {body.first_height}, the chain is at {self.height}",
-                code="NOT_YET_VALID",
-            )
-        if body.expiry_height > self.height + parameters.expiry_window_blocks + slack:
-            raise BadMessage(
-                f"expiry height {body.expiry_height} is more than "
-                f"{parameters.expiry_window_blocks} blocks ahead of {self.height}",
-                code="EXPIRY_RANGE",
-            )
-
     def _check_room(self, tx: ParsedTransaction, group: str | None) -> None:
         full = len(self._pool) >= self.parameters.pool_transactions_max
         if full or self.bytes + len(tx.raw) > self.bytes_max:
             raise BadMessage("too many transactions wait already", code="POOL_FULL")
-        share = self._share(group)
-        if self._earliest(tx) > self.height + 1:
-            self._check_room_for_later(tx, group, share)
-        if self._groups.get(group, 0) >= share:
+        share = self.quotas.share(group)
+        if earliest(tx.body, self.parameters) > self.height + 1:
+            limits = self.parameters.pool_transactions_max, self.bytes_max
+            self._later.check_room(tx, group, share, *limits)
+        if self.quotas.held(group) >= share:
             raise BadMessage(
                 f"{share} transactions of this sender's organisation wait already"
                 if group is not None
@@ -161,49 +123,28 @@ class Mempool(VerifiedTransactions):
                 code="SENDER_QUOTA",
             )
 
-    def _share(self, group: str | None) -> int:
-        """How many of an organisation's, or of all strangers', may be here."""
-        most = self.per_sender_max
-        return most if group is not None else max(1, most // STRANGERS_SHARE)
-
-    def _check_room_for_later(self, tx: ParsedTransaction, group: str | None, share: int) -> None:
-        """What no block can hold yet leaves a part of everything to what one can."""
-        later, count_max = self._later, self.parameters.pool_transactions_max
-        if (
-            LATER_SHARE * len(later) >= count_max
-            or LATER_SHARE * (later.bytes + len(tx.raw)) > self.bytes_max
-        ):
-            raise BadMessage(
-                "too many transactions wait for a later height already", code="POOL_FULL"
-            )
-        if LATER_SHARE * later.of_group(group) >= share:
-            raise BadMessage(
-                "too many transactions of this sender's organisation, or of keys that belong to no "
-                "member, wait for a later height already",
-                code="SENDER_QUOTA",
-            )
-
-    def _earliest(self, tx: ParsedTransaction) -> int:
-        """The first height at which a block may hold it (S15)."""
-        body = tx.body
-        return max(body.first_height, body.expiry_height - self.parameters.expiry_window_blocks)
-
     def _insert(self, tx: ParsedTransaction, group: str | None) -> None:
         body = tx.body
-        entry = _Entry(tx, group, self._earliest(tx))
-        self._arrivals += 1
-        entry.arrival = self._arrivals
+        entry = Entry(tx, group, earliest(tx.body, self.parameters))
+        self._arrive(entry)
         self._pool[tx.id] = entry
-        self._verified[tx.raw] = tx
+        self._verified.keep(tx)
         self.bytes += len(tx.raw)
-        self._groups[group] = self._groups.get(group, 0) + 1
+        self.quotas.take(group)
         self._expiries.setdefault(body.expiry_height, {})[tx.id] = None
         if tx.id not in self._flying:
             self._wait(entry)
         elif entry.from_height <= self.height + 1 and self._flying[tx.id] > self._committed:
             self._owed[tx.id] = entry
 
-    def _wait(self, entry: _Entry) -> None:
+    def _arrive(self, entry: Entry) -> None:
+        """It has come, or has become valid: whose turn it is counts from now."""
+        self._arrivals += 1
+        entry.arrival = self._arrivals
+        quotas, group = self.quotas, entry.group
+        entry.served, entry.behind = quotas.served(group), quotas.held(group)
+
+    def _wait(self, entry: Entry) -> None:
         if entry.from_height > self.height + 1:
             self._later.put(entry)
             return
@@ -221,19 +162,7 @@ class Mempool(VerifiedTransactions):
 
     def remember(self, transactions: Iterable[ParsedTransaction]) -> None:
         """Their signatures were verified (in a proposal): never again, should they come alone."""
-        for tx in transactions:
-            if tx.raw not in self._verified:
-                self._verified[tx.raw] = tx
-                self._extras[tx.id] = tx.raw
-                self._extras_bytes += len(tx.raw)
-        while len(self._extras) > EXTRAS_MAX or self._extras_bytes > EXTRAS_BYTES_MAX:
-            self._forget_extra(next(iter(self._extras)))
-
-    def _forget_extra(self, tx_id: bytes) -> None:
-        raw = self._extras.pop(tx_id, None)
-        if raw is not None:
-            self._extras_bytes -= len(raw)
-            del self._verified[raw]
+        self._verified.remember(transactions)
 
     # ── ordering ─────────────────────────────────────────────────────────────
 
@@ -308,7 +237,11 @@ class Mempool(VerifiedTransactions):
         for tx_id in ids:
             self._ordered_total += 1
             self._flying.pop(tx_id, None)
-            self._forget_extra(tx_id)
+            extra = self._verified.forget_extra(tx_id)
+            if extra is not None:
+                self.quotas.serve(self._organisation(extra.body.sender))
+            elif tx_id in self._pool:
+                self.quotas.serve(self._pool[tx_id].group)
             self._remove(tx_id)
         for sequence in sorted(s for s in self._sequences if s <= height):
             self.release(sequence)  # Another proposal was agreed on there.
@@ -330,8 +263,7 @@ class Mempool(VerifiedTransactions):
     def _ripen(self) -> None:
         """What is valid from the next height on queues up."""
         for entry in self._later.due(self.height):
-            self._arrivals += 1
-            entry.arrival = self._arrivals
+            self._arrive(entry)
             self._waiting[entry.tx.id] = self._owed[entry.tx.id] = entry
 
     def _remove(self, tx_id: bytes) -> None:
@@ -342,15 +274,13 @@ class Mempool(VerifiedTransactions):
         self._later.pop(tx_id)
         self._owed.pop(tx_id, None)
         self._forwarded.pop(tx_id, None)
-        del self._verified[entry.tx.raw]
+        self._verified.drop(entry.tx)
         self.bytes -= len(entry.tx.raw)
         expiry = entry.tx.body.expiry_height
         del self._expiries[expiry][tx_id]
         if not self._expiries[expiry]:
             del self._expiries[expiry]
-        self._groups[entry.group] -= 1
-        if not self._groups[entry.group]:
-            del self._groups[entry.group]
+        self.quotas.give_back(entry.group)
 
     def begin_epoch(self, parameters: Parameters) -> None:
         """New limits: what they exclude leaves, and what they allow at a later height only waits for
@@ -360,19 +290,21 @@ class Mempool(VerifiedTransactions):
             tx = entry.tx
             try:
                 check_size(tx.raw, tx.body, parameters)
-                self._check_heights(tx)
-                entry.from_height = self._earliest(tx)
+                check_heights(tx.body, self.parameters, self.height)
+                entry.from_height = earliest(tx.body, self.parameters)
                 if entry.from_height > self.height + 1:
                     self._put_off(entry)
             except BadMessage:
                 self._remove(tx.id)
         self._ripen()
 
-    def _put_off(self, entry: _Entry) -> None:
+    def _put_off(self, entry: Entry) -> None:
         """It waits for a later height than before; raises `BadMessage` if too many do."""
         tx_id = entry.tx.id
         if tx_id in self._waiting:
-            self._check_room_for_later(entry.tx, entry.group, self._share(entry.group))
+            share = self.quotas.share(entry.group)
+            limits = self.parameters.pool_transactions_max, self.bytes_max
+            self._later.check_room(entry.tx, entry.group, share, *limits)
             del self._waiting[tx_id]
             self._later.put(entry)
         self._owed.pop(tx_id, None)
@@ -382,6 +314,7 @@ class Mempool(VerifiedTransactions):
     def begin_view(self) -> list[ParsedTransaction]:
         """A new primary: it starts with a clean slate, and is owed what we are owed."""
         self._view_began = self._ordered_total
+        self.quotas.begin_view()
         return [entry.tx for entry in self._forwarded.values() if entry.tx.id in self._waiting]
 
     def fairness(self) -> bool:
@@ -398,7 +331,7 @@ class Mempool(VerifiedTransactions):
                 return since - entry.before > self.parameters.pool_transactions_max
         return False
 
-    def _watch(self, entry: _Entry) -> None:
+    def _watch(self, entry: Entry) -> None:
         if not entry.forwarded:
             entry.forwarded = True
             # Perhaps it came earlier, by gossip: what was ordered meanwhile wronged nobody.
@@ -434,14 +367,21 @@ class Mempool(VerifiedTransactions):
 
     @property
     def oldest_owed(self) -> int | None:
-        """The number of the oldest that could stand in a block by now and is not committed yet."""
-        entry = next(iter(self._owed.values()), None)
-        return None if entry is None else entry.arrival
+        """The number of the oldest that could stand in a block by now and is not committed yet, and
+        for which the primary has had room: an organisation that floods it waits behind itself."""
+        flooding = set[str | None]()
+        for entry in self._owed.values():
+            if entry.group in flooding:
+                continue
+            if not self.quotas.passed_by_its_own(entry.group, entry.served, entry.behind):
+                return entry.arrival
+            flooding.add(entry.group)
+        return None
 
     @property
     def organisations(self) -> int:
         """How many organisations have something here (strangers count as one)."""
-        return len(self._groups)
+        return len(self.quotas)
 
     def find(self, tx_id: bytes) -> ParsedTransaction | None:
         """A verified transaction in the pool, to be given to a peer that asks."""
@@ -464,6 +404,6 @@ class Mempool(VerifiedTransactions):
         return list(islice(self._pool, count_max))
 
 
-def _in_order_of_arrival(entries: dict[bytes, _Entry]) -> dict[bytes, _Entry]:
+def _in_order_of_arrival(entries: dict[bytes, Entry]) -> dict[bytes, Entry]:
     ascending = sorted(entries.values(), key=lambda entry: entry.arrival)
     return {entry.tx.id: entry for entry in ascending}

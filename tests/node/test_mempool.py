@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from node import mempool as module
 from node.later import LATER_SHARE
-from node.mempool import BLOCK_ITEM_BYTES, STRANGERS_SHARE, Mempool
+from node.mempool import BLOCK_ITEM_BYTES, Mempool
+from node.quotas import STRANGERS_SHARE
 from salus.block import Proposal, check_proposal
 from salus.codec import encode
 from salus.errors import BadMessage, SalusError
@@ -241,14 +242,46 @@ def test_keys_of_nobody_share_a_small_part() -> None:
     assert mine.add(tx())
 
 
+def test_whoever_fills_its_quota_at_the_primary_waits_behind_itself() -> None:
+    """L22: the primary refuses what comes on top, and another node, which has it, would blame the
+    primary: anybody could have honest ones replaced, one after the other."""
+    mine = pool(per_sender_max=8)
+    waiting = tx(by="operator hosp-b")
+    mine.add(waiting)
+    number = mine.oldest_owed
+    assert number is not None
+    elsewhere = [tx(by="operator hosp-b") for _ in range(4)]  # the primary had them before
+    mine.remember(elsewhere)
+    for height, one in enumerate(elsewhere[:3], 1):
+        mine.executed([one.id], height)
+    assert mine.oldest_owed == number, "not enough to have filled a part of the quota"
+    mine.executed([elsewhere[3].id], 4)
+    assert mine.oldest_owed is None
+    other = tx(by="operator hosp-c")
+    mine.add(other)
+    assert mine.oldest_owed == number + 1, "and nobody else hides behind that"
+    mine.begin_view()
+    assert mine.oldest_owed == number, "the next primary has to show it by itself"
+
+
+def test_what_came_before_it_is_no_excuse_for_leaving_one_out() -> None:
+    """L22: a hospital with a queue waits for its queue, and then it is its turn."""
+    mine = pool(per_sender_max=8)
+    queue = [tx() for _ in range(6)]
+    for one in queue:
+        mine.add(one)
+    mine.executed([one.id for one in queue[:5]], 1)
+    assert mine.oldest_owed == 6
+
+
 def test_the_memory_of_verified_bytes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EXTRAS_MAX", 3)
+    monkeypatch.setattr("node.verified.EXTRAS_MAX", 3)
     mine, made = pool(), [tx() for _ in range(5)]
     mine.remember(made)
     assert [mine.get(one.raw) is not None for one in made] == [False, False, True, True, True]
-    monkeypatch.setattr(module, "EXTRAS_BYTES_MAX", len(made[0].raw))
+    monkeypatch.setattr("node.verified.EXTRAS_BYTES_MAX", len(made[0].raw))
     mine.remember([tx()])
-    assert len(mine._verified) == 1
+    assert len(mine._verified._by_bytes) == 1
 
 
 # ── verified once ────────────────────────────────────────────────────────────
@@ -354,7 +387,8 @@ def test_executed_transactions_are_gone_everywhere() -> None:
     assert mine.executed([one.id for one in made], 1) == []
     empty = (mine._pool, mine._waiting, mine._flying, mine._sequences, mine._expiries)
     assert [len(part) for part in empty] == [0] * 5
-    rest = (mine._groups, mine._forwarded, mine._verified, mine._extras, mine._later)
+    kept = mine._verified
+    rest = (mine.quotas, mine._forwarded, kept._by_bytes, kept._extras, mine._later)
     assert [len(part) for part in rest] == [0] * 5
     assert mine.bytes == 0
 
@@ -597,14 +631,14 @@ class PoolModel(RuleBasedStateMachine):
         mine = self.mine
         assert set(mine._pool) == set(self.here)
         assert mine.bytes == sum(len(one.raw) for one in self.here.values())
-        assert sum(mine._groups.values()) == mine.pending <= 12
+        assert sum(mine.quotas._held.values()) == mine.pending <= 12
         assert len(mine._waiting) + len(mine._later) + mine.in_flight == mine.pending
         assert not any(tx_id in mine._later for tx_id in mine._owed)
         later = mine._later._entries
         assert mine._later.bytes == sum(len(self.here[tx_id].raw) for tx_id in later)
         assert mine._later._groups.total() == len(later)
         assert mine._waiting.keys() <= mine._owed.keys() <= mine._pool.keys()
-        assert set(mine._verified) == {one.raw for one in self.here.values()}
+        assert set(mine._verified._by_bytes) == {one.raw for one in self.here.values()}
         assert all(one.body.expiry_height > self.height for one in self.here.values())
         order = [entry.arrival for entry in mine._waiting.values()]
         assert order == sorted(order)

@@ -109,8 +109,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/node/test_mempool.py::test_one_organisation_cannot_fill_the_pool",
         Edit(
             "node/mempool.py",
-            "        if self._groups.get(group, 0) >= share:",
-            "        if self._groups.get(group, 0) < 0:",
+            "        if self.quotas.held(group) >= share:",
+            "        if self.quotas.held(group) < 0:",
         ),
     ),
     by_test(
@@ -124,7 +124,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the memory of verified bytes has no bound",
         "tests/node/test_mempool.py::test_the_memory_of_verified_bytes_is_bounded",
         Edit(
-            "node/mempool.py",
+            "node/verified.py",
             "        while len(self._extras) > EXTRAS_MAX or self._extras_bytes > EXTRAS_BYTES_MAX:",
             "        while self._extras_bytes < 0:",
         ),

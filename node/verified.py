@@ -1,0 +1,51 @@
+"""Which bytes were verified: what waits in the pool, and what proposals of others held (S15).
+
+Law of the file: found by all of its bytes, signature included, never by an id that somebody claims.
+"""
+
+from collections.abc import Iterable
+
+from salus.transaction import ParsedTransaction
+
+# Verified out of proposals of others: two blocks of the largest size for each in flight.
+EXTRAS_MAX = 8_192
+EXTRAS_BYTES_MAX = 16 * 2**20
+
+
+class Verified:
+    """By all bytes. What the pool holds stays as long as it does; of the rest the oldest goes."""
+
+    def __init__(self) -> None:
+        self._by_bytes: dict[bytes, ParsedTransaction] = {}
+        self._extras: dict[bytes, bytes] = {}  # id → bytes, not in the pool; oldest first
+        self._extras_bytes = 0
+
+    def get(self, raw: bytes) -> ParsedTransaction | None:
+        return self._by_bytes.get(raw)
+
+    def keep(self, tx: ParsedTransaction) -> None:
+        """It is in the pool now."""
+        self.forget_extra(tx.id)
+        self._by_bytes[tx.raw] = tx
+
+    def drop(self, tx: ParsedTransaction) -> None:
+        """It has left the pool."""
+        del self._by_bytes[tx.raw]
+
+    def remember(self, transactions: Iterable[ParsedTransaction]) -> None:
+        """Their signatures were verified (in a proposal): never again, should they come alone."""
+        for tx in transactions:
+            if tx.raw not in self._by_bytes:
+                self._by_bytes[tx.raw] = tx
+                self._extras[tx.id] = tx.raw
+                self._extras_bytes += len(tx.raw)
+        while len(self._extras) > EXTRAS_MAX or self._extras_bytes > EXTRAS_BYTES_MAX:
+            self.forget_extra(next(iter(self._extras)))
+
+    def forget_extra(self, tx_id: bytes) -> ParsedTransaction | None:
+        """It is in a block, or moves into the pool; None: no extra has this id."""
+        raw = self._extras.pop(tx_id, None)
+        if raw is None:
+            return None
+        self._extras_bytes -= len(raw)
+        return self._by_bytes.pop(raw)
