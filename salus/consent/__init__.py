@@ -6,7 +6,8 @@
     decision.py   verdict, reason, obligations
     fhir.py       FHIR R4 Consent → terms
     query.py      a question as JSON → request
-    redact.py     obligations → which parts of a document stay
+    redact.py     obligations → which parts of a document are withheld
+    derivative.py obligations → the document without what must go, a finer cut
 
 Pure: time is a number that arrives, and nothing here reads a file. docs/consent.md says it in
 plain words.

@@ -20,7 +20,7 @@ RULES = (
     *(f"S{number}" for number in range(1, 17)),
     *(f"L{number}" for number in range(17, 25)),
     *(f"B{number}" for number in range(25, 30)),
-    "C-5",  # of docs/decisions/0010-patient.md
+    *("C-5", "G-3"),  # of docs/decisions/0010-patient.md
 )
 
 # What the plan of the proving ground asks for by name; a name here is the beginning of one there.

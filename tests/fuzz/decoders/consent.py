@@ -3,12 +3,16 @@
 import json
 from typing import Any
 
+from salus.consent.derivative import derive
 from salus.consent.fhir import import_consents
 from salus.consent.query import read_query
+from salus.consent.redact import withheld
 from salus.consent.terms import decode_terms, encode_terms
+from salus.document import split
 from tests.fuzz.decoder import Decoder
 from tests.salus.consent.test_fhir import ORG, actor, consent
 from tests.salus.consent.test_query import QUERY
+from tests.salus.consent.test_redact import FHIR, HIV, bundle, composition, resource, without
 from tests.salus.consent.world import DENY_ALL, LABELS, PERMIT_ALL, terms, terms_of
 
 PARTY = json.dumps(ORG).encode()
@@ -35,6 +39,12 @@ def consents() -> list[bytes]:
 
 def parties(data: bytes) -> Any:
     return import_consents([json.dumps(FULL).encode()], [data])
+
+
+def documents() -> list[bytes]:
+    inside = resource("Observation", contained=[resource("Medication", id="m")])
+    whole = bundle(composition("Condition/c"), resource("Condition", HIV, id="c"), inside)
+    return [json.dumps(each).encode() for each in (whole, inside)]
 
 
 DECODERS = (
@@ -76,6 +86,22 @@ DECODERS = (
             json.dumps(QUERY).encode(),
             json.dumps(QUERY | {"class": [LABEL], "role": [LABEL]}).encode(),
         ],
+        form="json",
+        memory_factor=160,
+    ),
+    Decoder(
+        "consent-redact",
+        ("salus.consent.redact:withheld", "salus.consent.redact:read_json"),
+        lambda data: withheld(split(data, FHIR), without(HIV)),
+        documents,
+        form="json",
+        memory_factor=160,
+    ),
+    Decoder(
+        "consent-derive",
+        (),
+        lambda data: derive(data, without(HIV)),
+        documents,
         form="json",
         memory_factor=160,
     ),

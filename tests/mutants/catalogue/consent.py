@@ -1,7 +1,9 @@
-"""C-5 of docs/decisions/0010-patient.md: inner terms narrow and never widen (docs/consent.md)."""
+"""Of docs/decisions/0010-patient.md: C-5, inner terms narrow and never widen; G-3, what obligations
+name is withheld (docs/consent.md)."""
 
 from tests.mutants.mutant import Edit, Mutant, by_test
 
+_REDACT = "tests/salus/consent/test_redact.py::"
 _DECIDE = "tests/salus/consent/test_decide.py::"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -57,5 +59,32 @@ MUTANTS: tuple[Mutant, ...] = (
         "an actor of whom nothing is known is left out of the denial",
         "tests/salus/consent/test_fhir.py::test_an_actor_of_whom_nothing_is_known_is_refused",
         Edit("salus/consent/parties.py", "        if not found:\n", "        if found is None:\n"),
+    ),
+    by_test(
+        "G-3",
+        "a Composition that tells of what is withheld is shown",
+        _REDACT + "test_what_tells_of_a_withheld_resource_is_withheld_too",
+        Edit(
+            "salus/consent/redact.py",
+            'TELLERS = frozenset(("Composition", "List", "DocumentManifest", "Bundle"))',
+            'TELLERS = frozenset(("List", "DocumentManifest", "Bundle"))',
+        ),
+    ),
+    by_test(
+        "G-3",
+        "what is very restricted is shown where restricted is denied",
+        _REDACT
+        + "test_a_denied_level_denies_the_higher_ones_and_a_permitted_one_permits_the_lower",
+        Edit("salus/consent/carried.py", "each >= least", "each == least"),
+    ),
+    by_test(
+        "G-3",
+        "what nobody can read is shown under obligations",
+        _REDACT + "test_what_cannot_be_judged_is_withheld",
+        Edit(
+            "salus/consent/carried.py",
+            "        if not self.itself:\n            return False\n",
+            "        if not self.itself:\n            return not self.anywhere\n",
+        ),
     ),
 )
