@@ -1,6 +1,12 @@
 """The applications of this software. A new one is a file beside this and a line here."""
 
-from contracts import enrolment, governance_turn, recovery
+from contracts import (
+    enrolment,
+    governance_queries,
+    governance_turn,
+    member_queries,
+    recovery,
+)
 from contracts.access import access
 from contracts.consent import consent
 from contracts.framework import Registry
@@ -13,6 +19,9 @@ from contracts.records import records
 def registry() -> Registry:
     """Every contract, in every version that old heights may still need."""
     assert governance.turn is governance_turn.take_turn, "else what was voted would never come"
+    # Imported for their queries.
+    assert governance.queries["agenda"].answer is governance_queries.agenda
+    assert members.queries["key"].answer is member_queries.key
     # Imported for their methods: else nobody could rotate a key or accept terms.
     assert identity.methods["rotate_key"].run is recovery.rotate_key
     assert identity.methods["accept_terms"].run is enrolment.accept_terms

@@ -155,15 +155,15 @@ def staff_register(ctx: Context, state: State, args: StaffRegisterArgs) -> list[
         raise Refused("BAD_KEY")
     if not verify(args.key, possession(ctx.chain_id, args.org, args.handle), args.possession):
         raise Refused("NO_POSSESSION")
-    if state.get(StaffEntry, _staff(args.org, args.handle)) is not None:
+    if state.get(StaffEntry, staff_place(args.org, args.handle)) is not None:
         raise Refused("DUPLICATE_STAFF")
-    if state.get(KeyStanding, _key(args.key)) is not None:
+    if state.get(KeyStanding, key_place(args.key)) is not None:
         raise Refused("KEY_IN_USE")
     entry = StaffEntry(
         args.org, args.key, args.roles, args.qualification, args.from_ms, args.until_ms, None
     )
-    state.put(_staff(args.org, args.handle), entry)
-    state.put(_key(args.key), KeyStanding(args.org, Capacity.STAFF, args.handle))
+    state.put(staff_place(args.org, args.handle), entry)
+    state.put(key_place(args.key), KeyStanding(args.org, Capacity.STAFF, args.handle))
     return [STAFF_REGISTERED(org=args.org, handle=args.handle)]
 
 
@@ -175,7 +175,7 @@ class StaffRevokeArgs(Wire, frozen=True):
 def staff_revoke(ctx: Context, state: State, args: StaffRevokeArgs) -> list[Event]:
     """Withdraw a staff key at once; what it signed before stays valid."""
     assert ctx.member is not None, "an operator's key has its organisation"
-    key = _staff(ctx.member, args.handle)
+    key = staff_place(ctx.member, args.handle)
     entry = state.get(StaffEntry, key)
     if entry is None:
         raise Refused("UNKNOWN_STAFF")
@@ -243,8 +243,8 @@ def put_new(state: State, member: Member, height: int) -> None:
         False,
     )
     put_entry(state, entry)
-    state.put(_key(member.node_key), KeyStanding(member.id, Capacity.NODE, None))
-    state.put(_key(member.operator_key), KeyStanding(member.id, Capacity.OPERATOR, None))
+    state.put(key_place(member.node_key), KeyStanding(member.id, Capacity.NODE, None))
+    state.put(key_place(member.operator_key), KeyStanding(member.id, Capacity.OPERATOR, None))
     state.put(box_key(member.box_key), BoxEntry(member.id))
 
 
@@ -259,7 +259,7 @@ def get_entry(state: ReadState, member_id: str) -> MemberEntry | None:
 def identify(state: ReadState, sender: bytes, time_ms: int) -> Identity | None:
     """Whose key it is at this block time; None for strangers, replaced keys, revoked and expired
     staff, and everybody of an organisation that is suspended or removed."""
-    standing = state.get(KeyStanding, _key(sender))
+    standing = state.get(KeyStanding, key_place(sender))
     if standing is None:
         return None
     member = get_entry(state, standing.member)
@@ -267,17 +267,17 @@ def identify(state: ReadState, sender: bytes, time_ms: int) -> Identity | None:
     if member.status is not MemberStatus.ACTIVE:
         return None
     if standing.staff is None:
-        if sender != _in_force(member, standing.capacity):
+        if sender != in_force(member, standing.capacity):
             return None
         return Identity(standing.member, standing.capacity, member.roles)
-    staff = state.get(StaffEntry, _staff(standing.member, standing.staff))
+    staff = state.get(StaffEntry, staff_place(standing.member, standing.staff))
     assert staff is not None, "a staff key without its entry"
     if staff.revoked_height is not None or not staff.from_ms <= time_ms < staff.until_ms:
         return None
     return Identity(standing.member, standing.capacity, member.roles, standing.staff, staff.roles)
 
 
-def _in_force(member: MemberEntry, capacity: Capacity) -> bytes:
+def in_force(member: MemberEntry, capacity: Capacity) -> bytes:
     return member.node_key if capacity is Capacity.NODE else member.operator_key
 
 
@@ -292,7 +292,7 @@ MEMBERSHIP = Membership(members.name, identify, validator_set)
 
 def owner_of(state: ReadState, public_key: bytes) -> tuple[str, Capacity] | None:
     """Whose signing key this is or ever was, and as what; for the node."""
-    standing = state.get(KeyStanding, _key(public_key))
+    standing = state.get(KeyStanding, key_place(public_key))
     return None if standing is None else (standing.member, standing.capacity)
 
 
@@ -301,7 +301,7 @@ def rejoin_of(read: Read, member: str) -> RejoinEntry | None:
     return ReadState(read, members.name).get(RejoinEntry, _rejoin(member))
 
 
-# ── views and queries ────────────────────────────────────────────────────────
+# ── views ─────────────────────────────────────────────────────────────────
 
 
 @members.view
@@ -313,7 +313,7 @@ def organisation(state: ReadState, member: str) -> MemberEntry | None:
 @members.view
 def key_taken(state: ReadState, public_key: bytes) -> bool:
     """For other contracts: does, or did, this key belong to anybody? Of either kind."""
-    if state.get(KeyStanding, _key(public_key)) is not None:
+    if state.get(KeyStanding, key_place(public_key)) is not None:
         return True
     return state.get(BoxEntry, box_key(public_key)) is not None
 
@@ -329,90 +329,6 @@ def operator_of(state: ReadState, public_key: bytes) -> str | None:
 def voters(state: ReadState, epoch: int) -> ValidatorSet:
     """For other contracts: who has a vote, as the state now says; not yet in force."""
     return validator_set(state, epoch)
-
-
-class NoArgs(Wire, frozen=True):
-    """No arguments."""
-
-
-class MemberList(Wire, frozen=True):
-    members: tuple[MemberEntry, ...]
-
-
-@members.query
-def list_members(state: ReadState, args: NoArgs) -> MemberList:
-    """All organisations that ever were, ascending by id."""
-    return MemberList(tuple(all_members(state)))
-
-
-class MemberArgs(Wire, frozen=True):
-    id: MemberId
-
-
-@members.query
-def member(state: ReadState, args: MemberArgs) -> MemberEntry | None:
-    """An organisation by id."""
-    return get_entry(state, args.id)
-
-
-class StaffArgs(Wire, frozen=True):
-    org: MemberId
-    handle: Bytes32
-
-
-@members.query
-def staff(state: ReadState, args: StaffArgs) -> StaffEntry | None:
-    """A staff member by organisation and handle."""
-    return state.get(StaffEntry, _staff(args.org, args.handle))
-
-
-class KeyArgs(Wire, frozen=True):
-    public_key: Bytes32
-
-
-class KeyStatus(StrEnum):
-    ACTIVE = "active"
-    REVOKED = "revoked"  # or replaced, or of an organisation that was removed
-    SUSPENDED = "suspended"  # its organisation is
-
-
-class KeyAnswer(Wire, frozen=True):
-    member: MemberId
-    capacity: Capacity
-    staff: Bytes32 | None
-    status: KeyStatus
-    from_ms: Uint | None  # of staff: the period of validity
-    until_ms: Uint | None
-
-
-@members.query
-def key(state: ReadState, args: KeyArgs) -> KeyAnswer | None:
-    """To whom a public key belongs or belonged, and whether it still opens anything."""
-    standing = state.get(KeyStanding, _key(args.public_key))
-    if standing is None:
-        return None
-    owner = get_entry(state, standing.member)
-    assert owner is not None, "a key without its member"
-    entry = None
-    if standing.staff is not None:
-        entry = state.get(StaffEntry, _staff(standing.member, standing.staff))
-        revoked = entry is not None and entry.revoked_height is not None
-    else:
-        revoked = args.public_key != _in_force(owner, standing.capacity)
-    if revoked or owner.status is MemberStatus.REMOVED:
-        status = KeyStatus.REVOKED
-    elif owner.status is MemberStatus.SUSPENDED:
-        status = KeyStatus.SUSPENDED
-    else:
-        status = KeyStatus.ACTIVE
-    return KeyAnswer(
-        standing.member,
-        standing.capacity,
-        standing.staff,
-        status,
-        entry.from_ms if entry else None,
-        entry.until_ms if entry else None,
-    )
 
 
 def all_members(state: ReadState) -> list[MemberEntry]:
@@ -432,11 +348,11 @@ def _member(member_id: str) -> bytes:
     return b"member/" + member_id.encode("ascii")
 
 
-def _key(public_key: bytes) -> bytes:
+def key_place(public_key: bytes) -> bytes:
     return b"key/" + public_key
 
 
-def _staff(org: str, handle: bytes) -> bytes:
+def staff_place(org: str, handle: bytes) -> bytes:
     return b"staff/" + org.encode("ascii") + b"/" + handle
 
 

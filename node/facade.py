@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contracts.framework import Registry
-from contracts.members import KeyStatus
+from contracts.member_queries import KeyStatus
 from node import VERSION
 from node.admission import Admission
 from node.api.view import (
