@@ -2,8 +2,8 @@
 
 Law of the file: an error names a path and a rule and never what stood there, for what stood
 there is a patient's. Nothing is repaired and nothing is re-encoded: the bytes that came are the
-bytes that are kept. Not checked: whether codes are of the list that R4 binds them to, references,
-invariants beyond cardinality, and the XHTML of narratives (docs/fhir.md).
+bytes that are kept. Not checked: the value sets behind Codings, references, invariants beyond
+cardinality, and the XHTML of narratives (docs/fhir.md).
 """
 
 from dataclasses import dataclass

@@ -52,6 +52,17 @@ def _formed(pattern: str) -> Check:
     return check
 
 
+def one_of(codes: frozenset[str]) -> Check:
+    """For a code whose list R4 fixes (a required binding)."""
+
+    def check(value: Any) -> str | None:
+        if type(value) is not str:
+            return _TEXT
+        return None if value in codes else "is no code of the list that R4 sets"
+
+    return check
+
+
 def _base64(value: Any) -> str | None:
     if type(value) is not str:
         return _TEXT

@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 from uuid import UUID
 
-from node.fhir_primitives import PRIMITIVES, Check
+from node.fhir_primitives import PRIMITIVES, Check, one_of
 
 # Resource types of R4 that R4B dropped or made anew under another name: their shape is known to
 # be JSON and no more is checked.
@@ -61,6 +61,29 @@ _R4_FIELDS = {
 }
 # Required by R4B, unknown to R4.
 _R4_FREE = {("Evidence", "variableDefinition")}
+
+
+# The library has the short form of a list of codes; with one of these in it there are more.
+_MORE = frozenset(("+", "etc."))
+_OBSERVED = "registered preliminary final amended corrected cancelled entered-in-error unknown"
+_ENCOUNTER = (
+    "planned arrived triaged in-progress onleave finished cancelled entered-in-error unknown"
+)
+# The whole lists of R4 (hl7.org/fhir/R4/valueset-….html) for those that records have most.
+_R4_CODES = {
+    "DetectedIssue.status": _OBSERVED,
+    "DeviceUseStatement.status": "active completed entered-in-error intended stopped on-hold",
+    "DiagnosticReport.status": f"{_OBSERVED} partial appended",
+    "Encounter.status": _ENCOUNTER,
+    "EncounterStatusHistory.status": _ENCOUNTER,
+    "Observation.status": _OBSERVED,
+    "RiskAssessment.status": _OBSERVED,
+    "SupplyRequest.status": ("draft active suspended cancelled completed entered-in-error unknown"),
+    "Task.status": (
+        "draft requested received accepted rejected ready cancelled in-progress on-hold failed"
+        " completed entered-in-error"
+    ),
+}
 
 
 class Field:
@@ -119,6 +142,7 @@ def resource_shape(kind: str) -> Shape | None:
 
 @cache
 def _shape(model: Any) -> Shape:
+    kind = model.get_resource_type()
     fields: dict[str, Field] = {}
     required: list[str] = []
     choices: set[str] = set()
@@ -128,12 +152,17 @@ def _shape(model: Any) -> Shape:
             continue
         extra = info.json_schema_extra or {}
         choice = extra.get("one_of_many")
-        fields[key] = _field(info.annotation, info.metadata, (choice, key) if choice else None)
+        field = _field(info.annotation, info.metadata, (choice, key) if choice else None)
+        codes = frozenset(
+            _R4_CODES.get(f"{kind}.{key}", "").split() or extra.get("enum_values", ())
+        )
+        if field.check is not None and codes and not codes & _MORE:
+            field.check = one_of(codes)
+        fields[key] = field
         if info.is_required() or extra.get("element_required"):
             required.append(key)
         if choice and extra.get("one_of_many_required"):
             choices.add(choice)
-    kind = model.get_resource_type()
     fields |= _fields_of_r4(kind)
     for key, field in list(fields.items()):
         if key.startswith("_") and field.choice is None:

@@ -248,6 +248,62 @@ def test_json_without_a_resource_type_is_opaque_unless_it_is_declared_fhir() -> 
             check(document, FHIR)
 
 
+BUNDLES = (
+    "document",
+    "message",
+    "transaction",
+    "transaction-response",
+    "batch",
+    "batch-response",
+    "history",
+    "searchset",
+    "collection",
+)
+
+
+@pytest.mark.parametrize("kind", BUNDLES)
+def test_bundles_of_every_type_are_checked_inside(kind: str) -> None:
+    request = {"request": {"method": "POST", "url": "Patient"}}
+    response = {"response": {"status": "201", "outcome": {"resourceType": "OperationOutcome"}}}
+    whole = {**bundle(PATIENT), "type": kind}
+    whole["entry"] += [{"resource": PATIENT, **request}, {**response, "search": {"mode": "match"}}]
+    error = refused(whole)  # the outcome says nothing
+    assert [fault.path for fault in error.faults] == ["entry[2].response.outcome.issue"]
+    issue = {"severity": "bad", "code": "not-found"}
+    outcome = {"resourceType": "OperationOutcome", "issue": [issue]}
+    whole["entry"][2]["response"]["outcome"] = outcome
+    assert refused(whole).faults[0].path == "entry[2].response.outcome.issue[0].severity"
+    issue["severity"] = "error"
+    checked = check(whole)
+    assert (checked.resource_type, checked.resources) == ("Bundle", 4)
+    whole["entry"][1]["resource"] = bundle({**PATIENT, "active": 1})
+    assert refused(whole).faults[0].path == "entry[1].resource.entry[0].resource.active"
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        ("Observation", "amended", "partial"),
+        ("DiagnosticReport", "partial", "done"),
+        ("Encounter", "onleave", "completed"),
+        ("Task", "on-hold", "active"),
+    ],
+)
+def test_lists_of_codes_that_the_library_has_in_part_are_whole(
+    kind: str, good: str, bad: str
+) -> None:
+    coding = {"code": {"text": "x"}} if kind in ("Observation", "DiagnosticReport") else {}
+    more = {"Encounter": {"class": {"code": "AMB"}}, "Task": {"intent": "order"}}.get(kind, {})
+    resource = {"resourceType": kind, **coding, **more}
+    assert check({**resource, "status": good}).resource_type == kind
+    assert refused({**resource, "status": bad}).faults[0].path == "status"
+
+
+def test_a_bundle_of_no_type_of_r4_and_one_without_entries() -> None:
+    assert refused({**bundle(PATIENT), "type": "pile"}).faults[0].path == "type"
+    assert check({"resourceType": "Bundle", "type": "searchset", "total": 0}).resources == 1
+
+
 def test_what_is_not_declared_json_is_not_read() -> None:
     for media_type in ("text/plain", "application/jsonx", ""):
         assert check_fhir(b"\xff", media_type) is None
@@ -306,6 +362,8 @@ def test_faults_of_ndjson_name_the_line() -> None:
         ({"gender__ext": {"id": "x"}}, "(unknown)"),
         ({"resource_type": "Patient"}, "(unknown)"),
         ({"fhir_comments": ["x"]}, "(unknown)"),
+        ({"gender": "divers"}, "gender"),
+        ({"link": [{"other": {"reference": "x"}, "type": "likes"}]}, "link[0].type"),
         ({"photo": [{"data": "not base 64!"}]}, "photo[0].data"),
         ({"deceasedBoolean": True, "deceasedDateTime": "2020"}, "deceasedDateTime"),
         ({"contained": [{"resourceType": "Patient", "x": 1}]}, "contained[0].(unknown)"),
