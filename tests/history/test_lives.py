@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from tests.e2e.network import Network, network
+from tests.e2e.shell import until
 from tests.history.nemesis import Nemesis
 from tests.history.report import Plan
 from tests.history.run import run
@@ -58,8 +59,7 @@ def test_who_was_ended_by_the_test_is_no_stray(tmp_path: Path) -> None:
         net.start(first)
         assert net.lives.strays() == []
         os.kill(net.node(second).pid, signal.SIGKILL)
-        while not net.lives.strays():
-            pass
+        until("it is seen", lambda: bool(net.lives.strays()))
         net.kill(first)
     assert [life.name for life in net.lives.strays()] == [second]
     assert net.lives.endings() == {"SIGKILL": 2}
