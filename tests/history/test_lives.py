@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
+from cli.errors import CliError
 from tests.e2e.network import Network, network
 from tests.e2e.shell import until
 from tests.history.nemesis import Nemesis
@@ -49,6 +50,17 @@ async def test_a_run_that_cannot_be_finished_is_a_report_too(tmp_path: Path) -> 
     with patch.object(Network, "up", never):
         report = await run(Plan(1, 1.0, namespaces=False), tmp_path)
     assert report.wrong == ["the run gave up: AssertionError: hosp-c is not ready"]
+
+
+async def test_a_node_that_ends_before_it_is_ready_is_named_with_its_exit_code(
+    tmp_path: Path,
+) -> None:
+    with network(tmp_path, 1) as net:
+        net.commands["hosp-a"] = ("json.tool", "--nonsense")
+        with pytest.raises(ExceptionGroup) as ended:
+            await net.up()
+        assert ended.group_contains(CliError, match=r"hosp-a is not ready: .*ended \(exit 2\)")
+        assert [life.ending for life in net.lives.strays()] == ["exit 2"]
 
 
 def test_who_was_ended_by_the_test_is_no_stray(tmp_path: Path) -> None:

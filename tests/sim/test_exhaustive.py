@@ -52,6 +52,16 @@ def test_a_scenario_and_its_mirror_image_are_one() -> None:
         assert outline(world) == outline(image), path
 
 
+def test_the_three_others_are_no_mirror_images_of_each_other() -> None:
+    """They lead different views: with member 1 apart, who leads view 1, the others end in view 2;
+    with member 2 apart, in view 1."""
+    ends = {}
+    for apart, order in ((1, (0, 1, 2, 3, 4)), (2, (0, 2, 1, 3, 4))):
+        world = scenario((SPLITS.index(frozenset(range(NODES)) - {apart}),), World(order))
+        ends[apart] = {node.replica.state.view for node in world.nodes if node.address != apart}
+    assert ends == {1: {2}, 2: {1}}
+
+
 def test_mirror_images_are_counted_and_change_no_count() -> None:
     """Paths in which the twins always stand together are their own image: 8^rounds of 16^rounds."""
     half, whole = explore((), 2), explore((), 2, mirror=False)
