@@ -20,12 +20,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from salus.codec import Bytes32, Wire, check, decode, encode
+from salus.codec import Bytes16, Bytes32, Wire, check, decode, encode
 from salus.disclosure import SHOWN_BYTES_MAX
 from salus.errors import BadMessage, SalusError
 from salus.genesis import ChainId
 from salus.hashing import domain
 from salus.sealed_stream import RELEASE_KEY_BYTES, SealedStream, bad_release
+from salus.validators import MemberId
 
 RELEASE_VERSION = 1
 WRAPPED_KEY_BYTES = 32 + RELEASE_KEY_BYTES + 16  # enc, key, tag
@@ -44,7 +45,10 @@ class Terms(Wire, frozen=True):
 
     version: Annotated[int, msgspec.Meta(ge=RELEASE_VERSION, le=RELEASE_VERSION)]
     chain_id: ChainId
-    ticket: Bytes32  # id of the certified ticket that permits it
+    custodian: MemberId
+    request_id: (
+        Bytes16  # with the custodian: the certified ticket that permits it (salus/ticket.py)
+    )
     commitment: Bytes32  # of the record version (salus/document.py)
     digest: Bytes32  # of the disclosure: which parts are shown
     size: Annotated[int, msgspec.Meta(ge=1, le=SHOWN_BYTES_MAX)]  # bytes of plain text
@@ -84,13 +88,20 @@ def read(raw: bytes) -> Release:
 
 
 def open_release(
-    release: Release, box_secret: bytes, *, chain_id: str, ticket: bytes, commitment: bytes
+    release: Release,
+    box_secret: bytes,
+    *,
+    chain_id: str,
+    custodian: str,
+    request_id: bytes,
+    commitment: bytes,
 ) -> SealedStream:
     """The stream to open the chunks with. Raises `VerificationError` (BAD_RELEASE).
 
     `box_secret`: the secret of the request's ephemeral key; the others: what was asked for."""
     terms = release.terms
-    if (terms.chain_id, terms.ticket, terms.commitment) != (chain_id, ticket, commitment):
+    got = (terms.chain_id, terms.custodian, terms.request_id, terms.commitment)
+    if got != (chain_id, custodian, request_id, commitment):
         raise bad_release("it is of another chain, ticket or record version")
     bound = encode(terms)
     try:

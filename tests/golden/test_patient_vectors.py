@@ -30,7 +30,8 @@ PARTS = disclosure.of_opening(SHOWN)
 TERMS = release.Terms(
     1,
     factories.CHAIN_ID,
-    factories.seed("ticket"),
+    "hosp-a",
+    factories.seed("request")[:16],
     document.commitment(DOCUMENT),
     PARTS.digest(),
     disclosure.shown_size(PARTS),
@@ -136,7 +137,8 @@ def test_the_release_of_the_vectors_opens() -> None:
         envelope,
         REQUESTER,
         chain_id=TERMS.chain_id,
-        ticket=TERMS.ticket,
+        custodian=TERMS.custodian,
+        request_id=TERMS.request_id,
         commitment=TERMS.commitment,
     )
     assert stream.open(0, chunk) == b"".join(disclosure.write(PARTS, contents))

@@ -28,11 +28,13 @@ RELEASE_KEY = factories.seed("release key")
 TERMS = Terms(
     1,
     factories.CHAIN_ID,
-    factories.seed("ticket"),
+    "hosp-a",
+    factories.seed("request")[:16],
     factories.seed("commitment"),
     factories.seed("digest"),
     CHUNK_BYTES * 2 + 5,
 )
+ASKED = ("chain_id", "custodian", "request_id", "commitment")
 INFO = b"salus/v1/release-key\0"
 
 unhex = bytes.fromhex
@@ -43,12 +45,7 @@ def sealed(terms: Terms = TERMS) -> tuple[Release, SealedStream]:
 
 
 def opened(release: Release, secret: bytes = REQUESTER, **changed: Any) -> SealedStream:
-    asked = {
-        "chain_id": TERMS.chain_id,
-        "ticket": TERMS.ticket,
-        "commitment": TERMS.commitment,
-        **changed,
-    }
+    asked = {name: getattr(TERMS, name) for name in ASKED} | changed
     return open_release(release, secret, **asked)
 
 
@@ -130,7 +127,8 @@ def test_it_opens_for_the_requester() -> None:
     [
         {"secret": factories.seed("somebody else")},
         {"chain_id": "other-chain"},
-        {"ticket": factories.seed("other ticket")},
+        {"custodian": "hosp-b"},
+        {"request_id": factories.seed("other request")[:16]},
         {"commitment": factories.seed("other version")},
     ],
     ids=lambda changed: next(iter(changed)),
@@ -144,7 +142,8 @@ def test_it_opens_for_nothing_else(changed: dict[str, Any]) -> None:
     ("field", "value"),
     [
         ("chain_id", "other-chain"),
-        ("ticket", factories.seed("other ticket")),
+        ("custodian", "hosp-b"),
+        ("request_id", factories.seed("other request")[:16]),
         ("commitment", factories.seed("other version")),
         ("digest", factories.seed("other parts")),
         ("size", TERMS.size + 1),
@@ -154,7 +153,7 @@ def test_no_term_can_be_exchanged(field: str, value: Any) -> None:
     """Also when the requester is led to expect the exchanged term."""
     release, _ = sealed()
     other = msgspec.structs.replace(TERMS, **{field: value})
-    asked = {name: getattr(other, name) for name in ("chain_id", "ticket", "commitment")}
+    asked = {name: getattr(other, name) for name in ASKED}
     refused(lambda: opened(Release(other, release.wrapped_key), **asked))
 
 
@@ -178,7 +177,8 @@ def test_what_is_no_envelope_is_refused_in_the_same_words() -> None:
     [
         ("version", 2),
         ("chain_id", "NO"),
-        ("ticket", bytes(31)),
+        ("custodian", "Hosp A"),
+        ("request_id", bytes(15)),
         ("digest", bytes(33)),
         ("size", 0),
         ("size", disclosure.SHOWN_BYTES_MAX + 1),

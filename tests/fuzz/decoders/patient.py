@@ -33,7 +33,8 @@ def envelope(data: bytes) -> Any:
             found,
             vectors.REQUESTER,
             chain_id=vectors.TERMS.chain_id,
-            ticket=vectors.TERMS.ticket,
+            custodian=vectors.TERMS.custodian,
+            request_id=vectors.TERMS.request_id,
             commitment=vectors.TERMS.commitment,
         )
     return found
