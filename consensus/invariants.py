@@ -34,15 +34,17 @@ COUNTED_AT_MOST = frozenset((Prepare, Checkpoint, Status, Fetch))
 
 
 class Watch:
-    """Follows one replica object and remembers what may only grow."""
+    """Follows one replica object and remembers what may only grow. `thorough`: whenever a height or
+    a view has moved it looks at all of the replica; else with every tick."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, thorough: bool = True) -> None:
+        self.thorough = thorough
         self._seen: tuple[int, ...] = ()
         self._committed = 0
 
     def check(self, replica: Replica, event: Event | None = None) -> None:
-        """What the step of this event can have changed; all of it when a height or a view moved,
-        when time passed, and when no event is named."""
+        """What the step of this event can have changed; all of it when time passed, when a view
+        moved by what others said, and when no event is named."""
         s = replica.state
         log = s.log
         now = (
@@ -59,15 +61,22 @@ class Watch:
             s.voter.floor,
             log.epoch_end,
         )
-        if now != self._seen or log.committed != self._committed:
+        moved = now != self._seen or log.committed != self._committed
+        if moved:
             if self._seen:
                 assert all(map(ge, now, self._seen)), (self._seen, now)
             self._seen, self._committed = now, log.committed
-            check(replica)
-            return
+            if self.thorough:
+                check(replica)
+                return
+            if s.halted is None:
+                _check_heights(s)
+                _check_view(s)
         if isinstance(event, Received):
             if isinstance(event.message, _PLAIN_VOTES):
                 check_one(replica, event.message.sequence)
+            elif moved:
+                check(replica)
             elif s.halted is None:
                 _check_caps(s)
         elif isinstance(event, _SLOT_EVENTS):

@@ -205,11 +205,13 @@ class Mempool(VerifiedTransactions):
     def committed(self, sequence: int) -> bool:
         """All up to there is decided: what is left to do is this node's own work and its disk's, and
         no primary's fault (L17, L22). True: nothing is owed any more, and something was."""
+        if sequence <= self._committed:
+            return False  # asked with every tick, and mostly nothing is new
         owed = len(self._owed)
         for decided in [s for s in self._sequences if self._committed < s <= sequence]:
             for tx_id in self._sequences[decided]:
                 self._owed.pop(tx_id, None)
-        self._committed = max(self._committed, sequence)
+        self._committed = sequence
         return owed > 0 and not self._owed
 
     def release(self, sequence: int) -> None:

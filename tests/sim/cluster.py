@@ -109,6 +109,7 @@ class Cluster:
         self.observer = observer
         self.watched = type(observer) is not Observer  # the busiest lines ask
         self.outcomes: Outcomes | None = None if self.thorough else {}
+        self.signed: dict[int, tuple[object, bool]] | None = None if self.thorough else {}
         self.promises = Promises(plan)
         self.rules = Rules(self)
         self.addresses = [[member] for member in self.members]
@@ -186,17 +187,21 @@ class Cluster:
 
     def _run(self) -> None:
         self._schedule()
-        heap, pop = self._heap, heapq.heappop
         while not self.done:
-            self.now, _, call, args = pop(heap)
             try:
-                call(*args)
+                self._go_on()
             except (StoreDamaged, StoreFailed):
                 self._ends("STORE_DAMAGED", lambda node: node.disks.met_damage)
             except StoreUnavailable as error:
                 self._ends(error.code, lambda node: node.disks.power.full)
-            assert self.events < EVENTS_MAX, f"more than {EVENTS_MAX} events: a storm"
         self._finish()
+
+    def _go_on(self) -> None:
+        heap, pop = self._heap, heapq.heappop
+        while not self.done:
+            self.now, _, call, args = pop(heap)
+            call(*args)
+            assert self.events < EVENTS_MAX, f"more than {EVENTS_MAX} events: a storm"
 
     def _ends(self, why: str, who: Callable[[Node], bool]) -> None:
         """A store failed under a node, in whatever it did: its process ends, as a real one does."""

@@ -65,7 +65,7 @@ class Machine:
         self.releasing = False
         self.told_pending: bool | None = None
         self.replica: Replica | None = None
-        self.watch = Watch()
+        self.watch = Watch(thorough=self.cluster.thorough)
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -168,7 +168,7 @@ class Machine:
                     self.never_left(item)
         self.steps.clear()
         self.replica = replica
-        self.watch = Watch()
+        self.watch = Watch(thorough=self.cluster.thorough)
         self.told_pending: bool | None = None  # what this replica knows; None: nothing yet
         self.ran_to = 0  # the last sequence that this replica object let execute
 

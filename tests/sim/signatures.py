@@ -10,6 +10,9 @@ from hashlib import sha256
 
 import msgspec
 
+from consensus.config import ReplicaConfig
+from consensus.messages import SignedMessage
+from consensus.proofs import Proofs
 from salus.keys import SigningKey
 from salus.vote import VoteDomain, VoteType
 
@@ -88,6 +91,23 @@ class Ledger:
             prepared.bit_count() >= quorum and committed.bit_count() >= quorum
             for prepared, committed in views.values()
         )
+
+
+class SharedProofs(Proofs):
+    """Is this message signed? Asked once a run, however many hear it: they hear the same object."""
+
+    __slots__ = ("known",)
+
+    def __init__(self, config: ReplicaConfig, known: dict[int, tuple[object, bool]]) -> None:
+        """`known`: by identity, which the message beside the answer holds fast."""
+        super().__init__(config)
+        self.known = known
+
+    def signed(self, message: SignedMessage) -> bool:
+        found = self.known.get(id(message))
+        if found is None:
+            found = self.known[id(message)] = (message, super().signed(message))
+        return found[1]
 
 
 class SimSigner:

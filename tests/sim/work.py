@@ -67,7 +67,7 @@ from tests.sim.parts import (
 )
 from tests.sim.plan import CrashMode
 from tests.sim.power import PowerCut
-from tests.sim.signatures import SimSigner, keyed, true_key, verifier
+from tests.sim.signatures import SharedProofs, SimSigner, keyed, true_key, verifier
 
 UPKEEP_TICKS = 2  # the real node: once a second, when its blocks take as long as here a tick
 FLOOR_EVERY_BLOCKS = 4  # the real node: 64, more than a run lasts
@@ -291,6 +291,8 @@ class Worker(Machine):
         if replica is None:
             return
         config, cluster = replica.state.config, self.cluster
+        if cluster.signed is not None:
+            replica.state.proofs = SharedProofs(config, cluster.signed)
         cluster.observer.born(self, config)
         cluster.promises.born(self, config)
         voting = replica.state.voter.active
