@@ -6,7 +6,6 @@ ends when its parent does, for then its input ends. Law of the file: nothing of 
 written anywhere but into the answer, and the answer holds paths and rules only.
 """
 
-import os
 import sys
 from typing import BinaryIO
 
@@ -16,7 +15,6 @@ from node.fhir import FhirChecked, check_fhir
 from node.fhir_faults import BadFhir, FhirFault
 
 FRAME_BYTES = 4  # big-endian length in front of each message
-NICE = 5  # votes come first
 
 
 class Question(msgspec.Struct, array_like=True):
@@ -61,5 +59,4 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(NICE)
     serve(sys.stdin.buffer, sys.stdout.buffer)
