@@ -14,7 +14,8 @@ from cli.errors import CliError
 from cli.group import Command
 from cli.session import Session, pass_session
 from contracts.fields import words
-from contracts.framework import Active, Method
+from contracts.framework import Method
+from contracts.registry import Active
 from salus.client import Client
 from salus.errors import BadMessage
 from salus.transaction import Operation, ParsedTransaction

@@ -9,11 +9,11 @@ from contracts import (
 )
 from contracts.access import access
 from contracts.consent import consent
-from contracts.framework import Registry
 from contracts.governance import governance
 from contracts.identity import identity
 from contracts.members import MEMBERSHIP, members
 from contracts.records import records
+from contracts.registry import Registry
 
 
 def registry() -> Registry:

@@ -13,7 +13,8 @@ import msgspec
 from contracts.context import Capacity, Context, Identity, StaffRole
 from contracts.errors import NOT_AUTHORISED, Refused
 from contracts.fields import committed, public
-from contracts.framework import Contract, Membership
+from contracts.framework import Contract
+from contracts.registry import Membership
 from contracts.state import Read, ReadState, State
 from salus.block import Event
 from salus.codec import Bytes32, Bytes64, Uint, Wire

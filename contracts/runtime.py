@@ -24,7 +24,8 @@ from contracts.errors import (
     Refused,
     StoreFailed,
 )
-from contracts.framework import Active, Contract, Method, publishable
+from contracts.framework import Contract, Method, publishable
+from contracts.registry import Active
 from contracts.state import SYSTEM_OPERATION, Overlay, ReadState, State
 from salus.block import EVENTS_PER_OPERATION_MAX, OK, Event, Fact, Receipt
 from salus.codec import Wire, decode

@@ -12,7 +12,7 @@ import msgspec
 
 from contracts.context import BlockFacts
 from contracts.errors import DUPLICATE, StoreFailed
-from contracts.framework import Active, Registry
+from contracts.registry import Active, Registry
 from contracts.runtime import Runtime, Turns, fixed_depth
 from contracts.state import Overlay, ReadState
 from node.errors import UpgradeNeeded

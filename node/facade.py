@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from contracts.framework import Registry
 from contracts.member_queries import KeyStatus
+from contracts.registry import Registry
 from node import VERSION
 from node.admission import Admission
 from node.api.view import (

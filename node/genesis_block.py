@@ -1,6 +1,6 @@
 """◆ Block 0: derived by everybody from the genesis document, certified by nobody."""
 
-from contracts.framework import Registry
+from contracts.registry import Registry
 from contracts.state import Overlay, State, uncapped
 from salus import merkle
 from salus.block import BLOCK_VERSION, Header

@@ -32,7 +32,7 @@ from consensus.events import (
     ProposalChecked,
 )
 from contracts.catalogue import registry
-from contracts.framework import Registry
+from contracts.registry import Registry
 from node.admissible import check_admissible
 from node.admission import Admission
 from node.alarms import Alarms

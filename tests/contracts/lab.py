@@ -4,7 +4,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from contracts.catalogue import registry as standard_registry
-from contracts.framework import Registry
+from contracts.registry import Registry
 from node.executor import Executor
 from node.genesis_block import genesis_block
 from node.uncertified import Executed

@@ -9,8 +9,9 @@ from contracts.catalogue import registry as standard_registry
 from contracts.context import Capacity, Context
 from contracts.errors import Refused
 from contracts.fields import committed, public, sealed
-from contracts.framework import ANYONE, Contract, Registry
+from contracts.framework import ANYONE, Contract
 from contracts.members import MEMBERSHIP, organisation
+from contracts.registry import Registry
 from contracts.state import ReadState, State
 from salus.block import Event
 from salus.codec import Bytes32, Uint, Wire

@@ -7,15 +7,9 @@ from hypothesis import strategies as st
 
 from contracts.context import Capacity, Context
 from contracts.errors import BadDeclaration
-from contracts.framework import (
-    ANYONE,
-    FACT_WORD_MAX,
-    Contract,
-    Registry,
-    _is_word,
-    publishable,
-)
+from contracts.framework import ANYONE, FACT_WORD_MAX, Contract, _is_word, publishable
 from contracts.members import MEMBERSHIP
+from contracts.registry import Registry
 from contracts.state import State
 from salus.block import Event
 from salus.codec import Wire, decode, encode

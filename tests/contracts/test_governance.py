@@ -9,7 +9,7 @@ from contracts import members as members_module
 from contracts.catalogue import registry
 from contracts.context import Capacity, Context, Turn
 from contracts.errors import NOT_AUTHORISED
-from contracts.framework import Contract, Registry
+from contracts.framework import Contract
 from contracts.governance import PARAMETER_NAMES
 from contracts.member_acts import take_vote
 from contracts.members import MEMBERSHIP, MemberStatus, get_entry
@@ -30,6 +30,7 @@ from contracts.proposals import (
     read_proposal,
     tally,
 )
+from contracts.registry import Registry
 from contracts.state import ReadState, State
 from node.errors import UpgradeNeeded
 from salus.block import OK, Event, Receipt

@@ -8,8 +8,8 @@ import pytest
 
 from contracts.context import Capacity, Identity
 from contracts.errors import StoreFailed
-from contracts.framework import Membership, Registry
 from contracts.members import validator_set
+from contracts.registry import Membership, Registry
 from contracts.runtime import CONTRACT_FRAMES_MAX, fixed_depth
 from contracts.state import Overlay, ReadState
 from node.uncertified import Executed

@@ -10,8 +10,9 @@ from contracts.catalogue import registry as catalogue
 from contracts.context import Context
 from contracts.errors import Refused
 from contracts.fields import public
-from contracts.framework import ANYONE, Contract, Registry
+from contracts.framework import ANYONE, Contract
 from contracts.members import MEMBERSHIP
+from contracts.registry import Registry
 from contracts.state import ReadState, State
 from salus.block import Event
 from salus.codec import Bytes32, Uint, Wire

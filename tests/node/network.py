@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from contracts.catalogue import registry
-from contracts.framework import Registry
+from contracts.registry import Registry
 from node.config import Config
 from node.config_tables import P2P, Api, Dev
 from node.net.peer import PeerAddress

@@ -14,9 +14,10 @@ import pytest
 
 from contracts.catalogue import registry
 from contracts.context import Capacity, Context
-from contracts.framework import Contract, Registry
+from contracts.framework import Contract
 from contracts.governance import PARAMETER_NAMES
 from contracts.proposals import CandidacyStage, Proposal, Stage, read_proposal
+from contracts.registry import Registry
 from contracts.state import ReadState, State
 from node.api.view import Submitted
 from node.errors import UpgradeNeeded

@@ -9,8 +9,8 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from contracts.framework import Registry
 from contracts.records import AnchorArgs, RetractArgs, SupersedeArgs
+from contracts.registry import Registry
 from node.genesis_block import genesis_block
 from salus.block import BLOCK_VERSION, Proposal, null_proposal, proposal_digest
 from salus.codec import encode

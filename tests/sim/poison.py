@@ -5,7 +5,8 @@ from typing import Annotated
 from contracts.catalogue import registry
 from contracts.context import Capacity, Context
 from contracts.fields import public
-from contracts.framework import Contract, Registry
+from contracts.framework import Contract
+from contracts.registry import Registry
 from contracts.state import State
 from salus.block import Event
 from salus.codec import Uint, Wire

@@ -85,9 +85,9 @@ DECODERS = (
     Decoder(
         "operation",
         (
-            "contracts.framework:Active.dispatch",
-            "contracts.framework:Active.check",
-            "contracts.framework:Active.decoded",
+            "contracts.registry:Active.dispatch",
+            "contracts.registry:Active.check",
+            "contracts.registry:Active.decoded",
         ),
         operation,
         lambda: [encode(Operation("records", "anchor", 1, samples.ANCHOR))],
