@@ -1,0 +1,53 @@
+"""A client that signs as the owner of a relation: with the key that is in force on the chain."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from cli.connect import connect
+from cli.errors import CliError
+from cli.keyfiles import signer_of
+from cli.session import Session
+from cli.wallets import OpenWallet
+from salus.client import Client
+from salus.keys import Signer
+from salus.wallet import KnownRelation
+
+
+@asynccontextmanager
+async def as_owner(
+    session: Session, wallet: OpenWallet, relation: KnownRelation
+) -> AsyncIterator[tuple[Client, str]]:
+    """A client of the relation's organisation, and the chain's id. --as names another key than the
+    wallet's: a delegate's, say."""
+    session.node = session.node or (relation.org if session.home.is_testnet else None)
+    async with connect(session) as client:
+        chain_id = (await client.chain()).genesis.chain_id
+        if session.key is not None and session.key != wallet.name:
+            client.signer = signer_of(session, session.home.target(session.node).home)
+        else:
+            client.signer = await _in_force(client, chain_id, wallet, relation)
+        yield client, chain_id
+
+
+async def _in_force(
+    client: Client, chain_id: str, wallet: OpenWallet, relation: KnownRelation
+) -> Signer:
+    found = await client.query(
+        "identity", "relation_of", org=relation.org, handle=relation.handle.hex()
+    )
+    if found is None:
+        raise CliError("UNKNOWN_RELATION", f"{relation.org} knows no such relation")
+    waiting = found["rotation"]
+    # Block time follows the clocks of the validators; a moment off, and the chain says so.
+    due = waiting is not None and waiting["effective_ms"] <= time.time_ns() // 1_000_000
+    owner = waiting["new_key"] if due else found["owner_key"]
+    for generation in range(relation.generation, -1, -1):
+        key = wallet.keys(chain_id, relation, generation).signing
+        if key.public_key.hex() == owner:
+            return key
+    raise CliError(
+        "WRONG_KEY",
+        f"the key of «{wallet.name}» at {relation.org} is none of this wallet",
+        next_step="it was recovered or claimed elsewhere: use that device",
+    )
