@@ -3,11 +3,10 @@
 import os
 from typing import Any
 
-import msgspec
-
 from cli.errors import CliError
 from cli.wallets import OpenWallet
 from contracts.consent import GrantArgs, RevokeArgs, consent
+from contracts.fields import from_json
 from contracts.identity import RegisterArgs, identity
 from contracts.recovery import RecoverArgs, RelationArgs, RotateArgs
 from salus import relation as forms
@@ -16,6 +15,7 @@ from salus.consent.decide import Consent, Standing, decide
 from salus.consent.decision import Decision, Verdict
 from salus.consent.decision import Reason as Inner
 from salus.consent.terms import decode_terms, encode_terms, terms_commitment
+from salus.errors import BadMessage
 from salus.granting import Grantee, Said, question
 from salus.permit import Docket, Effect, Permit, Purpose
 from salus.permit import decide as decide_outer
@@ -160,13 +160,12 @@ def _standing(permit: Permit) -> Standing:
     return Standing.ACTIVE if permit.ended_height is None else Standing.ENDED
 
 
-def docket_of(answer: dict[str, Any]) -> Docket:
-    """A docket as the query's JSON says it."""
-    permits = []
-    for one in answer["permits"]:
-        plain = one | {"id": bytes.fromhex(one["id"]), "terms": bytes.fromhex(one["terms"])}
-        permits.append(msgspec.convert([plain[n] for n in Permit.__struct_fields__], Permit))
-    return Docket(tuple(permits))
+def docket_of(answer: Any) -> Docket:
+    """A docket as the query's JSON says it. Raises `CliError` (BAD_ANSWER)."""
+    try:
+        return from_json(Docket, answer)
+    except BadMessage as error:
+        raise CliError("BAD_ANSWER", f"the node's docket: {error.message}") from None
 
 
 def _operation(contract: str, method: str, args: Wire) -> Operation:

@@ -83,5 +83,15 @@ CARE: tuple[Row, ...] = (
      "Only what was permitted is confirmed."),
     ("ALREADY_RECEIVED", 409, 3, FINAL, "The ticket has its receipt",
      "Nothing needs to be done."),
+    ("BAD_SCOPE", 422, 65, FINAL, "No such scope of records",
+     "Name FHIR resource types, or coarse classes: summary, conditions, medications, results, documents, other."),
+    ("BAD_GRANTEE", 422, 65, FINAL, "No such form of a grantee",
+     "Name an organisation, or one of its staff: ORG/HANDLE with the 64 hex digits of the staff handle."),
+    ("BAD_WALLET", 422, 65, FINAL, "The wallet cannot be opened",
+     "Its relations and openings are lost; the seed and the chain are not. Restore the file from a backup."),
+    ("OPENING_MISSING", 409, 5, FINAL, "This device does not know what a permit says",
+     "Ask on the device that granted it; the custodian has the opening too."),
+    ("WRONG_KEY", 403, 7, FINAL, "The key is not the one in force",
+     "Use the device that has it, or recover the relation."),
 )
 # fmt: on

@@ -18,7 +18,6 @@ SALT_BYTES = 32
 _REQUEST = domain("access-request")
 _hash_request = hasher("access-request-commitment")
 _hash_records = hasher("access-records")
-_hash_decision = hasher("access-decision")
 _hash_care = hasher("access-care")
 _hash_digest = hasher("access-digest")
 _OWN_REQUEST = domain("access-own-request")
@@ -94,11 +93,6 @@ def request_commitment(salt: bytes, request: Request, signature: bytes) -> bytes
 def records_commitment(salt: bytes, versions: tuple[bytes, ...]) -> bytes:
     """Binds to the record versions (their commitments, ascending). `salt`: 32 random bytes."""
     return _hash_records(salt + encode(versions))
-
-
-def decision_commitment(salt: bytes, decision: bytes) -> bytes:
-    """Binds to the inner decision in canonical bytes, so that it can be made again."""
-    return _hash_decision(salt + decision)
 
 
 def care_commitment(salt: bytes, relation: bytes) -> bytes:

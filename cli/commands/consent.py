@@ -297,7 +297,7 @@ async def list_(session: Session, patient: str, org: str | None) -> None:
     session.out.table(
         {"consents": rows, "height": height},
         tuple(name.upper() for name in columns),
-        [tuple(str(row[name]) for name in columns) for row in rows],
+        [tuple(_shown(row[name]) for name in columns) for row in rows],
     )
 
 
@@ -317,6 +317,10 @@ def _row(found: dict[str, Any]) -> dict[str, Any]:
         "ended_height": ended,
         "state": "replaced" if not permit else "active" if ended is None else "revoked",
     }
+
+
+def _shown(value: object) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()

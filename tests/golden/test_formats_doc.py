@@ -27,6 +27,7 @@ from salus import (
     transaction,
     validators,
     vote,
+    wallet,
 )
 from salus.codec import Wire
 
@@ -54,6 +55,7 @@ MODULES = (
     transaction,
     validators,
     vote,
+    wallet,
 )
 STRUCTS = {
     name: kind

@@ -1,17 +1,41 @@
 """What a patient types, and what a requester receives of a custodian."""
 
+import json
 from typing import Any
 
 from hypothesis import strategies as st
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt
 
-from salus import disclosure, release, seed_backup
+from cli.errors import CliError
+from cli.patients import docket_of
+from contracts.fields import to_json
+from salus import disclosure, release, seed_backup, wallet
 from salus.codec import encode
+from salus.errors import SalusError
 from salus.identity_tag import normalise
+from salus.permit import Docket, Effect, Permit, Reach, RecordClass
 from salus.sealed_stream import SealedStream
 from tests.fuzz.decoder import Decoder
 from tests.fuzz.shapes import values_of
 from tests.golden import test_patient_vectors as vectors
 from tests.salus.test_seed_backup import ON_PAPER
+from tests.salus.test_wallet import FULL, SEED
+
+DOCKET = Docket(
+    (
+        Permit(
+            bytes(32),
+            Effect.PERMIT,
+            Reach.PART,
+            (RecordClass.RESULTS,),
+            20_000,
+            20_090,
+            bytes(32),
+            7,
+            None,
+        ),
+    )
+)
 
 
 def shares(data: bytes) -> bytes:
@@ -64,7 +88,48 @@ def _listed(listed: disclosure.Disclosure) -> bytes:
     return len(encoded).to_bytes(4) + encoded
 
 
+def wallet_file(data: bytes) -> Any:
+    """What somebody who has the seed sealed; then a file of somebody who has not."""
+    nonce = bytes(wallet.NONCE_BYTES)
+    sealed = crypto_aead_xchacha20poly1305_ietf_encrypt(
+        data, wallet._CONTEXT, nonce, wallet._hash_key(SEED)
+    )
+    return wallet.unseal(nonce + sealed, SEED)
+
+
+def docket(data: bytes) -> Any:
+    """The node's answer to the query, any JSON."""
+    try:
+        answer = json.loads(data)
+    except (ValueError, RecursionError):
+        answer = None
+    return docket_of(answer)
+
+
 DECODERS = (
+    Decoder(
+        "wallet",
+        ("salus.wallet:unseal",),
+        wallet_file,
+        lambda: [encode(FULL), encode(wallet.Wallet())],
+        values=values_of(wallet.Wallet).map(encode),
+        encode=encode,
+    ),
+    Decoder(
+        "wallet-file",
+        (),
+        lambda data: wallet.unseal(data, SEED),
+        lambda: [wallet.seal(FULL, SEED, bytes(wallet.NONCE_BYTES))],
+        form="bytes",
+    ),
+    Decoder(
+        "docket",
+        (),
+        docket,
+        lambda: [json.dumps(to_json(DOCKET)).encode()],
+        errors=(SalusError, CliError),
+        form="json",
+    ),
     Decoder(
         "identifier",
         (),
