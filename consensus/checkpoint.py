@@ -85,7 +85,7 @@ def _check_divergence(s: State, height: int, ballot: Ballot[Checkpoint]) -> None
     """Rule L24: f+1 members sign one header different from mine, so an honest one does; or the
     height has split so far that no header can reach a quorum."""
     digests, mine = ballot.digests(), s.headers.get(height)
-    if not digests or (len(digests) == 1 and mine in (None, *digests)):
+    if not digests or (len(digests) == 1 and (mine is None or mine in digests)):
         return  # The normal case.
     for digest in digests:
         if mine is not None and digest != mine and ballot.count(digest) >= s.weak:

@@ -81,7 +81,7 @@ class Slot:
         if digest in self.bodies:
             return
         if len(self.bodies) >= BODIES_PER_SLOT_MAX:
-            spare = [d for d in self.bodies if d not in (self.wanted, *self.persisted)]
+            spare = [d for d in self.bodies if d != self.wanted and d not in self.persisted]
             self.bodies.remove((spare or [d for d in self.bodies if d != self.wanted])[0])
         self.bodies.append(digest)
 

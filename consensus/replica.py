@@ -56,7 +56,7 @@ class Replica:
         if s.halted is None:
             _EVENTS[type(event)](s, event)
             _follow(s)
-            if s.halted is not None:
+            if s.has_halted():
                 # Nothing of this step leaves: what never left binds nobody.
                 s.out.persist.clear()
                 s.out.send.clear()

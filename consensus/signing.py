@@ -35,7 +35,7 @@ Key = tuple[int, int]  # (vote type, view) within one sequence
 class Voter:
     """Signs, and remembers what was signed above the floor."""
 
-    __slots__ = ("_config", "_me", "_signed", "active", "floor")
+    __slots__ = ("_by_sequence", "_config", "_me", "active", "floor")
 
     def __init__(self, config: ReplicaConfig) -> None:
         self._config = config
@@ -43,25 +43,25 @@ class Voter:
         # An observer and a quarantined validator sign nothing at all (S4).
         self.active = config.voting and config.me is not None and config.signer is not None
         self.floor = config.certified  # nothing at or below is voted on again (S12)
-        self._signed: dict[int, dict[Key, bytes]] = {}
+        self._by_sequence: dict[int, dict[Key, bytes]] = {}
 
     # -- what was signed ------------------------------------------------------------------------
 
     def recall(self, entry: JournalEntry) -> None:
         """A vote of an earlier life, from the journal."""
-        self._signed.setdefault(entry.sequence, {})[entry.kind, entry.view] = entry.digest
+        self._by_sequence.setdefault(entry.sequence, {})[entry.kind, entry.view] = entry.digest
 
     def signed(self, kind: VoteType, view: int, sequence: int) -> bytes | None:
-        votes = self._signed.get(sequence)
+        votes = self._by_sequence.get(sequence)
         return None if votes is None else votes.get((kind, view))
 
     def signed_sequences(self) -> list[int]:
         """Sequences above the floor with a vote of mine (0 stands for the view changes)."""
-        return sorted(self._signed)
+        return sorted(self._by_sequence)
 
     def signed_at(self, sequence: int) -> list[tuple[int, int, bytes]]:
         """(vote type, view, digest) of my votes at a sequence, in order."""
-        votes = self._signed.get(sequence, {})
+        votes = self._by_sequence.get(sequence, {})
         return [(kind, view, digest) for (kind, view), digest in sorted(votes.items())]
 
     def free(self, kind: VoteType, view: int, sequence: int, digest: bytes) -> bool:
@@ -82,21 +82,21 @@ class Voter:
     def forget(self, height: int) -> None:
         """Raise the floor: votes at or below are void, the block is certified (S12)."""
         for sequence in range(self.floor + 1, height + 1):
-            self._signed.pop(sequence, None)
+            self._by_sequence.pop(sequence, None)
         self.floor = max(self.floor, height)
 
     def forget_views(self, view: int) -> None:
         """Votes of views below are never asked for again: my view never runs backwards."""
-        for sequence, votes in list(self._signed.items()):
+        for sequence, votes in list(self._by_sequence.items()):
             kept = {
                 key: digest
                 for key, digest in votes.items()
                 if key[1] >= view or key[0] == VoteType.CHECKPOINT
             }
             if kept:
-                self._signed[sequence] = kept
+                self._by_sequence[sequence] = kept
             else:
-                del self._signed[sequence]
+                del self._by_sequence[sequence]
 
     # -- signing --------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Voter:
         assert self.free(kind, view, sequence, digest), "never two different votes (S4)"
         if self.signed(kind, view, sequence) == digest:
             return
-        self._signed.setdefault(sequence, {})[kind, view] = digest
+        self._by_sequence.setdefault(sequence, {})[kind, view] = digest
         out.persist.append(
             JournalEntry(int(kind), self._config.epoch, view, sequence, digest, content)
         )

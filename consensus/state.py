@@ -159,6 +159,10 @@ class State:
     def reject(self, reason: str) -> None:
         self.deliver(Rejected(reason))
 
+    def has_halted(self) -> bool:
+        """To be asked again after a call: of the attribute a type checker believes its last look."""
+        return self.halted is not None
+
     def halt(self, reason: str, height: int) -> None:
         """Rules S6, S12, L24: going on is unsafe; nothing is signed from here on."""
         if self.halted is None:

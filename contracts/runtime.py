@@ -152,9 +152,9 @@ class Runtime:
             return Receipt(tx.id, index, BAD_OPERATION, {}, ()), False
         try:
             method = self.active.find(operation)
-        except BadMessage as error:
+        except BadMessage as bad:
             self.called.append(None)
-            return Receipt(tx.id, index, error.code, dict(error.facts), ()), False
+            return Receipt(tx.id, index, bad.code, dict(bad.facts), ()), False
         self.called.append((method.contract, method.name))
         try:
             args = method.decode(operation.args)

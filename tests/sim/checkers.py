@@ -38,6 +38,7 @@ from tests.sim.signatures import verifier
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
+    from tests.sim.machine import Machine
     from tests.sim.shell import Node
     from tests.sim.work import Worker
 
@@ -200,7 +201,7 @@ class Checkers:
             f"n{node.member} stores height {header.height}, signed by {len(signers)} of {n} (S14)"
         )
 
-    def lost_disk(self, node: Worker) -> None:
+    def lost_disk(self, node: Machine) -> None:
         """What it comes back with is older, or nothing: `on_start` says what."""
         self.heights.pop(node.address, None)
 

@@ -431,9 +431,9 @@ class Cluster:
         """Cuts the cycles (nodes know their cluster, parts their node), so that all memory of the
         run is free at once: the next one finds it warm, and the collector has nothing to do."""
         self._heap.clear()
-        for node in self.nodes:
-            node.__dict__.clear()
-        self.__dict__.clear()
+        for each in (*self.nodes, self):
+            # Compiled objects have none; then the collector does it (`run.run_quietly`).
+            getattr(each, "__dict__", self._heap).clear()
 
 
 def run_seed(seed: int, say: Callable[[str], None] | None = None) -> Result:

@@ -75,9 +75,9 @@ def equivocator(liar: LiarNode, to: int, message: Message, body: bytes | None) -
         yield liar.sign(beside), None
         return
     if isinstance(message, (Prepare, Commit)) and liar.half[to]:
-        digest = liar.alternative.get((message.epoch, message.view, message.sequence))
-        if digest is not None:
-            yield liar.sign(msgspec.structs.replace(message, digest=digest)), None
+        second = liar.alternative.get((message.epoch, message.view, message.sequence))
+        if second is not None:
+            yield liar.sign(msgspec.structs.replace(message, digest=second)), None
             return
     yield message, body
 

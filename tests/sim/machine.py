@@ -64,6 +64,7 @@ class Machine:
         self.syncing = False
         self.releasing = False
         self.told_pending: bool | None = None
+        self.tick_s = 0.0  # set by the real `Epochs`, as the runner's
         self.replica: Replica | None = None
         self.watch = Watch(thorough=self.cluster.thorough)
 
@@ -169,7 +170,7 @@ class Machine:
         self.steps.clear()
         self.replica = replica
         self.watch = Watch(thorough=self.cluster.thorough)
-        self.told_pending: bool | None = None  # what this replica knows; None: nothing yet
+        self.told_pending = None  # what this replica knows; None: nothing yet
         self.ran_to = 0  # the last sequence that this replica object let execute
 
     def never_left(self, entry: JournalEntry) -> None:

@@ -45,20 +45,6 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
     raise AssertionError("the simulated node has no event loop to wait in")
 
 
-class Silence:
-    """Metrics that nobody reads: every attribute, call and label is this again."""
-
-    def __getattr__(self, name: str) -> Silence:
-        setattr(self, name, self)  # Asked once; then it is found at once.
-        return self
-
-    def __call__(self, *args: Any, **named: Any) -> Silence:
-        return self
-
-
-SILENCE: Any = Silence()
-
-
 class Inline:
     """`VerifyPool` without threads or loop."""
 

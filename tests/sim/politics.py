@@ -6,7 +6,7 @@ is open, and an operator whose node key was replaced puts the new one in place, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contracts.governance import (
     ChangeParametersArgs,
@@ -78,7 +78,7 @@ class Assembly:
         else:
             method = "propose_change_parameters"
             limits = self.cluster.plan.parameters
-            numbers = {
+            numbers: dict[str, Any] = {
                 **_UNCHANGED,
                 "progress_timeout_ms": limits.progress_timeout_ms + 200,
                 "in_flight_proposals_max": 3,

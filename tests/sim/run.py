@@ -13,13 +13,17 @@ import time
 from collections.abc import Iterable, Iterator
 from multiprocessing import get_context
 
-from tests.sim import exhaustive
+from tests.sim import compiled
 from tests.sim.cluster import Result, run_seed
 from tests.sim.plan import draw
 from tests.sim.report import Summary, report
 
+if not compiled.active():  # It copies objects slot by slot, and compiled ones have no slots.
+    from tests.sim import exhaustive
+
 CHUNK_SEEDS = 20
 COLLECT_SEEDS = 500
+COLLECT_COMPILED_SEEDS = 20  # their cycles cannot be cut; 20 runs are some 20 MB
 FAILURES_PRINTED_MAX = 20
 NIGHTLY_SEEDS = 1_000_000
 NIGHTLY_TWINS = 5  # rounds: 1,048,576 scenarios
@@ -42,7 +46,7 @@ def run_quietly(seed: int) -> Result:
     try:
         return run_seed(seed)
     finally:
-        if seed % COLLECT_SEEDS == 0:
+        if seed % (COLLECT_COMPILED_SEEDS if compiled.active() else COLLECT_SEEDS) == 0:
             gc.collect()
         if collecting:
             gc.enable()
@@ -50,6 +54,8 @@ def run_quietly(seed: int) -> Result:
 
 def main(arguments: list[str]) -> int:
     options = _options(arguments)
+    if options.compiled:
+        return compiled.run([each for each in arguments if each != "--compiled"])
     if options.twins:
         return exhaustive.main(options.twins, options.jobs, as_json=options.json)
     if options.explain:
@@ -118,9 +124,15 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--long", dest="twins", action="store_const", const=4, help="the twins of four rounds"
     )
+    parser.add_argument(
+        "--compiled", action="store_true", help="as machine code, built once (docs/testing.md)"
+    )
     parser.add_argument("--json", action="store_true", help="no summary, only the last line")
     parser.add_argument("--explain", action="store_true", help="print every event of the seeds")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.compiled and (options.twins or options.nightly):
+        parser.error("twins are run interpreted: --compiled goes with --seeds")
+    return options
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -27,9 +27,10 @@ from tests.consensus.lab import (
     vote,
 )
 from tests.sim.founding import CHAIN_ID, Founding, anchor
-from tests.sim.parts import SILENCE, Inline, run
+from tests.sim.parts import Inline, run
 from tests.sim.poison import VERSIONS, with_poison
 from tests.sim.signatures import verifier
+from tests.sim.silence import SILENCE
 
 
 def test_a_height_that_nobody_has_signed_yet_is_not_split() -> None:

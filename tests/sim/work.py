@@ -54,7 +54,6 @@ from tests.sim.execution import SharingExecutor
 from tests.sim.founding import TIME_MS, name
 from tests.sim.machine import Machine
 from tests.sim.parts import (
-    SILENCE,
     Fetcher,
     Hands,
     HeardAlarms,
@@ -68,6 +67,7 @@ from tests.sim.parts import (
 from tests.sim.plan import CrashMode
 from tests.sim.power import PowerCut
 from tests.sim.signatures import SharedProofs, SimSigner, keyed, true_key, verifier
+from tests.sim.silence import SILENCE
 
 UPKEEP_TICKS = 2  # the real node: once a second, when its blocks take as long as here a tick
 FLOOR_EVERY_BLOCKS = 4  # the real node: 64, more than a run lasts
