@@ -41,6 +41,7 @@ def restore(s: State) -> None:
         if entry.kind in VOTE_KINDS and (entry.sequence == 0 or entry.sequence > s.voter.floor):
             s.voter.recall(entry)
     _restore_view(s, entries)
+    _restore_floor(s, entries)
     _restore_prepared(s, entries)
     if s.voter.active:
         _restore_commits(s)
@@ -88,10 +89,19 @@ def _restore_view(s: State, entries: list[JournalEntry]) -> None:
         s.reached[s.me] = s.wish
 
 
+def _restore_floor(s: State, entries: list[JournalEntry]) -> None:
+    """The state store is older than the journal, for it was replaced: I have voted above my window,
+    and what I prepared there a VIEW-CHANGE of mine could not tell. So I vote, and vouch, for nothing
+    until all of it is certified here (S7, S12)."""
+    highest = max((entry.sequence for entry in entries), default=0)
+    if highest > s.log.high:
+        s.voter.forget(highest)
+
+
 def _restore_prepared(s: State, entries: list[JournalEntry]) -> None:
     """Their bodies were synced in the same step, before the entry (S3)."""
     for entry in entries:
-        if entry.kind != JOURNAL_PREPARED or entry.sequence <= s.log.certified:
+        if entry.kind != JOURNAL_PREPARED or not s.log.near(entry.sequence):
             continue
         slot = s.log.slot(entry.sequence)
         slot.hold(entry.digest)
@@ -105,7 +115,7 @@ def _restore_prepared(s: State, entries: list[JournalEntry]) -> None:
 def _restore_commits(s: State) -> None:
     """Of all views: they may still complete a proof of a commit (S6)."""
     for sequence in s.voter.signed_sequences():
-        if sequence <= s.log.certified:
+        if not s.log.near(sequence):
             continue
         for kind, view, digest in s.voter.signed_at(sequence):
             if kind == VoteType.COMMIT:

@@ -3,7 +3,8 @@ proves nothing less: they could only kill a mutant earlier."""
 
 from collections.abc import Callable
 
-from tests.sim.plan import LIARS, CrashMode, Loss, Plan
+from tests.sim.faults import LIARS, CrashMode, Loss
+from tests.sim.plan import Plan
 
 # What a node knows at its start: it may not vote until an epoch has ended (S4).
 _NOTICED = (Loss.JOURNAL, Loss.EVERYTHING, Loss.BACKUP, Loss.JOURNAL_COPY, Loss.JOURNAL_BIT)

@@ -124,7 +124,7 @@ class Checkers:
         if known is None:
             self.headers[height] = known = header.hash()
             self.ordered[height] = executed.tx_ids
-            self._derived(header)
+            self._derived(node, header)
         assert known == header.hash(), f"two headers at height {height}"
         if (height + node.member) % SHOWN_BLOCKS == 0:
             self._shown(node, executed)
@@ -137,7 +137,7 @@ class Checkers:
                     self.cluster.cover("S16 a contract fails and the chain goes on")
                 assert ran == height, f"a transaction ran at {ran} and again at {height} (S15)"
 
-    def _derived(self, header: Header) -> None:
+    def _derived(self, node: Worker, header: Header) -> None:
         """What a header says beside its roots, by numbers of our own."""
         height, epoch, end = header.height, header.epoch, header.epoch_end
         self.times[height] = header.time_ms
@@ -152,6 +152,7 @@ class Checkers:
                 f"at height {height} the epoch's end is fixed at {end}, L is {window} (S13)"
             )
             fixed = self.ends[epoch] = end
+            self.cluster.ambush.end_is_fixed(node, end)
         assert end == (fixed or 0), f"height {height} moves its epoch's end to {end} (S13)"
 
     def _shown(self, node: Worker, executed: Executed) -> None:

@@ -24,12 +24,13 @@ from storage.state import BlockBatch
 from tests.sim import trace
 from tests.sim.checkers import Checkers
 from tests.sim.execution import Outcomes
+from tests.sim.faults import Crash
 from tests.sim.founding import Founding, anchor, poisoned, refused, retract, supersede
 from tests.sim.liars import DivergedNode, LiarNode
 from tests.sim.machine import Machine
 from tests.sim.network import Network
 from tests.sim.observer import Observer
-from tests.sim.plan import Crash, Plan, draw
+from tests.sim.plan import Plan, draw
 from tests.sim.poison import with_poison
 from tests.sim.politics import Assembly
 from tests.sim.power import PowerCut
@@ -38,6 +39,7 @@ from tests.sim.reference_adapter import Reference
 from tests.sim.rules import Rules
 from tests.sim.shell import Node
 from tests.sim.signatures import Ledger
+from tests.sim.traps import Ambush
 
 # In each such seed every node does everything itself (execution.py), is looked at after every step
 # (`invariants.Watch`), and has the reference model beside it, which costs a quarter of a run; every
@@ -111,6 +113,7 @@ class Cluster:
         self.outcomes: Outcomes | None = None if self.thorough else {}
         self.signed: dict[int, tuple[object, bool]] | None = None if self.thorough else {}
         self.promises = Promises(plan)
+        self.ambush = Ambush(self)
         self.rules = Rules(self)
         self.addresses = [[member] for member in self.members]
         self.network = Network(self)
@@ -228,6 +231,11 @@ class Cluster:
             self.at(cut.end, self.network.cut)
         for time, address, length in plan.pauses:
             self.at(time, self._pause, address, length)
+        for time, address, length in plan.stalls:
+            self.at(time, self._stall, address, length)
+        if plan.no_checkpoints is not None:
+            start, end = plan.no_checkpoints
+            self.at(start, self.network.lose_checkpoints, end)
         for time, address, count in plan.load:
             self.at(time, self._load, address, count)
         if self.twins:
@@ -257,8 +265,15 @@ class Cluster:
         self.nodes[address].paused_until = self.now + length
         self.cover("pause")
 
+    def _stall(self, address: int, length: float) -> None:
+        if not self.healed:
+            self.nodes[address].stalled_until = self.now + length
+            self.cover("disk hangs")
+
     def _load(self, address: int, count: int) -> None:
         node = self.nodes[address]
+        if self.now < self.ambush.until:
+            return
         for _ in range(count):
             if node.up:
                 raw = self.transaction(node.member, node.height).raw
@@ -328,7 +343,7 @@ class Cluster:
         self.network.heal()
         for node in self.nodes:
             node.armed = None
-            node.paused_until = 0.0
+            node.paused_until = node.stalled_until = 0.0
             node.clock_offset_ms = self.plan.skew_ms[node.address] / 4
             node.disks.power.full = False
             if not node.up and node.honest:

@@ -13,6 +13,7 @@ from random import Random
 
 from node.standing import BIRTH_MARK
 from salus.vote import JOURNAL_FLOOR, JOURNAL_NEW_VIEW, JournalEntry, VoteType
+from storage.segment import SEGMENT_SUFFIX, read_segment
 from tests.sim.files import Files, Image
 from tests.sim.kv import SimKV
 from tests.sim.power import UNCUT, Power
@@ -115,12 +116,28 @@ class Disks:
         self.state.restore(self.backup.state)
         self.blocks.restore(self.backup.blocks)
 
-    def restore_journal(self) -> None:
-        """The journal alone comes from the backup, put in place of a newer one."""
+    def restore_journal(self, *, same_inodes: bool = False) -> None:
+        """The journal alone comes from the backup, put in place of a newer one, or of its bytes."""
         assert self.backup is not None
         now = self.files.image()
         now[self.journal] = self.backup.files.get(self.journal, {})
-        self.files.restore(now, same_inodes=False)
+        self.files.restore(now, same_inodes=same_inodes)
+
+    def restore_state(self) -> None:
+        """The state store alone comes from the backup: the journal's floor lies above it (S12)."""
+        assert self.backup is not None
+        self.state.restore(self.backup.state)
+
+    @property
+    def backup_records(self) -> int:
+        """So many records has the journal of the backup; 0: it has none."""
+        assert self.backup is not None
+        found = self.backup.files.get(self.journal, {})
+        names = sorted(name for name in found if name.endswith(SEGMENT_SUFFIX))
+        if not names:
+            return 0
+        segment = read_segment(found[names[-1]], names[-1])
+        return segment.header.first_record - 1 + len(segment.payloads)
 
     def wipe_journal(self) -> None:
         self.files.wipe(self.journal)

@@ -176,4 +176,8 @@ class DivergedNode(Node):
     """It means well, and its headers are wrong: it must notice, and say no more."""
 
     honest = False
-    tree_type = BrokenTree
+
+    def build(self) -> None:
+        sound = self.plan.late_divergence and self.life == 0
+        self.tree_type = StateTree if sound else BrokenTree
+        super().build()

@@ -18,7 +18,7 @@ from consensus.replica import Replica
 from salus.vote import JournalEntry
 from storage.errors import StoreUnavailable
 from tests.sim.disk import Disks
-from tests.sim.plan import Crash, CrashMode, Loss
+from tests.sim.faults import Crash, CrashMode, Loss
 from tests.sim.power import UNCUT, PowerCut
 from tests.sim.promises import PROMISE_NOTHING
 from tests.sim.rules import TELLING
@@ -52,6 +52,7 @@ class Machine:
         self.life = 0  # raised by each crash: what was under way before never arrives
         self.up = False
         self.paused_until = 0.0
+        self.stalled_until = 0.0  # its disks answer nothing before
         self.armed: Crash | None = None
         self.clock_offset_ms = cluster.plan.skew_ms[address]
         self.tick_ms = self.parameters.tick_ms * cluster.plan.tick_rate[address]
@@ -105,12 +106,20 @@ class Machine:
         disks, cluster = self.disks, self.cluster
         disks.lost = True
         cluster.cover(f"loses {loss.value}")
+        if loss in _STATES and not (disks.backup is not None and disks.backup.state):
+            loss = Loss.EVERYTHING
+        if loss is Loss.JOURNAL_OLD and not self.outdated():
+            loss = Loss.JOURNAL
         if loss is Loss.EVERYTHING or (loss in _BACKUPS and disks.backup is None):
             disks.wipe()
         elif loss is Loss.JOURNAL:
             disks.wipe_journal()
         elif loss is Loss.JOURNAL_COPY:
             disks.restore_journal()
+        elif loss is Loss.JOURNAL_OLD:
+            disks.restore_journal(same_inodes=True)
+        elif loss is Loss.STATE:
+            disks.restore_state()
         elif loss in _BACKUPS:
             disks.restore_backup(same_inodes=loss is Loss.UNNOTICED)
         elif loss is Loss.JOURNAL_BIT:
@@ -123,6 +132,10 @@ class Machine:
         if loss in _NO_JOURNAL:
             cluster.observer.lost_disk(self)
             cluster.promises.lost_disk(self)
+
+    def outdated(self) -> bool:
+        """Has the state store been told of more votes than the backup's journal holds? (S4)"""
+        raise NotImplementedError
 
     def come_back(self, life: int) -> None:
         if life == self.life and not self.up:
@@ -240,11 +253,14 @@ class Machine:
                     bodies.append(wish)
         self.group, self.entries = group, entries
         self.gather(bodies)
-        delay = self.plan.persist_ms * (0.5 + self.random.random())
+        delay = self.plan.persist_ms * (0.5 + self.random.random()) + self.stall_ms()
         if self.armed is not None and self.armed.mode is CrashMode.PERSIST:
             crash = self.armed
             self.cluster.at(delay * self.random.random(), self.strike, self.life, crash)
         self.cluster.at(delay, self.synced, self.life)
+
+    def stall_ms(self) -> float:
+        return max(0.0, self.stalled_until - self.cluster.now)
 
     def strike(self, life: int, crash: Crash) -> None:
         if life == self.life and self.armed is crash:
@@ -323,4 +339,11 @@ class Machine:
 
 RESTART_MS = 300.0  # whoever looks after the node makes room and starts it again
 _BACKUPS = (Loss.BACKUP, Loss.JOURNAL_COPY, Loss.UNNOTICED)
-_NO_JOURNAL = (Loss.JOURNAL, Loss.EVERYTHING, Loss.BACKUP, Loss.JOURNAL_COPY)  # and it is noticed
+_STATES = (Loss.STATE, Loss.JOURNAL_OLD)
+_NO_JOURNAL = (  # and it is noticed
+    Loss.JOURNAL,
+    Loss.EVERYTHING,
+    Loss.BACKUP,
+    Loss.JOURNAL_COPY,
+    Loss.JOURNAL_OLD,
+)

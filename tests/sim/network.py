@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from consensus.events import Received
-from consensus.messages import Message, decode_message, encode_message
+from consensus.messages import Checkpoint, Message, decode_message, encode_message
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
@@ -29,9 +29,12 @@ class Network:
         self.codec = plan.codec
         self.blocked: set[tuple[int, int]] = set()
         self.twin_blocked: set[tuple[int, int]] = set()
+        self.no_checkpoints_until = 0.0
 
     def send(self, source: Machine, member: int, kind: str, payload: Any) -> None:
         """To the node of a member, and to its twin if there is one."""
+        if self.no_checkpoints_until and kind == "on_message" and self._is_lost(payload[0].message):
+            return
         if self.codec and kind == "on_message":
             message = decode_message(encode_message(payload[0].message))
             payload = (Received(message), payload[1])
@@ -40,6 +43,8 @@ class Network:
 
     def broadcast(self, source: Node, message: Message, body: bytes | None) -> None:
         """A message to all other validators; the busiest line of the simulator."""
+        if self.no_checkpoints_until and self._is_lost(message):
+            return
         if self.codec:
             message = decode_message(encode_message(message))
         payload, addresses = (Received(message), body), self.cluster.addresses
@@ -65,6 +70,17 @@ class Network:
         if self.duplicate and random() < self.duplicate:
             cluster.at(delay * 2, cluster.arrive, address, member, kind, payload)
 
+    def lose_checkpoints(self, until: float) -> None:
+        """None arrives before: what is committed is not certified, and the log fills (S12, L24)."""
+        self.no_checkpoints_until = until
+        self.cluster.cover("no CHECKPOINT arrives")
+
+    def _is_lost(self, message: Message) -> bool:
+        if self.cluster.now >= self.no_checkpoints_until:
+            self.no_checkpoints_until = 0.0
+            return False
+        return type(message) is Checkpoint
+
     def cut(self) -> None:
         """Recompute the blocked links: cuts may overlap."""
         now = self.cluster.now
@@ -76,7 +92,7 @@ class Network:
                 self.blocked |= cut.blocked
 
     def heal(self) -> None:
-        self.loss = self.duplicate = self.tail = 0.0
+        self.loss = self.duplicate = self.tail = self.no_checkpoints_until = 0.0
         self.jitter = GOOD_DELAY_MS
         self.base = [[1.0] * len(row) for row in self.base]
         self.blocked = set()

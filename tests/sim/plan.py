@@ -5,99 +5,16 @@ faults; a run with two of them and none of the others gets further into the stat
 """
 
 from dataclasses import dataclass, field
-from enum import Enum
 from random import Random
 
 from salus.parameters import Parameters
-from tests.sim import weather
+from tests.sim import traps, weather
+from tests.sim.faults import CHANGES, LIARS, Change, Crash, CrashMode, Cut, Loss, Politics
 from tests.sim.poison import VERSIONS
 
 TICK_MS = 100
 POOL_TRANSACTIONS_MAX = 16  # also the measure of fairness (L17)
 LOAD_STRETCH = 3  # the load goes on while a quiet run waits for enough events
-
-
-class CrashMode(Enum):
-    """Where in the lawful order persist → send → deliver the power goes."""
-
-    NOW = "between two steps"
-    PERSIST = "inside a persist"
-    SEND = "between two sends"
-    DELIVER = "after the sends, before the deliveries"
-
-
-class Loss(Enum):
-    """What the disk has lost when the node comes back."""
-
-    NOTHING = "nothing that was synced"
-    JOURNAL = "the journal"
-    EVERYTHING = "everything"
-    BACKUP = "everything since an old backup: other files, other inodes"
-    JOURNAL_COPY = "the newest votes: an old copy of the journal was put in its place"
-    JOURNAL_BIT = "a bit of the journal"
-    STATE_BIT = "a bit of the state store"
-    BODY_BIT = "a bit of the block store"
-    UNNOTICED = "the newest votes, unnoticed (an image of the whole disk): it counts as a liar"
-
-
-LIARS = (
-    "silent",
-    "selective",
-    "equivocator",
-    "double-voter",
-    "lying-new-view",
-    "forged-view-change",
-    "forged-view-change",  # twice: it must also meet a new primary that reads it
-    "inflated-view",
-    "stale-certificate",
-    "flooder",
-    "wrong-header",
-    "slow-primary",
-    "lying-status",
-    "bad-proposer",
-    "replayer",
-    "false-blocks",
-    "censor",
-    "yes-man",
-    "garbage",
-    "diverged",
-    "twins",
-)
-
-
-class Change(Enum):
-    """What the consortium votes on."""
-
-    JOIN = "becomes a validator:"
-    REMOVE = "loses its vote:"
-    ROTATE = "gets another node key:"
-    PARAMETERS = "other parameters, says"
-
-
-@dataclass(slots=True)
-class Politics:
-    time: float
-    change: Change
-    target: int
-
-
-@dataclass(slots=True)
-class Crash:
-    time: float
-    node: int
-    mode: CrashMode
-    down_ms: float
-    loss: Loss = Loss.NOTHING
-
-
-@dataclass(slots=True)
-class Cut:
-    """From `start` to `end` the directed links in `blocked` carry nothing."""
-
-    start: float
-    end: float
-    blocked: frozenset[tuple[int, int]]
-    name: str
 
 
 @dataclass(slots=True)
@@ -121,6 +38,12 @@ class Plan:
     jumps: list[tuple[float, int, float]] = field(default_factory=list)  # of a clock, by so much
     full: list[tuple[float, int, float]] = field(default_factory=list)  # a disk, for so long
     pauses: list[tuple[float, int, float]] = field(default_factory=list)  # SIGSTOP
+    stalls: list[tuple[float, int, float]] = field(
+        default_factory=list
+    )  # a disk hangs, for so long
+    no_checkpoints: tuple[float, float] | None = None  # from when to when none arrives
+    ambush_ms: float = 0.0  # so long the primary is gone once an epoch's end is fixed, and all idle
+    late_divergence: bool = False  # who diverges does so only after a restart
     skew_ms: list[float] = field(default_factory=list)
     tick_rate: list[float] = field(default_factory=list)
     persist_ms: float = 2.0
@@ -172,6 +95,7 @@ class Plan:
         lines += [f"{t:.0f} ms: the disk of n{i} is full for {d:.0f} ms" for t, i, d in self.full]
         lines += [f"{p.time:.0f} ms: {p.change.value} n{p.target}" for p in self.politics]
         lines += [f"{t:.0f} ms: n{i} stands still for {d:.0f} ms" for t, i, d in self.pauses]
+        lines += traps.describe(self)
         return lines
 
 
@@ -202,6 +126,7 @@ def draw(seed: int) -> Plan:
         _draw_blackouts(r, plan)
     plan.codec = r.random() < 0.06
     weather.draw(plan)
+    traps.draw(plan)
     return plan
 
 
@@ -349,7 +274,7 @@ def _draw_politics(r: Random, plan: Plan) -> None:
     """Changes that leave room for the faults of the run: f of the smaller set still covers them."""
     n, faults = plan.n, plan.faulty | plan.losers
     well = [i for i in range(n) if i not in faults]
-    changes = r.sample(list(Change), r.choice((1, 1, 2, 3)))
+    changes = r.sample(CHANGES, r.choice((1, 1, 2, 3)))
     for change in changes:
         target = r.choice(well)
         if change is Change.JOIN:

@@ -21,8 +21,8 @@ from node.roster import Belonging
 from salus.codec import Wire, encode
 from salus.governance import possession
 from salus.transaction import Operation
+from tests.sim.faults import Change, Politics
 from tests.sim.founding import CHAIN_ID, name
-from tests.sim.plan import Change, Politics
 from tests.sim.signatures import true_key
 
 if TYPE_CHECKING:

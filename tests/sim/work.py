@@ -40,9 +40,10 @@ from node.ready import Ready, is_waited_for
 from node.rejoin import Rejoin
 from node.roster import Roster
 from node.seats import Seats
-from node.standing import Voter
+from node.standing import META_STANDING, Standing, Voter
 from node.sync import BlockSource
 from node.vitals import Vitals
+from salus.codec import decode
 from salus.errors import SalusError
 from salus.statemap import SALT_BYTES, StateTree
 from salus.transaction import ParsedTransaction
@@ -51,6 +52,7 @@ from storage.errors import JournalDamaged, StorageError, StoreDamaged, StoreUnav
 from storage.state import StateStore
 from storage.votes import floor_entry
 from tests.sim.execution import SharingExecutor
+from tests.sim.faults import CrashMode
 from tests.sim.founding import TIME_MS, name
 from tests.sim.machine import Machine
 from tests.sim.parts import (
@@ -64,7 +66,6 @@ from tests.sim.parts import (
     SeenPipeline,
     run,
 )
-from tests.sim.plan import CrashMode
 from tests.sim.power import PowerCut
 from tests.sim.signatures import SharedProofs, SimSigner, keyed, true_key, verifier
 from tests.sim.silence import SILENCE
@@ -115,6 +116,12 @@ class Worker(Machine):
     def seated(self) -> bool:
         """Has it a vote in the epoch at work?"""
         return self.up and self.vitals.me is not None
+
+    def outdated(self) -> bool:
+        stored = self.state.meta(META_STANDING)
+        if not stored:
+            return False
+        return self.disks.backup_records < decode(stored, Standing).journal.records
 
     def _replace(self, error: StorageError) -> None:
         self.cluster.checkers.damaged(self, error)
@@ -332,7 +339,7 @@ class Worker(Machine):
         pipeline = self.pipeline
         if not self.writing and pipeline.queued_height > self.state.height():
             self.writing = True
-            delay = self.plan.persist_ms * self.random.random()
+            delay = self.plan.persist_ms * self.random.random() + self.stall_ms()
             self.cluster.at(delay, self.write, self.life)
 
     def write(self, life: int) -> None:
