@@ -33,6 +33,7 @@ from salus.vote import VoteType
 from storage.errors import StorageError
 from storage.state import BlockBatch
 from tests.sim.founding import TIME_MS, null, number
+from tests.sim.lawful import Law
 from tests.sim.poison import LEFT
 from tests.sim.signatures import verifier
 
@@ -58,6 +59,7 @@ class Checkers:
         self.places: dict[bytes, int] = {}  # digest → height that it was committed at
         self.times: dict[int, int] = {0: TIME_MS}  # height → block time
         self.ends: dict[int, int] = {}  # epoch → height of its end, once it is fixed
+        self.law = Law(cluster)
         self.ordered: dict[int, tuple[bytes, ...]] = {}  # height → its transactions
 
     def honest(self, node: Worker) -> bool:
@@ -125,6 +127,7 @@ class Checkers:
             self.headers[height] = known = header.hash()
             self.ordered[height] = executed.tx_ids
             self._derived(node, header)
+            self.law.executed(node, executed)
         assert known == header.hash(), f"two headers at height {height}"
         if (height + node.member) % SHOWN_BLOCKS == 0:
             self._shown(node, executed)

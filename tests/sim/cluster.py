@@ -24,14 +24,14 @@ from storage.state import BlockBatch
 from tests.sim import trace
 from tests.sim.checkers import Checkers
 from tests.sim.execution import Outcomes
-from tests.sim.faults import Crash
+from tests.sim.faults import Change, Crash
 from tests.sim.founding import Founding, anchor, poisoned, refused, retract, supersede
 from tests.sim.liars import DivergedNode, LiarNode
 from tests.sim.machine import Machine
 from tests.sim.network import Network
 from tests.sim.observer import Observer
 from tests.sim.plan import Plan, draw
-from tests.sim.poison import with_poison
+from tests.sim.poison import HOWS, with_poison
 from tests.sim.politics import Assembly
 from tests.sim.power import PowerCut
 from tests.sim.promises import Promises
@@ -56,6 +56,7 @@ REGISTRY = with_poison()  # one for all runs: contracts have no memory
 BLOCK_PERSISTS, BLOCK_MS = 12, 200.0
 FRESH_BLOCKS = 400  # the fresh transaction outlives a censor's whole measure of fairness (L17)
 POLL_MS = 50.0
+OLD_KEYS = 4  # of so many one is signed with an operator key that was replaced
 AGAIN = 8  # of so many a client sends one that was sent before
 SENT_MAX = 64  # are remembered for that
 TWIN_SPLIT_MS = 700.0
@@ -139,6 +140,7 @@ class Cluster:
         self.turns: dict[tuple[int, int], set[int]] = {}  # (epoch, view) after the heal → by whom
         self.taken: set[int] = set()  # who has the fresh transaction in its pool
         self.number = 0
+        self.upgrades = any(one.change is Change.ACTIVATE for one in plan.politics)
         self.sent: deque[bytes] = deque(maxlen=SENT_MAX)
 
     # -- the queue ------------------------------------------------------------------------------
@@ -311,12 +313,14 @@ class Cluster:
             operation = retract(max(1, index - 5))
         elif die < 0.95:
             operation = supersede(max(1, index - 5))
-        elif die < 0.98:
+        elif die < (0.96 if self.upgrades else 0.98):
             operation = refused(index % 64)
         else:
-            operation = poisoned(index % 4)
+            # Before the second version is active it is refused, and afterwards the first.
+            operation = poisoned(index % HOWS, 1 + (self.upgrades and index % 2))
         life = 60 if self.random.random() < 0.9 else 4
-        return self.founding.transaction(of, operation, max(1, height + life))
+        old_key = index % OLD_KEYS == 0
+        return self.founding.transaction(of, operation, max(1, height + life), old_key=old_key)
 
     def _split_twins(self) -> None:
         """Each peer talks to one of the two, some to both; drawn anew all the time."""

@@ -27,6 +27,7 @@ from tests.sim.power import Power
 from tests.sim.signatures import SimKey, true_key
 
 CHAIN_ID = "simulated"
+NEXT = " next"  # in the label of the key that a vote has put in the place of another
 TIME_MS = 1_000_000
 
 
@@ -57,8 +58,8 @@ def member(index: int, *, validator: bool = True) -> Member:
 
 
 @lru_cache(maxsize=256)
-def operator(index: int) -> SimKey:
-    return SimKey(f"operator {name(index)}")
+def operator(index: int, turn: str = "") -> SimKey:
+    return SimKey(f"operator {name(index)}{turn}")
 
 
 @lru_cache(maxsize=1_024)
@@ -91,15 +92,23 @@ class Founding:
         BlockStore(blocks, self.hash)
         self.state, self.blocks = state.data, blocks.data
         self._made = 0
+        self.rotated: set[int] = set()  # members whose operator has another key by now
 
     def transaction(
-        self, of: int, operation: Operation, expiry_height: int, first_height: int = 0
+        self,
+        of: int,
+        operation: Operation,
+        expiry_height: int,
+        first_height: int = 0,
+        *,
+        old_key: bool = False,
     ) -> ParsedTransaction:
-        """Signed by the operator of a member; each has a nonce of its own."""
+        """Signed by the operator of a member; each has a nonce of its own. `old_key`: by the one
+        that was replaced, if one was."""
         self._made += 1
         return build(
             (operation,),
-            signer=operator(of),
+            signer=operator(of, NEXT if of in self.rotated and not old_key else ""),
             chain_id=CHAIN_ID,
             genesis_hash=self.hash,
             nonce=self._made.to_bytes(16),
@@ -152,10 +161,10 @@ def refused(index: int) -> Operation:
     return _records("anchor", AnchorArgs(_leaf(index), 3, bytes(32), bytes(32)))
 
 
-@lru_cache(maxsize=8)
-def poisoned(how: int) -> Operation:
-    """Breaks the contract that it calls (rule S16)."""
-    return Operation("poison", "fail", 1, encode(FailArgs(how)))
+@lru_cache(maxsize=16)
+def poisoned(how: int, version: int = 1) -> Operation:
+    """Breaks the contract that it calls (rule S16); the second version of it mends that."""
+    return Operation("poison", "fail", version, encode(FailArgs(how)))
 
 
 def _records(method: str, args: object) -> Operation:

@@ -1,4 +1,5 @@
-"""Members join, leave and change their keys in the middle of the faults (rules S4, S13, S14).
+"""Members join, leave, are suspended and change their keys, limits and contract versions change, in
+the middle of the faults (rules S4, S13, S14).
 
 The plan says who proposes what, and when; the operators of the honest validators approve whatever
 is open, and an operator whose node key was replaced puts the new one in place, with its birth mark.
@@ -9,12 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from contracts.governance import (
+    ActivateContractArgs,
     ChangeParametersArgs,
     MemberArgs,
     RotateKeyArgs,
     VoteArgs,
     governance,
 )
+from contracts.members import MemberEntry, MemberStatus, get_entry, members
 from contracts.proposals import read_agenda, read_proposal
 from contracts.state import ReadState
 from node.roster import Belonging
@@ -22,7 +25,7 @@ from salus.codec import Wire, encode
 from salus.governance import possession
 from salus.transaction import Operation
 from tests.sim.faults import Change, Politics
-from tests.sim.founding import CHAIN_ID, name
+from tests.sim.founding import CHAIN_ID, NEXT, name, operator
 from tests.sim.signatures import true_key
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 ROUND_MS = 400.0
 VOTES_BLOCKS = 300  # how long a proposal may be voted on
+ACTIVATION_BLOCKS = 6  # so far ahead a new contract version is proposed
 _REASONS = bytes(32)
 _UNCHANGED = {
     field: None
@@ -48,6 +52,7 @@ class Assembly:
         self.proposed: set[int] = set()
         self.voted: set[tuple[int, int]] = set()  # address, proposal
         self.rotated: set[int] = set()
+        self.reinstated: set[int] = set()
 
     def round(self) -> None:
         self.cluster.at(ROUND_MS, self.round)
@@ -61,6 +66,10 @@ class Assembly:
         for politics in self.wanted:
             if politics.change is Change.ROTATE:
                 self._rotate(self.cluster.nodes[politics.target])
+            elif politics.change is Change.OPERATOR and seated:
+                self._hand_over(seated[0], politics.target)
+            elif politics.change is Change.SUSPEND and seated:
+                self._reinstate(seated[0], politics.target)
 
     def _propose(self, node: Node, politics: Politics) -> None:
         head = (0, node.height + VOTES_BLOCKS, _REASONS)
@@ -70,11 +79,18 @@ class Assembly:
             method, args = "propose_add_validator", MemberArgs(*head, target)
         elif politics.change is Change.REMOVE:
             method, args = "propose_remove_validator", MemberArgs(*head, target)
-        elif politics.change is Change.ROTATE:
-            key = true_key(f"node {target} next")
-            signature = key.sign(possession(CHAIN_ID, target, "node"))
-            method = "propose_rotate_node_key"
+        elif politics.change is Change.SUSPEND:
+            method, args = "propose_suspend_member", MemberArgs(*head, target)
+        elif politics.change is Change.ROTATE or politics.change is Change.OPERATOR:
+            whose = "node" if politics.change is Change.ROTATE else "operator"
+            key = true_key(f"{whose} {target}{NEXT}")
+            signature = key.sign(possession(CHAIN_ID, target, whose))
+            method = f"propose_rotate_{whose}_key"
             args = RotateKeyArgs(*head, target, key.public_key, signature)
+        elif politics.change is Change.ACTIVATE:
+            method = "propose_activate_contract"
+            later = node.height + ACTIVATION_BLOCKS  # at this height, not at once
+            args = ActivateContractArgs(later, *head[1:], "poison", 2)
         else:
             method = "propose_change_parameters"
             limits = self.cluster.plan.parameters
@@ -108,11 +124,36 @@ class Assembly:
             self.cluster.cover("S13 a node key is replaced")
             node.change_key()
 
+    def _hand_over(self, node: Node, target: int) -> None:
+        """From now on the operator signs with the new key (and now and then with the old one)."""
+        entry, rotated = _entry(node, target), self.cluster.founding.rotated
+        if entry is None or target in rotated:
+            return
+        if entry.operator_key == operator(target, NEXT).public_key:
+            rotated.add(target)
+            self.cluster.cover("S13 an operator key is replaced")
+
+    def _reinstate(self, node: Node, target: int) -> None:
+        """Once it is suspended, its suspension is ended again by vote."""
+        entry = _entry(node, target)
+        if entry is None or target in self.reinstated:
+            return
+        if entry.status is MemberStatus.SUSPENDED:
+            self.reinstated.add(target)
+            self.cluster.cover("S13 a member is suspended")
+            head = (0, node.height + VOTES_BLOCKS, _REASONS)
+            self._send(node, "propose_reinstate_member", MemberArgs(*head, name(target)))
+
     def _send(self, node: Node, method: str, args: Wire) -> None:
         operation = Operation(governance.name, method, governance.version, encode(args))
         made = self.cluster.founding.transaction(node.member, operation, node.height + 60)
         if node.submit(made.raw) is not None and isinstance(args, VoteArgs):
             self.voted.discard((node.address, args.proposal))  # It is sent again.
+
+
+def _entry(node: Node, target: int) -> MemberEntry | None:
+    """As the certified state of this node says."""
+    return get_entry(ReadState(node._certified, members.name), name(target))
 
 
 def describe(politics: Politics) -> str:
