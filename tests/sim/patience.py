@@ -59,11 +59,11 @@ def left_by_itself(node: Worker, s: State, view: int, end: int) -> None:
 
 def _decided(node: Worker, s: State, height: int) -> Sequence[bytes] | None:
     known = node.cluster.checkers.ordered.get(height)
+    slot = s.log.slots.get(height)
+    if slot is None or slot.committed is None or slot.committed not in slot.bodies:
+        return None if height > s.log.executing else known
     if known is not None:
         return known
-    slot = s.log.slots.get(height)
-    if slot is None or slot.committed is None:
-        return None
     proposal = node.bodies.parsed(slot.committed)
     return None if proposal is None else [tx.id for tx in proposal.transactions]
 
