@@ -42,7 +42,7 @@ class Disks:
         self.votes: dict[Place, JournalEntry] = {}  # what `append` said it had synced
         self.new_views: dict[tuple[int, int], JournalEntry] = {}  # epoch, view
         self._views: dict[tuple[int, int], int] = {}  # (epoch, kind) → highest view
-        self._floor = (0, 0)
+        self._floor = (0, 0)  # epoch, height
         self.mark_birth()
 
     @property

@@ -38,7 +38,7 @@ from consensus.messages import (
     payload,
 )
 from salus.validators import VALIDATORS_MAX
-from salus.vote import JOURNAL_PREPARED, JournalEntry, VoteDomain
+from salus.vote import JOURNAL_FLOOR, JOURNAL_PREPARED, JournalEntry, VoteDomain
 from tests.sim import duties, patience
 from tests.sim.choices import check_new_view, lowest, quorum
 
@@ -79,6 +79,7 @@ class _Told:
     shown: dict[int, int] = field(default_factory=dict)  # member → height it was last answered at
     low: int = 0  # the watermark of the NEW-VIEW that it installed
     floor: int = 0  # nothing at or below is voted on again
+    kept: int = 0  # at or below, its journal had forgotten its votes when it was born
     exposed: set[Place] = field(default_factory=set)
 
 
@@ -99,6 +100,9 @@ class Promises:
         told.view, told.wish, told.settled = s.view, s.wish, s.log.settled
         told.reached, told.proposed = list(s.reached), s.log.proposed > s.log.settled
         told.floor = s.voter.floor
+        floors = [e.sequence for e in config.journal if e.kind == JOURNAL_FLOOR]
+        if config.journal and config.journal[0].epoch == config.epoch:
+            told.kept = max(floors, default=0)
         if s.new_view is not None:
             told.low = lowest(s.new_view, s.base)
         self.told[node.address] = told
@@ -183,6 +187,10 @@ class Promises:
             return
         assert node.replica is not None
         told, s = self.told[node.address], node.replica.state
+        if kind in _VOTES and message.sender == s.me:
+            assert message.sequence > told.kept or message.epoch != s.epoch, (
+                f"n{node.member} votes on {message.sequence}; its journal begins at {told.kept} (S12)"
+            )
         if kind is Checkpoint:
             return
         if kind is Status:
@@ -215,6 +223,9 @@ class Promises:
         for sending in effects.send:
             if isinstance(sending, Send) and isinstance(sending.message, ViewChange):
                 low = s.base if sending.message.low is None else sending.message.low.height
+                assert low >= told.kept, (
+                    f"n{node.member} vouches from {low} on; its journal begins at {told.kept} (S12)"
+                )
                 assert low >= told.low, (
                     f"n{node.member} asks for view {wish} from {low}, below the watermark {told.low} "
                     "that it adopted (S10)"
