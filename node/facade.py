@@ -5,9 +5,8 @@ changes anything; what the node does is in the parts.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from contracts.member_queries import KeyStatus
 from contracts.registry import Registry
@@ -22,6 +21,7 @@ from node.api.view import (
     Submitted,
     TransactionView,
 )
+from node.contracts_desk import ContractsDesk
 from node.executor import Executor
 from node.feed import Feed
 from node.mempool import Mempool as Pool
@@ -41,7 +41,6 @@ from salus.codec import decode, encode
 from salus.forms import (
     Account,
     Consensus,
-    ContractForm,
     Mempool,
     PeerCount,
     PeerForm,
@@ -57,7 +56,7 @@ from salus.genesis import Genesis
 from salus.keys import address
 from salus.parameters import Parameters
 from salus.statemap import SALT_BYTES
-from salus.transaction import Operation, ParsedTransaction, check_signature, parse
+from salus.transaction import ParsedTransaction, check_signature, parse
 from storage.state import StateStore
 
 
@@ -96,7 +95,7 @@ class Facade:
         self._proofs, self._waiters, self._vitals = proofs, waiters, vitals
         self._commits = commits
         self.feed, self.metrics, self.records, self.faults = feed, metrics, records, faults
-        self.contracts = _Contracts(registry, executor, state)
+        self.contracts = ContractsDesk(registry, executor, state)
 
     # -- the node -------------------------------------------------------------------------------
 
@@ -377,27 +376,6 @@ class Facade:
 
     async def proof(self, tx_id: bytes, operation: int, as_of: bool) -> bytes | None:
         return await self._proofs.file(tx_id, operation, as_of=as_of)
-
-
-class _Contracts:
-    """The registry as declared, over the certified state."""
-
-    def __init__(self, registry: Registry, executor: Executor, state: StateStore) -> None:
-        self._registry, self._executor, self._state = registry, executor, state
-
-    def declarations(self) -> tuple[ContractForm, ...]:
-        return self._executor.certified_active.declarations()
-
-    def decoded(self, operation: Operation) -> dict[str, Any] | None:
-        return self._executor.certified_active.decoded(operation)
-
-    def query(self, contract: str, name: str, arguments: Mapping[str, Any]) -> tuple[int, Any]:
-        def read(key: bytes) -> bytes | None:
-            stored = self._state.get(key)
-            return None if stored is None else stored[SALT_BYTES:]
-
-        active = self._executor.certified_active
-        return self._state.at_one_height(lambda: active.query(read, contract, name, arguments))
 
 
 def _certified(tx_id: bytes, raw: bytes | None, outcome: Outcome) -> TransactionView:
