@@ -8,9 +8,10 @@ bytes, rules, depth and codes.
 ◆ commitment = H("consent-terms", salt32 ‖ encode(terms))
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Any
 
 import msgspec
 
@@ -104,9 +105,9 @@ def check_terms(terms: Terms) -> None:
         if rule.from_ms >= rule.until_ms:
             raise _bad(f"rule {index} ends before it begins")
         for codes in (rule.actors, rule.roles, rule.sites, *data_conditions(rule)):
-            if codes != ascending(codes):
+            if not _ascend([(code.system, code.code) for code in codes]):
                 raise _bad(f"rule {index}: codes ascend, each once")
-        if list(rule.purposes) != sorted(set(rule.purposes)):
+        if not _ascend(rule.purposes):
             raise _bad(f"rule {index}: purposes ascend, each once")
         if index == 0:
             if rule.exception_to != 0:
@@ -124,7 +125,7 @@ def check_terms(terms: Terms) -> None:
         if own and limited[above]:
             raise _bad(f"rule {index}: an exception within one by data names no data")
         limited.append(bool(own) or limited[above])
-    if terms.categories != ascending(terms.categories):
+    if not _ascend([(code.system, code.code) for code in terms.categories]):
         raise _bad("categories ascend, each once")
 
 
@@ -148,6 +149,10 @@ def terms_commitment(salt: bytes, terms: Terms) -> bytes:
     """32 bytes; `salt`: 32 random bytes that travel with the terms."""
     assert len(salt) == SALT_BYTES
     return _hash_terms(salt + encode_terms(terms))
+
+
+def _ascend(keys: Sequence[Any]) -> bool:
+    return len(keys) < 2 or all(a < b for a, b in pairwise(keys))
 
 
 def _bad(message: str) -> BadMessage:
