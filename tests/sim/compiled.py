@@ -1,4 +1,4 @@
-"""The simulator as machine code: `./scripts/simulate --compiled` (decision 0011).
+"""The simulator as machine code: `./scripts/simulate --compiled` (decision 0012).
 
 mypyc, which comes with mypy, compiles the strictly typed modules below. They are built in a copy
 of the sources under `.venv`, in a folder named by what they are made of, and run from there: no
