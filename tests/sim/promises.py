@@ -90,6 +90,8 @@ class Promises:
         self.amnesiac = self.faulty - set(plan.liars)  # honest, but for what they forgot
         self.fairness = patience.Fairness()
         self.told: dict[int, _Told] = {}  # by address
+        # By identity, which the message beside the answer holds fast.
+        self.signed: dict[int, tuple[object, bool]] = {}
         # By address: (epoch, sequence) → highest view of a prepared certificate on its disk.
         self.prepared: dict[int, dict[tuple[int, int], int]] = {}
 
@@ -318,8 +320,13 @@ class Promises:
         told.floor, told.view = s.voter.floor, s.view
 
     def _signed(self, told: _Told, s: State, message: SignedMessage) -> bool:
-        key = s.validators.key(message.sender)
-        return s.config.verifier(key, payload(told.domain, message), message.signature)
+        """Of this epoch. Everybody hears the same object, so it is verified once."""
+        found = self.signed.get(id(message))
+        if found is None:
+            key = s.validators.key(message.sender)
+            true = s.config.verifier(key, payload(told.domain, message), message.signature)
+            found = self.signed[id(message)] = (message, true)
+        return found[1]
 
     # -- what was prepared (S7) -----------------------------------------------------------------
 
