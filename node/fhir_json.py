@@ -6,6 +6,7 @@ nothing here counts with them.
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 from node.fhir_faults import BadFhir, bad
@@ -14,6 +15,8 @@ FHIR_BYTES_MAX = 16 * 2**20  # Read, it takes about ten times its text in memory
 DEPTH_MAX = 64  # FHIR nests extensions and questionnaires; real ones stay below 20.
 NUMBER_CHARS_MAX = 64  # FHIR asks for 18 digits; a number of a megabyte is an attack.
 EXPONENT_MAX = 400  # Beyond what a double holds: the next reader would take it for infinite.
+
+NUMBERS_KEPT_MAX = 4_096
 
 _BOM = b"\xef\xbb\xbf"
 # Escapes one after the other, so that a backslash that is itself escaped begins none.
@@ -90,12 +93,15 @@ def _no_constant(_: str) -> Any:
     raise bad("NaN and Infinity are no JSON", "JSON_NUMBER")
 
 
+# The same few numbers stand in a document again and again: sequence numbers, counts, ranks.
+@lru_cache(maxsize=NUMBERS_KEPT_MAX)
 def _whole(text: str) -> Whole:
     if len(text) > NUMBER_CHARS_MAX:
         raise _too_long()
     return Whole(text)
 
 
+@lru_cache(maxsize=NUMBERS_KEPT_MAX)
 def _fraction(text: str) -> Fraction:
     if len(text) > NUMBER_CHARS_MAX:
         raise _too_long()

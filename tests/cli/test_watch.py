@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -351,6 +353,34 @@ async def test_dry_run_checks_as_the_node_does(place: Place) -> None:
     assert await importer.take(b"x", "text/plain") == Outcome(
         "imported", (await importer.take(b"x", "text/plain")).id
     )
+
+
+def test_on_a_terminal_there_is_a_bar_and_no_line_for_each_file(place: Place) -> None:
+    for number in range(5):
+        place.write(f"{number}.txt", b"%d" % number)
+    place.write("Zacharias.json", b"{")
+    leader, follower = os.openpty()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "cli.main", "record", "watch", place.folder, "--dry-run"],
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        timeout=60,
+        check=False,
+    )
+    os.close(follower)
+    shown = b""
+    try:
+        while piece := os.read(leader, 65536):
+            shown += piece
+    except OSError:  # its other end is closed
+        pass
+    os.close(leader)
+    assert done.returncode == 65
+    assert b"6/6" in shown
+    assert b"(1 refused)" in shown
+    assert b"Zacharias" not in shown + done.stdout
+    assert done.stdout.decode().startswith("✗ 5 imported")
 
 
 def test_the_command_checks_a_folder_without_a_node(
