@@ -1,5 +1,6 @@
 """A watched folder: whole files only, and nothing outside of it."""
 
+import io
 import os
 from pathlib import Path
 
@@ -106,6 +107,24 @@ def test_a_link_that_takes_the_place_of_a_file_or_folder_is_not_read(
     (hands.root / "a.json").unlink()
     os.mkfifo(hands.root / "a.json")
     assert hands.folder.read(top, MAX) is None, "and nobody waits for a pipe"
+
+
+def test_a_file_that_is_written_while_it_is_read_is_none(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = hands.write("a.json", b"12")
+    (sight,) = hands.settled()
+
+    class Busy(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            content = super().read(size)
+            path.write_bytes(b"34 and more")
+            return content
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdopen", lambda descriptor, mode: Busy(descriptor, mode))
+        assert hands.folder.read(sight, MAX) is None
+    assert hands.folder.read(sight, MAX) is None
 
 
 def test_no_more_is_read_than_one_byte_above_the_limit(hands: Hands) -> None:
