@@ -18,7 +18,7 @@ never inside a contract; and what a table of another version could read otherwis
 
 import hmac
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -110,16 +110,21 @@ def normalise(system: str, value: str) -> Identifier:
     letters (with their marks) and digits only: «943-476 5919», «943.476.5919» and full-width
     digits are one. Leading zeros stay: they tell numbers of different length apart.
     """
-    uri = "".join(_folded(system, "system", SYSTEM_CHARS_MAX).split()).rstrip("/")
+    uri = _joined(_folded(system, "system", SYSTEM_CHARS_MAX).split()).rstrip("/")
     if uri.startswith("https:"):
         uri = "http:" + uri.removeprefix("https:")
     letters = _folded(value, "value", VALUE_CHARS_MAX)
-    kept = "".join(letter for letter in letters if unicodedata.category(letter)[0] in "LMN")
+    kept = _joined(letter for letter in letters if unicodedata.category(letter)[0] in "LMN")
     if not uri:
         raise _bad("an identifier needs a system, the URI of who gave it")
     if not any(unicodedata.category(letter)[0] in "LN" for letter in kept):
         raise _bad("the value of an identifier has no letter and no digit")
     return Identifier(uri, kept)
+
+
+def _joined(pieces: Iterable[str]) -> str:
+    """A letter and a mark that a separator stood between become one letter."""
+    return unicodedata.normalize("NFKC", "".join(pieces))
 
 
 def _folded(text: str, what: str, chars_max: int) -> str:

@@ -237,6 +237,12 @@ def test_what_is_no_identifier_is_refused_without_repeating_it(system: str, valu
     assert not (value.strip() and value in caught.value.message)
 
 
+def test_a_letter_and_a_mark_that_a_separator_stood_between_are_one_letter() -> None:
+    """Else an identifier would be another one when it is normalised again."""
+    once = normalise("urn:a \u0301/b", "12a-\u0301")
+    assert once == normalise("urn:\u00e1/b", "12\u00e1") == normalise(once.system, once.value)
+
+
 @settings(deadline=None, max_examples=300)
 @given(st.text(max_size=SYSTEM_CHARS_MAX), st.text(max_size=VALUE_CHARS_MAX))
 def test_normalising_ends_and_changes_nothing_twice(system: str, value: str) -> None:
