@@ -80,6 +80,16 @@ class Replica:
             return False
         return view_change.work_pending(s)
 
+    @property
+    def decided(self) -> list[tuple[int, bytes]]:
+        """(sequence, digest) of what is committed here, with its body, and not certified yet."""
+        log, found = self.state.log, []
+        for sequence in range(log.certified + 1, log.committed + 1):
+            slot = log.slots.get(sequence)
+            if slot is not None and slot.committed is not None and slot.committed in slot.bodies:
+                found.append((sequence, slot.committed))
+        return found
+
     def snapshot(self) -> Snapshot:
         """For status pages; a copy that nobody can change."""
         return take_snapshot(self.state)

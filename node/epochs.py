@@ -154,6 +154,21 @@ class Epochs:
         primary = None if member == self.member else member
         self.gossip.perform(gossip.primary_changed(primary, self.gossip.now_ms()))
 
+    def ticked(self) -> None:
+        """What is decided is owed no more: what is left of it is this node's own work. The pool has
+        let go of it when the view changed, if another sequence held it too, or never knew, if it was
+        committed before it was judged; and would hold it against the primary (L17, L22)."""
+        mempool, replica = self.mempool, self.replica
+        mempool.committed(replica.state.log.committed)
+        for sequence, digest in replica.decided:
+            proposal = self.bodies.parsed(digest)
+            if proposal is None and (raw := self.bodies.get(sequence, digest)) is not None:
+                proposal = self.pipeline.parse_proposal(raw)
+                self.bodies.remember_parsed(proposal)
+            if proposal is not None:
+                mempool.ordered([tx.id for tx in proposal.transactions], sequence)
+        self.runner.pending(mempool.owed > 0)
+
     def may_vote(self) -> bool:
         epoch = self.pipeline.epoch.epoch
         return self.voter.may_vote(epoch) and self.vitals.quarantined is None

@@ -230,7 +230,7 @@ class Mempool(VerifiedTransactions):
 
     def release_above(self, sequence: int) -> None:
         """A new view was entered: what only the old one had ordered above `sequence` waits again.
-        What the new view carries on is marked again when its proposals are judged."""
+        What the new view carries on is marked again when it is judged, or committed."""
         for flying in sorted(s for s in self._sequences if s > sequence):
             self.release(flying)
 

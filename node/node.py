@@ -496,8 +496,7 @@ class Node:
 
     def _ticked(self, waited_ms: float) -> None:
         self.verify_pool.note_wait_ms(waited_ms)
-        if self.mempool.committed(self.epochs.replica.state.log.committed):
-            self._pending()
+        self.epochs.ticked()
         if self.pace.tick(self.epochs.replica.waits_for_primary):
             self.runner.step(Complain())  # L22
 

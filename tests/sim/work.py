@@ -462,8 +462,7 @@ class Worker(Machine):
         if self.ticks % UPKEEP_TICKS == 0 and self.mempool.fairness():
             self.cluster.cover("L17 fairness complaint")
             self.step(Complain())
-        if self.mempool.committed(self.epochs.replica.state.log.committed):
-            self._pending()
+        self.epochs.ticked()
         if self.pace.tick(self.epochs.replica.waits_for_primary):
             self.cluster.cover("L22 complaint of a slow primary")
             self.step(Complain())
