@@ -22,7 +22,10 @@ COMMANDS = {
     "testnet": ("cli.commands.testnet:testnet", "A local network of separate processes."),
     "demo": ("cli.commands.demo:demo", "Four hospitals, one story, every step checked."),
     "record": ("cli.commands.record:record", "Documents in the vault, anchored on the chain."),
-    "patient": ("cli.commands.patient:patient", "Relations to organisations, and their keys."),
+    "patient": (
+        "cli.commands.patient:patient",
+        "Relations to organisations, and the keys that own them.",
+    ),
     "consent": ("cli.commands.consent:consent", "Who may see what."),
     "tx": ("cli.commands.tx:tx", "Build, sign, send and follow transactions."),
     "gov": ("cli.commands.gov:gov", "Change members, keys, parameters and contracts by vote."),
