@@ -15,6 +15,7 @@ from node.admission import Admission
 from node.api.view import (
     BlockView,
     FaultsView,
+    OpeningsView,
     RecordsView,
     SimulationView,
     StateView,
@@ -85,6 +86,7 @@ class Facade:
         commits: CommitMeter,
         vitals: Vitals,
         records: RecordsView | None,
+        openings: OpeningsView | None,
         faults: FaultsView | None,
     ) -> None:
         self.genesis, self.genesis_hash, self.member = genesis, genesis.hash(), member
@@ -95,6 +97,7 @@ class Facade:
         self._proofs, self._waiters, self._vitals = proofs, waiters, vitals
         self._commits = commits
         self.feed, self.metrics, self.records, self.faults = feed, metrics, records, faults
+        self.openings = openings
         self.contracts = ContractsDesk(registry, executor, state)
 
     # -- the node -------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ from node.net.frames import Kind
 from node.net.handshake import Chain
 from node.net.network import Network
 from node.net.peer import PeerAddress
+from node.openings import Openings
 from node.outlet import Outlet
 from node.pace import Pace
 from node.pipeline import Pipeline, Written
@@ -356,6 +357,7 @@ class Node:
             commits=self.commits,
             vitals=self.vitals,
             records=self._records(),
+            openings=self._openings(),
             faults=FaultSwitch(self.network) if config.dev.fault_injection else None,
         )
         self.api = ApiServer(Api(self.facade, api_settings(home, config)))
@@ -529,6 +531,9 @@ class Node:
             check=self._fhir.check,
         )
 
+    def _openings(self) -> Openings | None:
+        return None if self.member is None else Openings(self.vault, self.state, self.member)
+
     def _roster_changed(self) -> None:
         """Members, or keys of theirs, are new with this epoch."""
         epoch = self.pipeline.epoch
@@ -537,6 +542,7 @@ class Node:
         self.dial(self.addresses)
         if self.facade.records is None and self.member is not None:
             self.facade.member, self.facade.records = self.member, self._records()
+            self.facade.openings = self._openings()
 
     def dial(self, addresses: Iterable[PeerAddress]) -> None:
         """From now on these as well; those with a key that was replaced, by the new one."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from node.record_files import PrivateVersion, RecordFile
+from node.record_subject import Subject
 from salus.document import BatchPlace, Context
 from salus.record import record_leaf, tag_hash
 
@@ -21,6 +22,7 @@ class Draft:
     salt_seed: bytes
     tag: bytes
     commitment: bytes
+    subject: Subject | None  # of the record with this version
     leaf: bytes = field(init=False)
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from node.logs import log_event
+from node.record_subject import Subject
 from salus.codec import Bytes32, Uint, Wire, decode, encode
 from salus.document import Context
 from salus.errors import BadMessage
@@ -20,7 +21,7 @@ from storage.vault import Vault
 
 log = logging.getLogger("salus.records")
 
-RECORD_FILE_VERSION = 1
+RECORD_FILE_VERSION = 2
 RECORD_ID_BYTES = 16
 VERSIONS_MAX = 10_000  # of one record: its file stays below the vault's 16 MiB
 
@@ -60,6 +61,15 @@ class RecordFile(Wire, frozen=True):
     version: Uint
     created_ms: Uint
     versions: Annotated[tuple[PrivateVersion, ...], msgspec.Meta(max_length=VERSIONS_MAX)]
+    subject: Subject | None = None  # of whom it is, if it was said
+
+
+class RecordFile1(Wire, frozen=True):
+    """Version 1, which knew no subject; still read, and written anew as version 2."""
+
+    version: Uint
+    created_ms: Uint
+    versions: Annotated[tuple[PrivateVersion, ...], msgspec.Meta(max_length=VERSIONS_MAX)]
 
 
 class RecordFiles:
@@ -75,7 +85,8 @@ class RecordFiles:
         # (creation, id), newest first, for pages; all else stays in the vault. Replaced and never
         # changed, for it is read while a thread writes.
         self.order: tuple[tuple[int, bytes], ...] = ()
-        self.order = tuple((0, record_id) for record_id in vault.records())
+        # Openings of consents lie beside them under longer names (node/openings.py).
+        self.order = tuple((0, one) for one in vault.records() if len(one) == RECORD_ID_BYTES)
         named: set[bytes] = set()
         ages = []
         for record_id, file in self.readable():
@@ -132,7 +143,7 @@ class RecordFiles:
         if stored is None:
             return None
         try:
-            file = decode(stored, RecordFile)
+            file = _decoded(stored)
         except BadMessage:
             raise VaultDamaged("a record file of the vault is not what was written") from None
         if file.version != RECORD_FILE_VERSION:
@@ -149,6 +160,16 @@ class RecordFiles:
         if place not in self.order[:1] and len(file.versions) == 1:
             rest = [other for other in self.order if other != place]
             self.order = tuple(sorted((place, *rest), reverse=True))
+
+
+def _decoded(stored: bytes) -> RecordFile:
+    try:
+        return decode(stored, RecordFile)
+    except BadMessage:
+        old = decode(stored, RecordFile1)
+        if old.version != 1:
+            raise
+        return RecordFile(RECORD_FILE_VERSION, old.created_ms, old.versions)
 
 
 def cursor(place: tuple[int, bytes]) -> str:

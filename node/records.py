@@ -27,6 +27,7 @@ from node.record_files import (
     RecordFiles,
     cursor,
 )
+from node.record_subject import require_relation, subject_of
 from salus.codec import decode
 from salus.document import (
     SALT_BYTES,
@@ -56,12 +57,14 @@ Check = Callable[[bytes, str], Awaitable[FhirChecked | None]]
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A document to be staged; `previous`: the record (hex) that it is a new version of."""
+    """A document to be staged; `previous`: the record (hex) that it is a new version of; `handle`:
+    the patient's, 32 bytes, if it is somebody's."""
 
     content: bytes
     media_type: str
     previous: str | None = None
     author: str = ""
+    handle: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +112,16 @@ class RecordService:
         previous: str | None = None,
         *,
         author: str = "",
+        handle: bytes | None = None,
         context: Context | None = None,
     ) -> Staged:
         """Encrypt a document into the vault; returns the operations that anchor it.
 
         With `previous` it becomes the next version of that record, and its operations end the
         version before. Raises `SalusError`: those of `BadFhir`, TOO_LARGE, UNKNOWN_RECORD, NOT_ANCHORED,
-        VERSION_ENDED.
+        VERSION_ENDED, UNKNOWN_RELATION, OTHER_PATIENT.
         """
-        submission = Submission(content, media_type, previous, author)
+        submission = Submission(content, media_type, previous, author, handle)
         (staged,) = await self.stage_batch([submission], context=context)
         return staged
 
@@ -135,6 +139,8 @@ class RecordService:
         amended = [one.previous for one in submissions if one.previous is not None]
         if len(set(amended)) != len(amended):
             raise SalusError("a record stands twice in the batch", code="BAD_ARGUMENT")
+        for handle in {one.handle for one in submissions if one.handle is not None}:
+            require_relation(self.state, self.org, handle)
         checked = []
         for submission in submissions:
             async with self._documents:
@@ -233,6 +239,12 @@ class RecordService:
         """In a thread: cuts, salts and encrypts."""
         seed = self._random(SALT_BYTES)
         version = commitment(open_all(split(submission.content, submission.media_type), seed))
+        subject = subject_of(
+            None if file is None else file.subject,
+            submission.handle,
+            submission.content,
+            submission.media_type,
+        )
         entry = self.vault.put([submission.content])
         record_id = submission.previous
         return Draft(
@@ -246,6 +258,7 @@ class RecordService:
             seed,
             self._random(SALT_BYTES),
             version,
+            subject,
         )
 
     def _anchor(self, drafts: Sequence[Draft], context: Context) -> Sequence[Staged]:
@@ -268,7 +281,9 @@ class RecordService:
         staged: list[Staged] = []
         for draft, version in zip(drafts, versions, strict=True):
             before = draft.file or RecordFile(RECORD_FILE_VERSION, self._now_ms(), ())
-            file = msgspec.structs.replace(before, versions=(*before.versions, version))
+            file = msgspec.structs.replace(
+                before, versions=(*before.versions, version), subject=draft.subject
+            )
             self.files.store(draft.record_id, file)
             staged.append(
                 Staged(
@@ -395,6 +410,8 @@ class RecordService:
                 self._version_form(number, version)
                 for number, version in enumerate(file.versions, 1)
             ),
+            handle=None if file.subject is None else file.subject.handle.hex(),
+            classes=() if file.subject is None else file.subject.classes,
         )
 
     def _version_form(self, number: int, version: PrivateVersion) -> VersionForm:

@@ -91,6 +91,8 @@ CARE: tuple[Row, ...] = (
      "Its relations and openings are lost; the seed and the chain are not. Restore the file from a backup."),
     ("OPENING_MISSING", 409, 5, FINAL, "This device does not know what a permit says",
      "Ask on the device that granted it; the custodian has the opening too."),
+    ("OTHER_PATIENT", 409, 3, FINAL, "The record is another patient's",
+     "Leave the patient out to amend it, or add a record of its own."),
     ("WRONG_KEY", 403, 7, FINAL, "The key is not the one in force",
      "Use the device that has it, or recover the relation."),
 )

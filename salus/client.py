@@ -31,6 +31,8 @@ from salus.client_reads import Chain, Reads, Trust
 from salus.codec import Wire, encode
 from salus.forms import (
     TRANSACTIONS_PER_REQUEST_MAX,
+    OpeningAnswer,
+    OpeningRequest,
     RecordForm,
     RecordPage,
     Staged,
@@ -232,10 +234,30 @@ class Client(Reads):
     # ── records: the vault of the first URL ──────────────────────────────────
 
     async def record_add(
-        self, document: bytes, media_type: str, *, timeout_s: float | None = None
+        self,
+        document: bytes,
+        media_type: str,
+        *,
+        handle: str | None = None,
+        timeout_s: float | None = None,
     ) -> tuple[Staged, Committed]:
-        """Store a document in the node's vault and anchor its commitment."""
-        return await self._record(document, media_type, None, timeout_s)
+        """Store a document in the node's vault and anchor its commitment. `handle` (hex): of the
+        patient whose it is; it stays in the vault."""
+        staged = await self.record_stage(document, media_type, handle=handle)
+        return staged, await self.commit(await self.staged_transaction(staged), timeout_s)
+
+    async def keep_opening(self, handle: str, salt: str, terms: str) -> str:
+        """Give the custodian the inner terms of a permit (all hex); the commitment to them."""
+        answer = await self._http.request(
+            "POST",
+            "/v1/consents/openings",
+            body=msgspec.json.encode(OpeningRequest(handle, salt, terms)),
+            content_type="application/json",
+            timeout_s=self.timeout_s,
+            repeatable=True,
+            home=True,
+        )
+        return answer.decode(OpeningAnswer).commitment
 
     async def record_amend(
         self,
@@ -246,7 +268,8 @@ class Client(Reads):
         timeout_s: float | None = None,
     ) -> tuple[Staged, Committed]:
         """A new version of record `previous`; the old version is superseded on the chain."""
-        return await self._record(document, media_type, previous, timeout_s)
+        staged = await self.record_stage(document, media_type, previous=previous)
+        return staged, await self.commit(await self.staged_transaction(staged), timeout_s)
 
     async def record_stage(
         self,
@@ -254,6 +277,7 @@ class Client(Reads):
         media_type: str,
         *,
         previous: str | None = None,
+        handle: str | None = None,
         timeout_s: float | None = None,
     ) -> Staged:
         """The first half of `record_add` or, with `previous`, of `record_amend`: the document lies
@@ -265,6 +289,7 @@ class Client(Reads):
             params=params,
             body=document,
             content_type=media_type,
+            headers=None if handle is None else {"Salus-Handle": handle},
             timeout_s=self.timeout_s if timeout_s is None else timeout_s,
             repeatable=False,
             home=True,
@@ -281,12 +306,6 @@ class Client(Reads):
             operation(o.contract, o.method, o.version, bytes.fromhex(o.args))
             for o in staged.operations
         )
-
-    async def _record(
-        self, document: bytes, media_type: str, previous: str | None, timeout_s: float | None
-    ) -> tuple[Staged, Committed]:
-        staged = await self.record_stage(document, media_type, previous=previous)
-        return staged, await self.commit(await self.staged_transaction(staged), timeout_s)
 
     async def record_retract(
         self, record_id: str, reason: str, *, timeout_s: float | None = None

@@ -136,6 +136,7 @@ class Transport:
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
         content_type: str = "application/octet-stream",
+        headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
         home: bool = False,
         transaction: bool = False,
@@ -147,7 +148,9 @@ class Transport:
         node may wait for the outcome; it is asked to answer before its attempt ends, for it
         knows why there is none."""
         deadline = self.clock() + timeout_s
-        headers = {"Content-Type": content_type} if body is not None else {}
+        sent = dict(headers or {})
+        if body is not None:
+            sent["Content-Type"] = content_type
         met = Reasons(transaction)
         while True:
             endpoint = self._choose(home)
@@ -166,7 +169,7 @@ class Transport:
                 patience_s = max(WAIT_MIN_S, min(wait_s, attempt_s - ANSWER_S))
                 params = {**(params or {}), "timeout": f"{patience_s:.3f}s"}
             try:
-                answer = await self._once(endpoint, method, path, params, body, headers, attempt_s)
+                answer = await self._once(endpoint, method, path, params, body, sent, attempt_s)
             except aiohttp.ClientConnectorError as error:  # nothing was sent: always repeatable
                 met.unreached = UnreachableError(f"{endpoint.url}: {_os_reason(error)}")
                 endpoint.failed(self.clock(), met.unreached)

@@ -440,6 +440,20 @@ class RecordForm(Form, frozen=True, kw_only=True, omit_defaults=False):
     record_id: Hex
     media_type: str
     versions: tuple[VersionForm, ...]
+    handle: Hex32 | None = None  # of the patient, if it is one's
+    classes: tuple[str, ...] = ()  # coarse ones, of all its versions
+
+
+class OpeningRequest(Request, frozen=True):
+    """The inner terms of a permit (salus/consent/terms.py)."""
+
+    handle: Hex32
+    salt: Hex32
+    terms: Annotated[Hex, Meta(min_length=2, max_length=2 * 16_384)]
+
+
+class OpeningAnswer(Form, frozen=True):
+    commitment: Hex32  # what the permit names
 
 
 class RecordPage(Form, frozen=True, omit_defaults=False):

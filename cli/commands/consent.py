@@ -228,6 +228,8 @@ async def grant(
     wallet.contents = wallet.contents.with_opening(opening)
     wallet.save()
     async with as_owner(session, wallet, relation) as (client, _):
+        # First the custodian: its gate denies what it has no opening of.
+        await client.keep_opening(opening.handle.hex(), opening.salt.hex(), opening.terms.hex())
         done = await client.commit(await client.build([operation]))
     consent_id = opening.permit.hex()
     session.out.result(

@@ -4,6 +4,7 @@ A document goes encrypted into the vault of the node that is named; only salted 
 to the chain, signed by the organisation's operator.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from salus.client import Client, Committed
 from salus.files import write_new
 from salus.forms import Staged
 
+_HANDLE = re.compile(r"[0-9a-f]{64}")
+
 _media_type = click.option(
     "--media-type", metavar="TYPE", help="Default by the name; .json means application/fhir+json."
 )
@@ -32,17 +35,27 @@ def record() -> None:
 
 @record.command()
 @click.argument("file", metavar="FILE|-")
+@click.option("--patient", metavar="NAME|HANDLE", help="Whose it is; kept in the vault alone.")
+@click.option("--at", "org", metavar="ORG", help="The custodian; default: the patient's only one.")
 @_media_type
 @_dry_run
 @pass_session
 @waits
-async def add(session: Session, file: str, media_type: str | None, dry_run: bool) -> None:
+async def add(
+    session: Session,
+    file: str,
+    patient: str | None,
+    org: str | None,
+    media_type: str | None,
+    dry_run: bool,
+) -> None:
     """Store a document in the node's vault and anchor its commitment."""
     kind, content = _document(file, media_type)
+    handle = None if patient is None else _handle(session, patient, org)
     if dry_run:
         return _checked(session, kind, content)
     async with connect(session, sign=True) as client:
-        staged, done = await client.record_add(content, kind)
+        staged, done = await client.record_add(content, kind, handle=handle)
         await _say(session, client, staged, done)
 
 
@@ -191,6 +204,19 @@ async def watch(
         retry_refused=retry_refused,
         dry_run=dry_run,
     )
+
+
+def _handle(session: Session, patient: str, org: str | None) -> str:
+    """A patient's handle as it is, or by the name of a wallet; a testnet's node is then chosen."""
+    if _HANDLE.fullmatch(patient) is not None:
+        session.node = session.node or org
+        return patient
+    from cli.wallets import open_wallet
+
+    relation = open_wallet(session, patient).relation(org)
+    if session.home.is_testnet:
+        session.node = session.node or relation.org
+    return relation.handle.hex()
 
 
 def _document(file: str, media_type: str | None) -> tuple[str, bytes]:

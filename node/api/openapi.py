@@ -103,6 +103,16 @@ def _parameters(route: Route, schemas: dict[str, Any]) -> list[dict[str, Any]]:
                 "schema": schema,
             }
         )
+    for name, doc in route.headers.items():
+        parameters.append(
+            {
+                "name": name,
+                "in": "header",
+                "required": False,
+                "description": doc,
+                "schema": {"type": "string"},
+            }
+        )
     return parameters
 
 

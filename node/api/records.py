@@ -4,6 +4,7 @@ Law of the file: what identifies a person stands in bodies only; paths and param
 opaque record ids, and neither bodies nor ids are logged.
 """
 
+import re
 from typing import Annotated
 
 from aiohttp import web
@@ -28,6 +29,11 @@ RecordId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16,64}$(?!\n)")]
 Version = Annotated[int, Meta(ge=1, le=2**31)]
 
 
+# A handle is public, but with a time beside it it says who was seen when: never in a URL.
+HANDLE_HEADER = "Salus-Handle"
+_HANDLE = re.compile(r"[0-9a-f]{64}")
+
+
 class StageArguments(Request, frozen=True, kw_only=True):
     media_type: MediaType = "application/fhir+json"
     previous: RecordId | None = None  # the record that this is a new version of
@@ -37,7 +43,15 @@ async def stage(call: Call, args: StageArguments) -> web.StreamResponse:
     content = await call.body(call.settings.document_bytes_max)
     if not content:
         raise ApiError("BAD_REQUEST", "the document is empty")
-    staged = await _records(call).stage(content, args.media_type, args.previous)
+    handle = call.request.headers.get(HANDLE_HEADER)
+    if handle is not None and _HANDLE.fullmatch(handle) is None:
+        raise ApiError("BAD_ARGUMENT", f"{HANDLE_HEADER}: a handle has 64 hex digits, lower-case")
+    staged = await _records(call).stage(
+        content,
+        args.media_type,
+        args.previous,
+        handle=None if handle is None else bytes.fromhex(handle),
+    )
     return answer(call, staged, status=201, headers={"Location": f"/v1/records/{staged.record_id}"})
 
 
@@ -132,9 +146,18 @@ ROUTES = (
         doc="Store a document encrypted in the vault; answers with the operations to sign.\n"
         "Nothing is on the chain until those operations are submitted in a transaction.",
         arguments=StageArguments,
+        headers={HANDLE_HEADER: "the patient's handle, if the record is somebody's"},
         body=Body({"*/*": None}, "the document's bytes"),
         answers={201: Staged},
-        errors=("BAD_DOCUMENT", "TOO_LARGE", "SLOW_BODY", *FHIR_CODES, *_COMMON),
+        errors=(
+            "BAD_DOCUMENT",
+            "TOO_LARGE",
+            "SLOW_BODY",
+            "UNKNOWN_RELATION",
+            "OTHER_PATIENT",
+            *FHIR_CODES,
+            *_COMMON,
+        ),
     ),
     Route(
         method="GET",

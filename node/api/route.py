@@ -5,7 +5,7 @@ row; a handler that answers something else is wrong, and schemathesis says so.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -46,6 +46,7 @@ class Route:
     handler: Handler
     doc: str  # first line: summary
     arguments: type[Any] = NoArguments
+    headers: dict[str, str] = field(default_factory=dict)  # request headers: name → what it says
     body: Body | None = None
     answers: dict[int, Any]  # status → struct or structs, or a media type for what is not JSON
     errors: tuple[str, ...] = ()  # code words, besides those that any path may answer

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from node.api import admin, blocks, events, queries, records, transactions
+from node.api import admin, blocks, consents, events, queries, records, transactions
 from node.api.openapi import document
 from node.api.request import Call, NoArguments
 from node.api.route import Access, Route, answer
@@ -25,6 +25,7 @@ ROUTES: tuple[Route, ...] = (
     *blocks.ROUTES,
     *transactions.ROUTES,
     *records.ROUTES,
+    *consents.ROUTES,
     *events.ROUTES,
     *admin.ROUTES,
     Route(

@@ -107,7 +107,14 @@ class ContractsView(Protocol):
 class RecordsView(Protocol):
     """The records service: documents in the vault, their anchors on the chain."""
 
-    async def stage(self, content: bytes, media_type: str, previous: str | None) -> Staged: ...
+    async def stage(
+        self,
+        content: bytes,
+        media_type: str,
+        previous: str | None,
+        *,
+        handle: bytes | None = None,
+    ) -> Staged: ...
 
     async def retract(self, record_id: str, reason: str) -> Staged: ...
 
@@ -123,6 +130,13 @@ class RecordsView(Protocol):
 
     async def proof(self, record_id: str, version: int | None, as_of: bool) -> bytes | None:
         """A proof file with the document's opening; `as_of`: with its currency at this height."""
+
+
+class OpeningsView(Protocol):
+    """What permits say in full, as the custodian keeps it."""
+
+    async def keep(self, handle: bytes, salt: bytes, terms: bytes) -> bytes:
+        """The commitment; raises `SalusError` (UNKNOWN_RELATION, BAD_TERMS …)."""
 
 
 class FaultsView(Protocol):
@@ -152,6 +166,10 @@ class NodeView(Protocol):
     @property
     def records(self) -> RecordsView | None:
         """None on a node without a vault (an observer)."""
+
+    @property
+    def openings(self) -> OpeningsView | None:
+        """None on a node without a vault."""
 
     @property
     def faults(self) -> FaultsView | None:

@@ -72,6 +72,30 @@ def test_a_patient_grants_and_revokes_and_the_chain_knows_no_name(net: Path) -> 
         assert first["handle"] not in log
 
 
+def test_a_record_is_a_patients_in_the_vault_and_nobodys_on_the_chain(
+    net: Path, tmp_path: Path
+) -> None:
+    dora = said(net, "patient", "register", "dora", "--at", "hosp-b")
+    finding = tmp_path / "finding.txt"
+    finding.write_text("a finding\n")
+    added = said(net, "record", "add", finding, "--patient", "dora")
+    shown = said(net, "record", "show", added["record_id"], "--node", "hosp-b")
+    assert (shown["handle"], shown["classes"]) == (dora["handle"], ["documents"])
+    by_handle = said(net, "record", "add", finding, "--patient", dora["handle"], "--at", "hosp-b")
+    assert by_handle["record_id"] != added["record_id"]
+    block = json.dumps(said(net, "block", added["height"], "--node", "hosp-a"))
+    assert dora["handle"] not in block
+    other = error(Exit.NOT_FOUND, "record", "add", finding, "--patient", dora["handle"],
+                  "--node", "hosp-c", "--home", net)  # fmt: skip
+    assert other["code"] == "UNKNOWN_RELATION"
+    # The custodian has what the permit says before the permit is sent.
+    granted = said(net, "consent", "grant", "--patient", "dora", "--to", "hosp-a", "--scope",
+                   "documents", "--until", "9d")  # fmt: skip
+    assert granted["height"] > 0
+    openings = list((net / "nodes" / "hosp-b").rglob("vault/records/6f*.rec"))
+    assert [one for one in openings if len(one.stem) == 66]
+
+
 def test_a_hospitals_key_grants_to_others_and_no_more(net: Path) -> None:
     """I-6: the key lies in the hospital's home, and its acts are bounded by the chain."""
     said(net, "patient", "register", "kid", "--at", "hosp-c", "--custodial")

@@ -17,6 +17,7 @@ TRUSTED: dict[str, str] = {
     for reason, listed in {
         _ANSWER: (
             "salus.client:Client._commit_staged",
+            "salus.client:Client.keep_opening",
             "salus.client:Client.record_stage",
             "salus.client:Client.record_staged",
             "salus.client:Client.staged_transaction",
@@ -36,6 +37,7 @@ TRUSTED: dict[str, str] = {
             "cli.transactions:deliver",
         ),
         _OWN_STATE: (
+            "node.record_subject:require_relation",
             "storage.blocks:BlockStore.bodies",
             "storage.check:_Check._body",
             "storage.check:_Check.rows",
@@ -66,6 +68,8 @@ TRUSTED: dict[str, str] = {
             "salus.client_reads:Trust.block",
             "salus.client_reads:Reads.verified_proof",
             "node.divergence:Divergence._account",
+            "node.api.consents:keep_opening",
+            "node.api.records:stage",
             "node.record_files:RecordFiles.find",
             "node.records:RecordService._draft",
             "node.records:RecordService.retract",

@@ -20,6 +20,7 @@ from tests.fuzz.shapes import json_values, simplest, values_of
 ANSWERS = (
     forms.Account,
     forms.Block,
+    forms.OpeningAnswer,
     forms.ParametersForm,
     forms.QueryAnswer,
     forms.RecordForm,

@@ -8,12 +8,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from node.record_files import PrivateVersion, RecordFile, RecordFiles
+from node.openings import Opening, Openings, _name
+from node.record_files import PrivateVersion, RecordFile, RecordFile1, RecordFiles
+from node.record_subject import Subject
 from node.standing import Standing, is_born
 from salus import keystore
 from salus.block import Header, Receipt
 from salus.certificate import Certificate
 from salus.codec import decode, encode
+from salus.consent.terms import Code, Effect, Rule, Terms, encode_terms, terms_commitment
 from salus.epoch import EpochRecord
 from salus.errors import SalusError
 from salus.vote import JournalEntry
@@ -150,6 +153,17 @@ def record_file(data: bytes) -> Any:
     return files._read(RECORD)
 
 
+TERMS = Terms(categories=(Code("s", "c"),), rules=(Rule(effect=Effect.PERMIT),))
+
+
+def opening(data: bytes) -> Any:
+    """An opening under the name that it had when it was whole."""
+    commitment = terms_commitment(bytes(32), TERMS)
+    vault = test_vault.open_vault(MemoryDisk())
+    vault.put_record(_name(bytes(32), commitment), data)
+    return Openings(vault, None, "hosp-a").find(bytes(32), commitment)  # type: ignore[arg-type]
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """A damaged file is an event in the log; here there are thousands."""
@@ -162,7 +176,10 @@ def quiet() -> Iterator[None]:
 
 def record_files() -> list[bytes]:
     one = simplest(PrivateVersion)
-    return [encode(RecordFile(1, 5, (one,)))]
+    return [
+        encode(RecordFile(2, 5, (one,), simplest(Subject))),
+        encode(RecordFile(2, 5, (one,))),
+    ]
 
 
 def wrapped(data: bytes) -> Any:
@@ -300,12 +317,28 @@ DECODERS = (
     ),
     Decoder(
         "record-file",
-        ("node.record_files:RecordFiles._read",),
+        ("node.record_files:_decoded",),
         record_file,
         record_files,
         errors=(StorageError,),
         values=values_of(RecordFile).map(encode),
         encode=encode,
+    ),
+    Decoder(
+        "record-file-1",
+        ("node.record_files:_decoded",),
+        record_file,
+        lambda: [encode(RecordFile1(1, 5, (simplest(PrivateVersion),)))],
+        errors=(StorageError,),
+        values=values_of(RecordFile1).map(encode),
+    ),
+    Decoder(
+        "vault-opening",
+        ("node.openings:Openings.find",),
+        opening,
+        lambda: [encode(Opening(1, bytes(32), bytes(32), encode_terms(TERMS)))],
+        errors=(StorageError,),
+        values=values_of(Opening).map(encode),
     ),
     Decoder(
         "keystore",

@@ -20,6 +20,7 @@ from node.feed import Feed
 from node.metrics import Metrics
 from salus.block import Header
 from salus.certificate import Certificate
+from salus.consent.terms import decode_terms, terms_commitment
 from salus.errors import BadMessage, SalusError
 from salus.forms import (
     Account,
@@ -73,13 +74,32 @@ class FakeContracts:
         return 1, {"org": "hosp-a"}
 
 
+class FakeOpenings:
+    def __init__(self) -> None:
+        self.kept: list[tuple[bytes, bytes, bytes]] = []
+
+    async def keep(self, handle: bytes, salt: bytes, terms: bytes) -> bytes:
+        commitment = terms_commitment(salt, decode_terms(terms))
+        self.kept.append((handle, salt, terms))
+        return commitment
+
+
 class FakeRecords:
     def __init__(self) -> None:
         self.staged: list[tuple[bytes, str, str | None]] = []
+        self.handles: list[bytes | None] = []
 
-    async def stage(self, content: bytes, media_type: str, previous: str | None) -> Staged:
+    async def stage(
+        self,
+        content: bytes,
+        media_type: str,
+        previous: str | None,
+        *,
+        handle: bytes | None = None,
+    ) -> Staged:
         if previous not in (None, RECORD):
             raise SalusError("no such record", code="UNKNOWN_RECORD")
+        self.handles.append(handle)
         self.staged.append((content, media_type, previous))
         version = 1 if previous is None else 2
         operation = UnsignedOperation("records", "anchor", 1, "aa" * len(self.staged))
@@ -143,6 +163,7 @@ class FakeNode:
         self.metrics = Metrics()
         self.contracts = FakeContracts()
         self.records: FakeRecords | None = FakeRecords()
+        self.openings: FakeOpenings | None = FakeOpenings()
         self.faults: FaultsView | None = None
         self.ready = Readiness(True)
         self.pending: dict[bytes, ParsedTransaction] = {}

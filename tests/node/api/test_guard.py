@@ -37,6 +37,7 @@ ACCESS = {
         "GET /v1/records/{id}/document",
         "GET /v1/records/{id}/operations",
         "GET /v1/records/{id}/proof",
+        "POST /v1/consents/openings",
     },
     "admin": {"GET /v1/dev/faults", "POST /v1/dev/faults"},
 }

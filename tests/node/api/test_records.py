@@ -20,6 +20,23 @@ async def test_staging_answers_with_the_operations_to_sign(node: FakeNode, clien
         assert (await response.json())["version"] == 2
 
 
+async def test_whose_record_it_is_travels_in_a_header_and_in_no_url(
+    node: FakeNode, client: Browser
+) -> None:
+    assert isinstance(node.records, FakeRecords)
+    async with client.post(
+        "/v1/records", data=b"x", headers={"Salus-Handle": "5a" * 32}
+    ) as response:
+        assert response.status == 201
+    assert node.records.handles == [b"\x5a" * 32]
+    for wrong in ("5a", "5A" * 32, "5a" * 33, "ada"):
+        async with client.post(
+            "/v1/records", data=b"x", headers={"Salus-Handle": wrong}
+        ) as response:
+            assert (await response.json(content_type=None))["code"] == "BAD_ARGUMENT"
+    assert len(node.records.handles) == 1
+
+
 async def test_what_cannot_be_staged(node: FakeNode, client: Browser) -> None:
     async with client.post("/v1/records", data=b"") as response:
         assert response.status == 400
