@@ -8,6 +8,7 @@ a disk has lost something, everybody executes everything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -30,6 +31,10 @@ Outcomes = dict[tuple[Header, bytes], Outcome]  # by the header below and the pr
 
 class SharingExecutor(Executor):
     outcomes: Outcomes | None = None  # None: it executes by itself
+    depth = 0  # so many frames deeper than others it stands when it executes (S16)
+
+    def execute(self, proposal: ParsedProposal) -> Executed:
+        return _deeper(self.depth, super().execute, proposal)
 
     def _run(self, proposal: ParsedProposal) -> tuple[Executed, list[ParsedTransaction]]:
         if self.outcomes is None:
@@ -51,3 +56,9 @@ class SharingExecutor(Executor):
         """Would these run here, and no others?"""
         mine = [tx.id for tx in proposal.transactions if not self.is_executed(tx)]
         return mine == [tx.id for tx in new]
+
+
+def _deeper(
+    frames: int, execute: Callable[[ParsedProposal], Executed], proposal: ParsedProposal
+) -> Executed:
+    return _deeper(frames - 1, execute, proposal) if frames else execute(proposal)

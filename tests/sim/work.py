@@ -73,6 +73,7 @@ from tests.sim.silence import SILENCE
 UPKEEP_TICKS = 2  # the real node: once a second, when its blocks take as long as here a tick
 FLOOR_EVERY_BLOCKS = 4  # the real node: 64, more than a run lasts
 REJOIN_TICKS = 15
+DEEPER_FRAMES = 150  # every other node executes further down its stack (S16)
 KEY_CHANGE_MS = 100.0
 
 
@@ -164,6 +165,7 @@ class Worker(Machine):
         )
         if self.tree_type is StateTree and not disks.lost:
             self.executor.outcomes = cluster.outcomes
+        self.executor.depth = DEEPER_FRAMES * (self.member % 2)
         self.mempool = SeenMempool(
             genesis.chain_id,
             genesis_hash,

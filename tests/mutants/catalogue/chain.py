@@ -28,15 +28,15 @@ MUTANTS: tuple[Mutant, ...] = (
             '        if vote_kind is not VoteType.CHECKPOINT or sequence < 10:\n            self._journal(vote_kind, view, sequence, digest, b"", out)\n        return',
         ),
     ),
-    by_test(
+    simulated(
         "S12",
         "another header after a restart is signed",
-        "tests/consensus/test_restore.py::test_a_header_that_changed_over_a_restart_halts",
         Edit(
             "consensus/checkpoint.py",
             "if before not in (None, event.header_hash):",
             'if before == b"":',
         ),
+        needs="late divergence",
     ),
     simulated(
         "S12",
@@ -47,42 +47,40 @@ MUTANTS: tuple[Mutant, ...] = (
             "        s.deliver(WriteBlock(log.writing, s.certificates[log.writing]))\n        _settle(s, log.writing, s.certificates[log.writing])",
         ),
     ),
-    by_test(
+    simulated(
         "S12",
         "a vote at or below the floor is signed",
-        "tests/consensus/test_restore.py::test_the_floor_is_the_higher_of_journal_and_disk",
         Edit(
             "consensus/signing.py",
             "if not self.active or 0 < sequence <= self.floor:",
             "if not self.active:",
         ),
+        needs="older state",
     ),
-    by_test(
+    simulated(
         "S12",
         "VIEW-CHANGE from below the floor",
-        "tests/consensus/test_restore.py::test_no_view_change_below_the_floor",
         Edit(
             "consensus/view_change.py",
             "    if s.voter.floor > log.low:",
             "    if s.voter.floor < 0:",
         ),
+        needs="older state",
     ),
-    by_test(
+    simulated(
         "S12",
         "the floor of the journal is lowered",
-        "tests/storage/test_journal.py::test_a_synced_floor_survives_and_is_never_lowered",
         Edit("storage/votes.py", "        if floor <= self.floor:\n            return\n", ""),
         Edit(
             "storage/votes.py",
             "                if (entry.epoch, entry.sequence) > floor:",
             "                if entry.epoch >= 0:",
         ),
+        needs="older state",
     ),
-    by_test(
+    simulated(
         "S12",
         "uncertified state shown",
-        "tests/node/test_executor.py::"
-        "test_simulation_speaks_of_the_certified_state_and_changes_nothing",
         Edit(
             "node/executor.py",
             "overlay = Overlay(self._read_certified, epoch.parameters)",
@@ -119,15 +117,35 @@ MUTANTS: tuple[Mutant, ...] = (
         "the primary does not fill up an ending epoch",
         Edit("consensus/normal_case.py", "    fill = log.epoch_end > 0\n", "    fill = False\n"),
     ),
-    by_test(
+    simulated(
         "S13",
         "a scheduled end is no pending work",
-        "tests/consensus/test_checkpoint.py::test_a_scheduled_end_is_pending_work",
         Edit(
             "consensus/view_change.py",
             "return s.pending or log.proposed > log.settled or log.epoch_end > 0",
             "return s.pending or log.proposed > log.settled",
         ),
+        needs="ambush",
+    ),
+    simulated(
+        "S13",
+        "who is suspended keeps its vote",
+        Edit(
+            "contracts/member_acts.py",
+            "            validator=entry.validator and status is MemberStatus.ACTIVE,",
+            "            validator=entry.validator and status is not MemberStatus.REMOVED,",
+        ),
+        needs="suspension",
+    ),
+    simulated(
+        "S13",
+        "a key that was replaced still opens everything",
+        Edit(
+            "contracts/members.py",
+            "        if sender != in_force(member, standing.capacity):",
+            '        if sender == b"":',
+        ),
+        needs="operator key",
     ),
     simulated(
         "S13",
@@ -158,10 +176,9 @@ MUTANTS: tuple[Mutant, ...] = (
             "if step.next_validators.epoch < 0:",
         ),
     ),
-    by_test(
+    simulated(
         "S13",
         "an epoch ends at h + L + 1",
-        "tests/node/test_executor.py::test_a_change_at_h_ends_the_epoch_at_exactly_h_plus_l",
         Edit(
             "node/executor.py",
             "return height + epoch.parameters.watermark_window",
@@ -189,25 +206,25 @@ MUTANTS: tuple[Mutant, ...] = (
             "if step.header.version < 0:",
         ),
     ),
-    by_test(
+    simulated(
         "S14",
         "a certificate of fewer than a quorum is taken",
-        "tests/salus/test_certificate.py::test_fewer_than_a_quorum_do_not",
         Edit(
             "salus/certificate.py",
             "    if len(indexes) < validators.quorum:",
             "    if len(indexes) < validators.weak:",
         ),
+        needs="liar: false-blocks",
     ),
-    by_test(
+    simulated(
         "S14",
         "a certificate of another height is taken for a block",
-        "tests/salus/test_certificate.py::test_a_certificate_is_of_one_block_epoch_and_chain",
         Edit(
             "salus/certificate.py",
             "    if certificate.height != header.height or certificate.header_hash != header.hash():",
             "    if header.version < 0:",
         ),
+        needs="liar: false-blocks",
     ),
     # -- S15 --------------------------------------------------------------------------------------
     simulated(
@@ -220,27 +237,27 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="liar: bad-proposer",
     ),
-    by_test(
+    simulated(
         "S15",
         "a transaction may stand twice in a proposal",
-        "tests/salus/test_block.py::test_each_rule_of_validity",
         Edit("salus/block.py", "        if tx.id in ids:", "        if not tx.id:"),
+        needs="liar: bad-proposer",
     ),
-    by_test(
+    simulated(
         "S15",
         "an expired transaction is valid",
-        "tests/salus/test_transaction.py::test_heights",
         Edit("salus/transaction.py", "    if sequence > tx.expiry_height:", "    if sequence < 0:"),
+        needs="liar: bad-proposer",
     ),
-    by_test(
+    simulated(
         "S15",
         "the expiry window has no end",
-        "tests/salus/test_transaction.py::test_the_expiry_window_bounds_the_replay_index",
         Edit(
             "salus/transaction.py",
             "    if tx.expiry_height - sequence > parameters.expiry_window_blocks:",
             "    if parameters.expiry_window_blocks < 0:",
         ),
+        needs="liar: bad-proposer",
     ),
     by_test(
         "S15",
@@ -263,10 +280,9 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         quick=True,
     ),
-    by_test(
+    simulated(
         "S15",
         "what expires soon is forgotten too early",
-        "tests/node/test_replay.py::test_what_expired_is_dropped_and_nothing_else",
         Edit(
             "node/replay.py",
             "first = (height + 1) // HEIGHTS_PER_BUCKET",
@@ -274,44 +290,42 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     # -- S16 --------------------------------------------------------------------------------------
-    by_test(
+    simulated(
         "S16",
         "a contract's exception ends the node",
-        "tests/contracts/test_runtime.py::test_whatever_a_contract_does_is_one_receipt_and_the_chain_goes_on",
         Edit(
             "contracts/runtime.py",
             "            return self._fault(context, method, error), False\n        if method",
             "            raise error\n        if method",
         ),
     ),
-    by_test(
+    simulated(
         "S16",
         "what a failed operation wrote stays",
-        "tests/contracts/test_runtime.py::test_independent_operations_each_stand_alone",
         Edit(
             "contracts/runtime.py",
             "            overlay.rollback(mark)\n            if not tx",
             "            if not tx",
         ),
     ),
-    by_test(
+    simulated(
         "S16",
         "the depth of the caller decides an outcome",
-        "tests/contracts/test_runtime.py::test_the_depth_of_the_caller_decides_no_outcome",
         Edit(
             "contracts/runtime.py",
             "    sys.setrecursionlimit(depth + CONTRACT_FRAMES_MAX)",
             "    sys.setrecursionlimit(max(depth + 50, CONTRACT_FRAMES_MAX))",
         ),
+        needs="several",
     ),
-    by_test(
+    simulated(
         "S16",
         "a failing disk becomes a receipt",
-        "tests/contracts/test_runtime.py::test_a_failing_disk_never_becomes_a_receipt",
         Edit(
             "contracts/runtime.py",
             "except (KeyboardInterrupt, SystemExit, MemoryError, StoreFailed):\n            # Somebody",
             "except (KeyboardInterrupt, SystemExit, MemoryError):\n            # Somebody",
         ),
+        needs="damaged state",
     ),
 )

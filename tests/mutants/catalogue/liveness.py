@@ -23,26 +23,24 @@ MUTANTS: tuple[Mutant, ...] = (
             "    return False",
         ),
     ),
-    by_test(
+    simulated(
         "L17",
         "a commit does not reset the progress timer",
-        "tests/consensus/test_view_change.py::"
-        "test_pending_work_runs_the_progress_timer_and_each_commit_resets_it",
         Edit(
             "consensus/state.py",
             "        self.progress_left = self.config.progress_ticks << self.doublings\n\n    def slot_for_vote",
             "\n    def slot_for_vote",
         ),
     ),
-    by_test(
+    simulated(
         "L17",
         "what came earlier counts as unfair",
-        "tests/node/test_mempool.py::test_what_came_earlier_is_no_wrong",
         Edit(
             "node/mempool.py",
             "return since - entry.before > self.parameters.pool_transactions_max",
             "return since > self.parameters.pool_transactions_max // 2",
         ),
+        needs="burst",
     ),
     # -- L18 --------------------------------------------------------------------------------------
     simulated(
@@ -88,11 +86,9 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="several",
     ),
-    by_test(
+    simulated(
         "L18",
         "a commit does not halve the timer",
-        "tests/consensus/test_view_change.py::"
-        "test_the_timeout_doubles_to_a_cap_and_halves_after_a_commit",
         Edit(
             "consensus/state.py",
             "self.doublings = max(0, self.doublings - 1)",
@@ -192,15 +188,15 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="several",
     ),
-    by_test(
+    simulated(
         "L20",
         "only my own COMMIT is shown of a proof",
-        "tests/sim/test_regressions.py::test_whoever_stands_still_gets_the_whole_proof_of_a_commit",
         Edit(
             "consensus/status.py",
             "            if sender != peer:\n",
             "            if sender != peer and sender == s.me:\n",
         ),
+        needs="several",
     ),
     simulated(
         "L20",
@@ -223,31 +219,31 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="several",
     ),
-    by_test(
+    simulated(
         "L21",
         "re-proposal refused for its time",
-        "tests/node/test_judging.py::test_a_proposal_that_a_new_view_carries_on_is_never_refused_for_its_time",
         Edit("node/judge.py", "        if request.first:\n", "        if request.sequence:\n"),
+        needs="several",
     ),
-    by_test(
+    simulated(
         "L21",
         "a first proposal may have any time",
-        "tests/node/test_judging.py::test_a_first_proposal_is_judged_by_the_clock_its_proposer_and_its_view",
         Edit(
             "node/judge.py",
             "            elif drift_ms > self.epoch().parameters.clock_drift_max_ms:",
             "            elif drift_ms < 0:",
         ),
+        needs="several",
     ),
-    by_test(
+    simulated(
         "L21",
         "whoever is off the clock complains",
-        "tests/consensus/test_normal_case.py::test_off_the_clock_is_not_prepared_but_followed",
         Edit(
             "consensus/normal_case.py",
             "    if slot.verdict is Verdict.INVALID:\n",
             "    if slot.verdict is not Verdict.VALID:\n",
         ),
+        needs="several",
     ),
     # -- L22 --------------------------------------------------------------------------------------
     simulated(
@@ -269,26 +265,26 @@ MUTANTS: tuple[Mutant, ...] = (
             "return view % self.n",
         ),
     ),
-    by_test(
+    simulated(
         "L22",
         "the primary owes what waits for this node's disk",
-        "tests/node/test_pace.py::test_a_slow_disk_is_no_fault_of_the_primary",
         Edit(
             "node/mempool.py",
             "            for tx_id in self._sequences[decided]:\n"
             "                self._owed.pop(tx_id, None)\n",
             "            pass\n",
         ),
+        needs="disk hangs",
     ),
-    by_test(
+    simulated(
         "L22",
         "nobody complains about a primary that passes one over",
-        "tests/node/test_mempool.py::test_a_primary_that_passes_one_over_is_complained_about",
         Edit(
             "node/mempool.py",
             "        for tx_id, entry in self._forwarded.items():\n            if tx_id in self._waiting:\n                since",
             "        for tx_id, entry in self._forwarded.items():\n            if tx_id not in self._pool:\n                since",
         ),
+        needs="liar: censor",
     ),
     # -- L23 --------------------------------------------------------------------------------------
     simulated(
@@ -301,16 +297,15 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="liar",
     ),
-    by_test(
+    simulated(
         "L23",
         "an equivocating primary keeps its view",
-        "tests/consensus/test_normal_case.py::"
-        "test_an_equivocating_primary_is_exposed_and_loses_its_view",
         Edit(
             "consensus/normal_case.py",
             '            s.complain("the primary proposed two digests for one sequence")  # L23\n',
             "",
         ),
+        needs="liar: equivocator",
     ),
     simulated(
         "L23",
@@ -334,25 +329,25 @@ MUTANTS: tuple[Mutant, ...] = (
         needs="liar: wrong-header",
         quick=True,
     ),
-    by_test(
+    simulated(
         "L24",
         "f+1 different headers do not halt",
-        "tests/consensus/test_checkpoint.py::test_f_plus_1_other_headers_halt_me",
         Edit(
             "consensus/checkpoint.py",
             "        if mine is not None and digest != mine and ballot.count(digest) >= s.weak:",
             "        if mine is not None and digest != mine and ballot.count(digest) > s.n:",
         ),
+        needs="liar: diverged",
     ),
-    by_test(
+    simulated(
         "L24",
         "a halted replica goes on signing",
-        "tests/consensus/test_checkpoint.py::test_a_certified_header_that_is_not_mine_halts_me_when_i_execute",
         Edit(
             "consensus/state.py",
             "            self.halted = Halt(reason, height)\n            self.voter.active = False\n",
             "            self.halted = Halt(reason, height)\n",
         ),
+        needs="liar: diverged",
     ),
     by_test(
         "L24",
@@ -365,14 +360,14 @@ MUTANTS: tuple[Mutant, ...] = (
             "    if log.settled >= log.high:",
         ),
     ),
-    by_test(
+    simulated(
         "L24",
         "a full log changes views",
-        "tests/consensus/test_checkpoint.py::test_a_full_log_stops_the_timer",
         Edit(
             "consensus/view_change.py",
             "    if s.split_height > log.certified or log.settled >= log.high:",
             "    if s.split_height > log.certified:",
         ),
+        needs="no CHECKPOINTs",
     ),
 )

@@ -1,6 +1,6 @@
 """S7–S11: what a view change says, proves, chooses and keeps."""
 
-from tests.mutants.mutant import Edit, Mutant, by_test, simulated
+from tests.mutants.mutant import Edit, Mutant, simulated
 
 MUTANTS: tuple[Mutant, ...] = (
     # -- S7 ---------------------------------------------------------------------------------------
@@ -70,25 +70,25 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="liar: stale-certificate",
     ),
-    by_test(
+    simulated(
         "S8",
         "prepared in a view that is not older",
-        "tests/consensus/test_proofs.py::test_every_forged_view_change_is_refused",
         Edit(
             "consensus/proofs.py",
             "_require(vote.view < view_change.view,",
             "_require(vote.view >= 0,",
         ),
+        needs="liar: lying-new-view",
     ),
-    by_test(
+    simulated(
         "S8",
         "one member's PREPARE counts twice in a certificate",
-        "tests/consensus/test_proofs.py::test_every_forged_view_change_is_refused",
         Edit(
             "consensus/proofs.py",
             '_require(indexes == sorted(set(indexes)), "PREPAREs',
             '_require(indexes == sorted(indexes), "PREPAREs',
         ),
+        needs="liar: forged-view-change",
     ),
     # -- S9 ---------------------------------------------------------------------------------------
     simulated(
@@ -204,20 +204,18 @@ MUTANTS: tuple[Mutant, ...] = (
         needs="several",
     ),
     # -- S11 --------------------------------------------------------------------------------------
-    by_test(
+    simulated(
         "S11",
         "block time is the proposal's, even if it runs backwards",
-        "tests/node/test_executor.py::test_block_time_never_runs_backwards",
         Edit(
             "node/executor.py",
             "            max(parent.time_ms, body.time_ms),",
             "            body.time_ms,",
         ),
     ),
-    by_test(
+    simulated(
         "S11",
         "Null is not bound to its sequence",
-        "tests/salus/test_block.py::test_null_is_a_constant_of_its_sequence",
         Edit(
             "salus/block.py",
             "return encode(Proposal(BLOCK_VERSION, sequence, None, 0, 0, ()))",

@@ -87,15 +87,25 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/node/test_runner.py::test_nothing_overtakes_a_vote_on_its_way_to_disk",
         Edit("node/runner.py", "self.synced = not effects.persist", "self.synced = True"),
     ),
-    by_test(
+    simulated(
         "S3",
         "the journal does not sync what it writes",
-        "tests/storage/test_journal.py::test_an_append_is_one_write_and_one_sync_and_a_new_name_is_synced_too",
         Edit(
             "storage/journal.py",
             "            self._file.write(record)\n            self._file.sync()",
             "            self._file.write(record)",
         ),
+        needs="crash",
+    ),
+    simulated(
+        "S3",
+        "in later views a vote is sent one step before it is synced",
+        Edit(
+            "consensus/replica.py",
+            "        s.out = Effects()\n        if s.halted is None:\n            _EVENTS[type(event)](s, event)\n            _follow(s)\n",
+            '        held = s.__dict__.pop("held", [])\n        s.out = Effects()\n        if s.halted is None:\n            _EVENTS[type(event)](s, event)\n            _follow(s)\n            if s.view:\n                s.held, s.out.persist = s.out.persist, held\n',
+        ),
+        needs="several",
     ),
     simulated(
         "S3",
@@ -226,33 +236,33 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="crash",
     ),
-    by_test(
+    simulated(
         "S4",
         "a vote of mine that my journal lacks changes nothing",
-        "tests/consensus/test_restore.py::test_a_vote_of_mine_that_my_journal_lacks_silences_me",
         Edit(
             "consensus/signing.py",
             "return self.signed(kind, view, sequence) != digest",
             "return False",
         ),
+        needs="votes lost unnoticed",
     ),
-    by_test(
+    simulated(
         "S4",
         "a copied or restored journal is believed",
-        "tests/storage/test_journal.py::test_a_journal_that_is_not_the_one_used_last_is_lost",
         Edit(
             "storage/journal.py",
             "elif (mine.device, mine.inode) != (expected.device, expected.inode):",
             "elif mine.device < 0:",
         ),
+        needs="copied journal",
     ),
-    by_test(
+    simulated(
         "S4",
         "a journal that lacks its newest records is believed",
-        "tests/storage/test_journal.py::test_a_journal_that_is_not_the_one_used_last_is_lost",
         Edit(
             "storage/journal.py", "elif mine.records < expected.records:", "elif mine.records < 0:"
         ),
+        needs="older journal",
     ),
     by_test(
         "S4",
@@ -262,15 +272,15 @@ MUTANTS: tuple[Mutant, ...] = (
         Edit("storage/votes.py", "if known != entry.digest:", 'if known == b"":'),
         quick=True,
     ),
-    by_test(
+    simulated(
         "S4",
         "a birth mark out of a backup is leave to vote",
-        "tests/node/test_standing.py::test_a_home_backed_up_before_its_first_start_carries_no_leave_to_vote",
         Edit(
             "node/standing.py",
             "written.strip() == _place(mark, disk).encode()",
             'written.strip() != b""',
         ),
+        needs="first backup",
     ),
     simulated(
         "S4",
