@@ -35,6 +35,9 @@ def check_new_view(s: State, domain: VoteDomain, message: NewView) -> None:
                 Prepare(vote.epoch, vote.view, vote.sequence, vote.digest, i.index, i.signature)
                 for i in prepared.prepares
             ]
+            assert vote.view < message.view, (
+                f"view {message.view} begins with what view {vote.view} prepared (S8)"
+            )
             prepared_by = {vote.sender, *(i.index for i in prepared.prepares)}
             assert len(prepared_by) >= quorum(n), (
                 f"view {message.view} begins with what {len(prepared_by)} members prepared (S6, S8)"

@@ -114,6 +114,7 @@ class Founding:
             nonce=self._made.to_bytes(16),
             first_height=first_height,
             expiry_height=expiry_height,
+            independent=operation.contract == "poison",  # what it leaves no other operation undoes
         )
 
 

@@ -43,7 +43,7 @@ class Replica:
         self.view, self.fixed = 0, dict[int, bytes]()  # what this view's NEW-VIEW chose
         self.heard: Any = defaultdict(set)  # (kind, view, sequence, digest) → who
         self.sure: Any = defaultdict(set)
-        self.first: dict[Any, bytes] = {}  # the first digest of (kind, view, sequence, sender)
+        self.first, self.ahead = dict[Any, bytes](), set[int]()  # of (kind, view, sequence, sender)
         self.proofs = {found[:3]: found for found in disk.prepared}  # certificates in the journal
         self.prepared: dict[int, tuple[int, bytes]] = {}  # of the highest view (S7)
         self.committed, self.surely_committed = dict[int, bytes](), set[int]()
@@ -95,6 +95,7 @@ class Replica:
         if kind == COMMIT and len(voters) >= self.quorum:
             agreed = self.committed.setdefault(sequence, digest) == digest
             self._need(agreed, f"hears of two digests committed at s{sequence} (S6)")
+            (self.ahead.add if view > self.view else self.ahead.discard)(sequence)  # put aside
             self.surely_committed |= {sequence} if len(surely) >= self.quorum else set()
 
     def holds(self, sequence: int, digest: bytes) -> None:
@@ -143,9 +144,9 @@ class Replica:
         self._need(view == self.view == self.wish, f"{what}, but is in no such view (S7)")
         edges = f"({self.low}, +{self.window}], floor {self.floor}, epoch's end {self.epoch_end}"
         self._need(self.votable(sequence), f"{what} outside {edges} (S10, S12, S13)")
-        for known, why in ((self.fixed, "fixed by NEW-VIEW"), (self.committed, "committed")):
-            other = known.get(sequence, digest) != digest
-            self._need(not other, f"{what}, but another digest is {why} there (S6, S9)")
+        agreed = None if sequence in self.ahead else self.committed.get(sequence)
+        for known, why in ((self.fixed.get(sequence), "fixed"), (agreed, "committed")):
+            self._need(known in (None, digest), f"{what}, but another is {why} there (S6, S9)")
         self._need(null or body in self.bodies, f"{what} without holding its body (S3)")
         if kind == PRE_PREPARE:
             made = self.primary(view) == self.me and self.judged.get(place) == VALID

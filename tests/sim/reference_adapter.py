@@ -7,10 +7,12 @@ validly signed. Liars, twins and nodes that lost votes unnoticed are free: they 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from consensus.config import ReplicaConfig
 from consensus.effects import (
+    BuildProposal,
+    CatchUp,
     CheckProposal,
     Effects,
     Evidence,
@@ -18,6 +20,8 @@ from consensus.effects import (
     Persist,
     PersistBody,
     Send,
+    SendBlocks,
+    SendBody,
     ViewEntered,
     WriteBlock,
 )
@@ -31,11 +35,13 @@ from consensus.events import (
     ProposalBuilt,
     ProposalChecked,
     Received,
+    Tick,
 )
 from consensus.messages import (
     NO_SIGNATURE,
     Checkpoint,
     Commit,
+    Fetch,
     Message,
     NewView,
     Prepare,
@@ -47,9 +53,10 @@ from consensus.messages import (
     decode_message,
     payload,
 )
-from salus.block import null_proposal, proposal_digest
+from salus.block import DUPLICATE, null_proposal, proposal_digest
 from salus.certificate import Certificate, IndexedSignature
 from salus.codec import decode
+from salus.validators import VALIDATORS_MAX
 from salus.vote import (
     JOURNAL_FLOOR,
     JOURNAL_NEW_VIEW,
@@ -69,9 +76,11 @@ from tests.sim.reference import (
     Vote,
 )
 from tests.sim.reference_disk import Key, Past
+from tests.sim.reference_duties import Duties
 
 if TYPE_CHECKING:
     from tests.sim.machine import Machine
+    from tests.sim.work import Worker
 
 _KINDS: dict[type, str] = {
     PrePrepare: reference.PRE_PREPARE,
@@ -98,6 +107,8 @@ def null(sequence: int) -> bytes:
     digest = _nulls.get(sequence)
     if digest is None:
         digest = _nulls[sequence] = proposal_digest(null_proposal(sequence))
+        if len(set(_nulls.values())) < len(_nulls):
+            raise Disagreement(f"reference model: Null({sequence}) is that of another place (S11)")
     return digest
 
 
@@ -174,6 +185,7 @@ class Reference(Observer):
     def __init__(self, faulty: set[int]) -> None:
         self.faulty = faulty
         self.followed: dict[int, tuple[Replica, Reader]] = {}  # by address
+        self.duties: dict[int, Duties] = {}
         self.pasts: dict[int, Past] = {}
         self.readers: dict[int, Reader] = {}
         self.steps = 0
@@ -198,6 +210,9 @@ class Reference(Observer):
             parameters.execute_ahead_max,
             null,
         )
+        floors = [entry.sequence for entry in entries if entry.kind == JOURNAL_FLOOR]
+        if floors:
+            past.begins_at(epoch, max(floors))
         may_vote = config.me is not None and past.may_vote(epoch)
         model = Replica(place, _disk(config, entries, read, may_vote))
         past.restarts(
@@ -207,6 +222,7 @@ class Reference(Observer):
             lambda *place: place in node.bodies._stored or place[1] == null(place[0]),
         )
         self.followed[node.address] = (model, read)
+        self.duties[node.address] = Duties(model, past.ran)
 
     def lost_disk(self, node: Machine) -> None:
         if node.address in self.pasts:
@@ -232,6 +248,7 @@ class Reference(Observer):
             return
         self.steps += 1
         model, read = followed
+        _owes(self.duties[node.address], read, cast("Worker", node), event, effects)
         began: Any = None  # the PREPARE, or the NEW-VIEW, that the step began with
         kind = type(event)
         if kind is Received:
@@ -240,9 +257,47 @@ class Reference(Observer):
             _HAPPENINGS[kind](model, event)
         if effects.persist or effects.send or effects.deliver:
             _compare(model, read, effects, began)
+            for action in effects.deliver:
+                if type(action) is BuildProposal:
+                    self.duties[node.address].asks_for_proposal(action.sequence, action.fill)
         heard = began if type(began) is Vote else None
         if heard is not None or model.surely_committed:
             model.must(heard)
+
+
+def _owes(duties: Duties, read: Reader, node: Worker, event: Any, effects: Effects) -> None:
+    """What is due in this very step; before the model itself hears of it."""
+    kind = type(event)
+    if kind is Received:
+        message = event.message
+        about = type(message)
+        if about is Fetch:
+            if message.epoch == read.epoch and message.sender < duties.model.n:
+                body = (message.sequence, message.digest)
+                served = [(s.sequence, s.digest) for s in effects.send if type(s) is SendBody]
+                duties.fetched(message.sender, body, body in served)
+        elif about is Status:
+            if message.epoch < read.epoch and message.sender < VALIDATORS_MAX:
+                offered = [s.to for s in effects.send if type(s) is SendBlocks]
+                duties.stranger(message.sender, message.sender in offered)
+            elif message.signature != NO_SIGNATURE and read(message) is not None:
+                duties.claims_height(message.sender, message.certified)
+        elif about is ViewChange or about is NewView:
+            said = read(message)
+            changes = () if said is None else (said,) if about is ViewChange else said.changes
+            duties.shown(each.low for each in changes if each is not None)
+    elif kind is Tick:
+        duties.ticks()
+        for action in effects.deliver:
+            if type(action) is CatchUp:
+                duties.looks_for(action.height)
+    elif kind is Executed:
+        executed = node.executor.executed(event.sequence)
+        if executed is not None and duties.model.executed + 1 == event.sequence:
+            ran = {one.tx_id for one in executed.receipts if one.code != DUPLICATE}
+            duties.executed(event.sequence, event.epoch_end, sorted(ran))
+    elif kind is CaughtUp:
+        duties.caught_up(event.height, read.certified(event.certificate))
 
 
 def _note_synced(past: Past, items: Iterable[Persist]) -> None:

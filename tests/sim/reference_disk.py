@@ -13,6 +13,8 @@ Key = tuple[str, int, int]
 class Past:
     def __init__(self, me: int) -> None:
         self.me = me
+        self.ran: dict[bytes, int] = {}  # transaction → height
+        self.floors: dict[int, int] = {}  # by epoch: of the journal, at the last birth
         self.left: dict[int, dict[Key, bytes]] = {}  # by epoch
         self.synced: dict[int, dict[Key, bytes]] = {}
         self.epoch = self.void_epoch = -1  # through the latter a lost journal forbids every vote
@@ -24,6 +26,14 @@ class Past:
         """Old votes bind nobody in a new epoch; in those that it saw it must be silent."""
         self.void_epoch = self.epoch
         self.left.clear()
+        self.floors.clear()
+
+    def begins_at(self, epoch: int, floor: int) -> None:
+        """S12: the floor is only ever raised."""
+        before = self.floors.setdefault(epoch, floor)
+        if floor < before:
+            raise self._disagreement(f"begins at floor {floor}, and had {before} (S12)")
+        self.floors[epoch] = floor
 
     def syncs(self, epoch: int, key: Key, mark: bytes) -> None:
         self.synced.setdefault(epoch, {})[key] = mark

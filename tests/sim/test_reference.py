@@ -48,9 +48,9 @@ def test_watching_changes_nothing() -> None:
 # -- scenes that chance brings too seldom: a replica of four at the epoch's base, told what to think
 
 
-def _model(**disk: object) -> reference.Replica:
+def _model(me: int = 1, **disk: object) -> reference.Replica:
     found = {"votes": {}, "prepared": (), "new_view": None, "certified": 0, "floor": 0}
-    place = reference.Place(me=1, n=4, epoch=0, base=0, window=8, ahead_max=4, null=_null)
+    place = reference.Place(me=me, n=4, epoch=0, base=0, window=8, ahead_max=4, null=_null)
     return reference.Replica(
         place, reference.Disk(**{**found, "epoch_end": 0, "may_vote": True, **disk})
     )
@@ -120,6 +120,22 @@ def test_a_new_view_with_an_unsigned_or_another_proposal_is_found() -> None:
     ):
         with pytest.raises(Disagreement, match="without 3 VIEW-CHANGEs that force it"):
             _model().enters(made)
+
+
+def test_commits_of_a_view_to_come_may_be_put_aside() -> None:
+    """S6: they prove a commit, but whoever is late may not have counted them yet."""
+    for view, lawful in ((1, True), (0, False)):
+        model = _model(me=0)
+        for sender in (1, 2, 3):
+            model.hear(reference.Vote(reference.COMMIT, view, 1, b"b", sender))
+        model.holds(1, b"a")
+        model.checked(0, 1, b"a", reference.VALID)
+        mine = reference.Vote(reference.PRE_PREPARE, 0, 1, b"a", 0)
+        if lawful:
+            model.says(mine)
+        else:
+            with pytest.raises(Disagreement, match="another is committed there"):
+                model.says(mine)
 
 
 # -- planted bugs ---------------------------------------------------------------------------------

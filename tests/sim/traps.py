@@ -48,10 +48,13 @@ def _draw_disks(r: Random, plan: Plan) -> None:
         for _ in range(r.randrange(1, 4)):
             length = r.choice((300.0, 1_000.0, 2_000.0))
             plan.stalls.append((r.random() * plan.heal_at, r.randrange(plan.n), length))
-    for crash in plan.crashes:
+    for crash in tuple(plan.crashes):
         if crash.loss in (Loss.NOTHING, Loss.UNNOTICED) or r.random() < 0.7:
             continue
         crash.loss = r.choice((Loss.STATE, Loss.STATE, Loss.JOURNAL_OLD, Loss.BACKUP))
+        if crash.loss is Loss.STATE:  # and again, while it catches up
+            again = crash.time + crash.down_ms + r.choice((300.0, 900.0))
+            plan.crashes.append(Crash(again, crash.node, CrashMode.NOW, 50.0))
         if crash.loss is Loss.BACKUP:  # of the time before its first start
             plan.backups = [one for one in plan.backups if one[1] != crash.node]
             plan.backups.append((0.0, crash.node))

@@ -254,6 +254,11 @@ MUTANTS: tuple[Mutant, ...] = (
             "elif (mine.device, mine.inode) != (expected.device, expected.inode):",
             "elif mine.device < 0:",
         ),
+        Edit(
+            "storage/journal.py",
+            "elif not may_be_same(mine.born_us, expected.born_us):",
+            "elif mine.born_us < 0:",
+        ),
         needs="copied journal",
     ),
     simulated(
