@@ -418,7 +418,10 @@ class Cluster:
         all honest nodes had entered its view and left it again. A liar may take each turn but one."""
         plan = self.plan
         # Where a block takes about as long as the timer, honest primaries lose their views, too,
-        # until the timers have grown (L18).
+        # until the timers have grown (L18). Two seeds were read (400 ms, and 60 ms for each of the
+        # three synced votes of a block): each primary committed one or two blocks and lost its view
+        # over the next one, each commit halved the timers again, and the fresh transaction stood
+        # behind a whole pool. Nobody left it out; the plan's disks were too slow for the plan's timer.
         if plan.parameters.progress_timeout_ms < BLOCK_PERSISTS * plan.persist_ms + BLOCK_MS:
             return
         f = (plan.n - 1) // 3

@@ -91,9 +91,10 @@ class SimKV:
                 self._apply(undo)
             self._undo.clear()
 
-    def flip_bit(self) -> None:
-        """Somewhere in a block of LevelDB: it is noticed when the key is read."""
-        keys = sorted(self.data)
+    def flip_bit(self, among: bytes = b"") -> None:
+        """Somewhere in a block of LevelDB: it is noticed when the key is read. `among`: only keys
+        that contain this."""
+        keys = sorted(key for key in self.data if among in key)
         if keys:
             self.damaged.add(keys[int(self._random.random() * len(keys))])
 

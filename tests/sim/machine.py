@@ -125,7 +125,8 @@ class Machine:
         elif loss is Loss.JOURNAL_BIT:
             disks.files.flip_bit(disks.journal, self.random)
         elif loss is Loss.STATE_BIT:
-            disks.state.flip_bit()
+            # What no start reads: a contract meets it in the middle of a block (S16).
+            disks.state.flip_bit(among=WHOSE_KEY if self.plan.seed % 2 else b"")
         elif loss is Loss.BODY_BIT:
             disks.blocks.flip_bit()
         cluster.checkers.lost_disk(self)
@@ -337,6 +338,7 @@ class Machine:
         raise NotImplementedError
 
 
+WHOSE_KEY = b"members/key/"
 RESTART_MS = 300.0  # whoever looks after the node makes room and starts it again
 _BACKUPS = (Loss.BACKUP, Loss.JOURNAL_COPY, Loss.UNNOTICED)
 _STATES = (Loss.STATE, Loss.JOURNAL_OLD)

@@ -47,15 +47,17 @@ MUTANTS: tuple[Mutant, ...] = (
             "        s.deliver(WriteBlock(log.writing, s.certificates[log.writing]))\n        _settle(s, log.writing, s.certificates[log.writing])",
         ),
     ),
-    simulated(
+    # In a run nobody proposes again what q members have certified, to one whose journal remembers
+    # it and whose state does not, without two who are at fault.
+    by_test(
         "S12",
         "a vote at or below the floor is signed",
+        "tests/consensus/test_restore.py::test_the_floor_is_the_higher_of_journal_and_disk",
         Edit(
             "consensus/signing.py",
             "if not self.active or 0 < sequence <= self.floor:",
             "if not self.active:",
         ),
-        needs="older state",
     ),
     simulated(
         "S12",
@@ -67,16 +69,18 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="older state",
     ),
-    simulated(
+    # The core takes the higher of journal and disk, so that a run shows nothing of it: this is the
+    # second lock on the same door.
+    by_test(
         "S12",
         "the floor of the journal is lowered",
+        "tests/storage/test_journal.py::test_a_synced_floor_survives_and_is_never_lowered",
         Edit("storage/votes.py", "        if floor <= self.floor:\n            return\n", ""),
         Edit(
             "storage/votes.py",
             "                if (entry.epoch, entry.sequence) > floor:",
             "                if entry.epoch >= 0:",
         ),
-        needs="older state",
     ),
     simulated(
         "S12",
@@ -318,14 +322,15 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="several",
     ),
-    simulated(
+    # A disk that fails in the middle of a contract, and nowhere before: not met in 5,000 seeds.
+    by_test(
         "S16",
         "a failing disk becomes a receipt",
+        "tests/contracts/test_runtime.py::test_a_failing_disk_never_becomes_a_receipt",
         Edit(
             "contracts/runtime.py",
             "except (KeyboardInterrupt, SystemExit, MemoryError, StoreFailed):\n            # Somebody",
             "except (KeyboardInterrupt, SystemExit, MemoryError):\n            # Somebody",
         ),
-        needs="damaged state",
     ),
 )
