@@ -45,6 +45,7 @@ NO_AGREEMENT: dict[str, str] = {
     "a scheduled end is no pending work": "a timer (L17): the model knows no clock",
     "who is suspended keeps its vote": _CONTRACTS,
     "a key that was replaced still opens everything": _CONTRACTS,
+    "a certificate of another height is taken for a block": "the store itself refuses the block",
     "a transaction may stand twice in a proposal": _BYTES,
     "an expired transaction is valid": _BYTES,
     "the expiry window has no end": _BYTES,

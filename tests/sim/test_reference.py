@@ -15,7 +15,7 @@ from tests.sim.reference import Disagreement
 from tests.sim.reference_adapter import Reference
 
 LINES_MAX = 300
-RUNS_MAX = 20  # of the quick ones
+RUNS_MAX = 40  # of the quick ones
 
 
 def test_the_model_is_short_and_knows_nothing_of_the_code() -> None:
