@@ -42,10 +42,9 @@ async def _in_force(
     # Block time follows the clocks of the validators; a moment off, and the chain says so.
     due = waiting is not None and waiting["effective_ms"] <= time.time_ns() // 1_000_000
     owner = waiting["new_key"] if due else found["owner_key"]
-    for generation in range(relation.generation, -1, -1):
-        key = wallet.keys(chain_id, relation, generation).signing
-        if key.public_key.hex() == owner:
-            return key
+    key = wallet.owner(chain_id, relation, bytes.fromhex(owner))
+    if key is not None:
+        return key
     raise CliError(
         "WRONG_KEY",
         f"the key of «{wallet.name}» at {relation.org} is none of this wallet",

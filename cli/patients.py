@@ -8,7 +8,7 @@ from cli.wallets import OpenWallet
 from contracts.consent import GrantArgs, RevokeArgs, consent
 from contracts.fields import from_json
 from contracts.identity import RegisterArgs, identity
-from contracts.recovery import RecoverArgs, RelationArgs, RotateArgs
+from contracts.recovery import AboutKeyArgs, RecoverArgs, RelationArgs, RotateArgs
 from salus import relation as forms
 from salus.codec import Wire, encode
 from salus.consent.decide import Consent, Standing, decide
@@ -50,6 +50,7 @@ def register(wallet: OpenWallet, chain_id: str, relation: KnownRelation) -> Oper
             relation.custodial,
             (),
             0,
+            (),
             tag,
             keys.signing.sign(payload),
         ),
@@ -59,24 +60,32 @@ def register(wallet: OpenWallet, chain_id: str, relation: KnownRelation) -> Oper
 def rotate(wallet: OpenWallet, chain_id: str, relation: KnownRelation) -> Operation:
     """The next generation of the owner key, named by the one in force."""
     new = wallet.keys(chain_id, relation, relation.generation + 1)
-    proof = forms.possession(chain_id, relation.org, relation.handle, "rotate")
-    args = RotateArgs(relation.org, relation.handle, new.public.signing, new.signing.sign(proof))
+    public = new.public
+    proof = forms.possession(chain_id, relation.org, relation.handle, "rotate", public.box)
+    args = RotateArgs(
+        relation.org, relation.handle, public.signing, public.box, new.signing.sign(proof)
+    )
     return _operation("identity", "rotate_key", args)
 
 
 def recover(wallet: OpenWallet, chain_id: str, relation: KnownRelation) -> Operation:
     """Propose the next generation; a guardian or the hospital sends it."""
     new = wallet.keys(chain_id, relation, relation.generation + 1)
-    proof = forms.possession(chain_id, relation.org, relation.handle, "recover")
+    public = new.public
+    proof = forms.possession(chain_id, relation.org, relation.handle, "recover", public.box)
     args = RecoverArgs(
-        relation.org, relation.handle, new.public.signing, new.public.box, new.signing.sign(proof)
+        relation.org, relation.handle, public.signing, public.box, new.signing.sign(proof)
     )
     return _operation("identity", "recover_propose", args)
 
 
-def about(method: str, relation: KnownRelation) -> Operation:
-    """`recover_approve`, `recover_cancel`, `recover_finish`, `veto`."""
-    return _operation("identity", method, RelationArgs(relation.org, relation.handle))
+def finish(relation: KnownRelation) -> Operation:
+    return _operation("identity", "recover_finish", RelationArgs(relation.org, relation.handle))
+
+
+def about(method: str, relation: KnownRelation, new_key: bytes) -> Operation:
+    """`recover_approve`, `recover_cancel`, `veto`: of the very key that is meant."""
+    return _operation("identity", method, AboutKeyArgs(relation.org, relation.handle, new_key))
 
 
 def grant(
@@ -113,7 +122,9 @@ def grant(
 
 
 def revoke(relation: KnownRelation, permit: bytes) -> Operation:
-    return _operation("consent", "revoke", RevokeArgs(relation.org, relation.handle, permit))
+    return _operation(
+        "consent", "revoke", RevokeArgs(relation.org, relation.handle, permit, None, None)
+    )
 
 
 def decide_both(

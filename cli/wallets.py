@@ -4,8 +4,10 @@ patients/NAME.json     the seed (salus.keystore)          patients/NAME.wallet  
 custody/NAME.json      the same in a hospital's node home: the hospital holds the key (rule I-6)
 """
 
+import fcntl
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from cli.home import NodeHome
 from cli.keyfiles import password_for, read_password, write_secret
 from cli.session import Session
 from salus import files, keystore, wallet
-from salus.keys import SEED_BYTES
+from salus.keys import SEED_BYTES, Signer
 from salus.patient_keys import KeyPair, Relation, handle, owner_keys
 from salus.wallet import KnownRelation, Wallet
 
@@ -24,16 +26,34 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 @dataclass
 class OpenWallet:
-    """A wallet in memory; `save` writes what changed."""
+    """A wallet in memory; `update` changes it there and on disk."""
 
     name: str
     path: Path  # of the sealed file
     seed: bytes
     contents: Wallet
 
-    def save(self) -> None:
-        nonce = os.urandom(wallet.NONCE_BYTES)
-        files.replace(self.path, wallet.seal(self.contents, self.seed, nonce))
+    def update(self, change: Callable[[Wallet], Wallet]) -> None:
+        """Change what is on disk now, alone: another command may have added an opening meanwhile."""
+        lock = os.open(self.path.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.contents = change(_contents(self.path, self.seed))
+            nonce = os.urandom(wallet.NONCE_BYTES)
+            files.replace(self.path, wallet.seal(self.contents, self.seed, nonce))
+        finally:
+            os.close(lock)
+
+    def owner(self, chain_id: str, relation: KnownRelation, public_key: bytes) -> Signer | None:
+        """The owner key of a relation with that public key, of whatever generation."""
+        for generation in range(relation.generation, -1, -1):
+            key = self.keys(chain_id, relation, generation).signing
+            if key.public_key == public_key:
+                return key
+        return None
+
+    def owns(self, chain_id: str, relation: KnownRelation, public_key: bytes) -> bool:
+        return self.owner(chain_id, relation, public_key) is not None
 
     def keys(
         self, chain_id: str, relation: KnownRelation, generation: int | None = None
@@ -93,11 +113,14 @@ def make_or_open(session: Session, name: str, custodian: NodeHome | None) -> Ope
 def _open(path: Path) -> OpenWallet:
     seed = keystore.unlock_seed(path, _password(path.parent))
     sealed = path.with_suffix(".wallet")
-    contents = Wallet()
-    if sealed.exists():
-        with sealed.open("rb") as stream:
-            contents = wallet.unseal(stream.read(wallet.WALLET_BYTES_MAX + 1), seed)
-    return OpenWallet(path.stem, sealed, seed, contents)
+    return OpenWallet(path.stem, sealed, seed, _contents(sealed, seed))
+
+
+def _contents(sealed: Path, seed: bytes) -> Wallet:
+    if not sealed.exists():
+        return Wallet()
+    with sealed.open("rb") as stream:
+        return wallet.unseal(stream.read(wallet.WALLET_BYTES_MAX + 1), seed)
 
 
 def _password(folder: Path, *, confirm: bool = False) -> str:

@@ -89,7 +89,7 @@ class TicketArgs(Wire, frozen=True):
     decision: Annotated[Bytes32, committed("the inner decision and what it was made from")]
     care: Annotated[Bytes32, committed("why the reader cares for the patient")]
     owner_key: Annotated[Bytes32 | None, public("of the owner or a delegate: asks for himself")]
-    owner_signature: Annotated[Bytes64 | None, public("by that key, over the request")]
+    owner_signature: Annotated[Bytes64 | None, public("by that key, over this ticket's request")]
 
 
 @access.method(senders=(Capacity.NODE,), roles=CARE_ROLES)
@@ -129,6 +129,7 @@ def ticket(ctx: Context, state: State, args: TicketArgs) -> list[Event]:
             records=args.records,
             request=args.request,
             decision=args.decision,
+            care=args.care,
             before=head.newest,
             receipt=None,
             receipt_height=None,
@@ -169,7 +170,18 @@ def _own_view(ctx: Context, org: str, patient: RelationEntry, args: TicketArgs) 
     owner = key == patient.owner_at(ctx.time_ms)
     if not owner and Right.VIEW not in patient.rights_at(key, ctx.time_ms):
         return Outcome(False, Reason.NO_PERMIT)
-    if not verify(key, own_request(ctx.chain_id, org, args.handle, args.request), signature):
+    payload = own_request(
+        ctx.chain_id,
+        org,
+        args.handle,
+        args.request_id,
+        args.requester,
+        args.classes,
+        args.expiry_height,
+        args.records,
+        args.request,
+    )
+    if not verify(key, payload, signature):
         return Outcome(False, Reason.NO_PERMIT)
     return Outcome(True, Reason.OWN_REQUEST)
 

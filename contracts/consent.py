@@ -20,7 +20,6 @@ from contracts.state import ReadState, State
 from salus.block import Event
 from salus.codec import Bytes32, Wire
 from salus.permit import (
-    DOCKET_PERMITS_MAX,
     EMPTY,
     Classes,
     Docket,
@@ -33,7 +32,7 @@ from salus.permit import (
     docket_key,
     head_key,
     place_key,
-    with_room,
+    with_new,
 )
 from salus.relation import DAY_MS, Day, RelationEntry, Right
 from salus.validators import MemberId
@@ -112,19 +111,15 @@ def grant(ctx: Context, state: State, args: GrantArgs) -> list[Event]:
     if patient.recovery_at(ctx.time_ms) is not None and args.effect is Effect.PERMIT:
         raise Refused("RECOVERY_OPEN")
     _check(ctx, args)
+    key = _own(docket_key(args.org, args.handle, args.grantee, args.purpose))
+    docket = state.get(Docket, key) or EMPTY
     if patient.custodial and owner and args.effect is Effect.PERMIT:
         narrow = args.purpose is Purpose.TREATMENT and args.grantee != args.org
-        if not narrow:
-            check_cosignature(
-                ctx, consent.name, "grant", patient.guardians, args, involved=args.grantee
-            )
+        if not narrow or _overrides(ctx, docket, args) or not _active(ctx, args.org):
+            check_cosignature(ctx, consent, "grant", patient.guardians, args, involved=args.grantee)
     place = _own(place_key(args.org, args.handle, args.permit))
     if state.get(PermitPlace, place) is not None:
         raise Refused("DUPLICATE_PERMIT")
-    key = _own(docket_key(args.org, args.handle, args.grantee, args.purpose))
-    docket = with_room(state.get(Docket, key) or EMPTY)
-    if len(docket.permits) >= DOCKET_PERMITS_MAX:
-        raise Refused("DOCKET_FULL")
     permit = Permit(
         args.permit,
         args.effect,
@@ -136,7 +131,10 @@ def grant(ctx: Context, state: State, args: GrantArgs) -> list[Event]:
         ctx.height,
         None,
     )
-    state.put(key, Docket((*docket.permits, permit)))
+    longer = with_new(docket, permit, ctx.time_ms // DAY_MS)
+    if longer is None:
+        raise Refused("DOCKET_FULL")
+    state.put(key, longer)
     head = state.get(PermitHead, _own(head_key(args.org, args.handle)))
     before = None if head is None else head.newest
     state.put(place, PermitPlace(args.grantee, args.purpose, before))
@@ -154,9 +152,26 @@ def grant(ctx: Context, state: State, args: GrantArgs) -> list[Event]:
     ]
 
 
+def _active(ctx: Context, org: str) -> bool:
+    """A suspended hospital's custodial keys grant no more than its own keys."""
+    found = ctx.ask(organisation, org)
+    return found is not None and found.status is MemberStatus.ACTIVE
+
+
+def _overrides(ctx: Context, docket: Docket, args: GrantArgs) -> bool:
+    """Would it take the place of a denial that stands? A hospital's key does so with no one else's."""
+    today = ctx.time_ms // DAY_MS
+    return any(
+        one.effect is Effect.DENY
+        and one.ended_height is None
+        and one.until_day >= today
+        and not set(one.classes).isdisjoint(args.classes)
+        for one in docket.permits
+    )
+
+
 def _check(ctx: Context, args: GrantArgs) -> None:
-    grantee = ctx.ask(organisation, args.grantee)
-    if grantee is None or grantee.status is not MemberStatus.ACTIVE:
+    if not _active(ctx, args.grantee):
         raise Refused("UNKNOWN_GRANTEE")
     if list(args.classes) != sorted(set(args.classes)):
         raise Refused("BAD_CLASSES")
@@ -170,12 +185,15 @@ class RevokeArgs(Wire, frozen=True):
     org: Annotated[MemberId, public("the custodian")]
     handle: Annotated[Bytes32, public("the relation")]
     permit: Annotated[Bytes32, public("its id")]
+    cosigner: Cosigner
+    cosignature: Cosignature
 
 
 @consent.method(senders=ANYONE)
 def revoke(ctx: Context, state: State, args: RevokeArgs) -> list[Event]:
     """End a permit, at once and for ever; also while a recovery is open (rule C-2). A denial is
-    ended by the owner alone, for that lets more be read."""
+    ended by the owner alone, for that lets more be read; where the hospital holds the key, with a
+    co-signature (rule I-6)."""
     patient = _relation(ctx, args.org, args.handle)
     place = state.get(PermitPlace, _own(place_key(args.org, args.handle, args.permit)))
     if place is None:
@@ -186,7 +204,7 @@ def revoke(ctx: Context, state: State, args: RevokeArgs) -> list[Event]:
     if index is None:  # dropped, when it said nothing any more
         raise Refused("UNKNOWN_PERMIT")
     permit = docket.permits[index]
-    _may_end(ctx, patient, permit, args.org)
+    _may_end(ctx, patient, permit, place.grantee, args)
     if permit.ended_height is not None:
         raise Refused("ALREADY_ENDED", height=permit.ended_height)
     ended = msgspec.structs.replace(permit, ended_height=ctx.height)
@@ -195,15 +213,20 @@ def revoke(ctx: Context, state: State, args: RevokeArgs) -> list[Event]:
     return [REVOKED(org=args.org, handle=args.handle, permit=args.permit, grantee=place.grantee)]
 
 
-def _may_end(ctx: Context, patient: RelationEntry, permit: Permit, org: str) -> None:
+def _may_end(
+    ctx: Context, patient: RelationEntry, permit: Permit, grantee: str, args: RevokeArgs
+) -> None:
     if ctx.sender == patient.owner_at(ctx.time_ms):
-        if permit.effect is Effect.DENY and patient.recovery_at(ctx.time_ms) is not None:
-            raise Refused("RECOVERY_OPEN")
+        if permit.effect is Effect.DENY:
+            if patient.recovery_at(ctx.time_ms) is not None:
+                raise Refused("RECOVERY_OPEN")
+            if patient.custodial and permit.ended_height is None:
+                check_cosignature(ctx, consent, "revoke", patient.guardians, args, involved=grantee)
         return
     if permit.effect is Effect.PERMIT:
         if Right.REVOKE in patient.rights_at(ctx.sender, ctx.time_ms):
             return
-        if patient.custodial and ctx.capacity is Capacity.OPERATOR and ctx.member == org:
+        if patient.custodial and ctx.capacity is Capacity.OPERATOR and ctx.member == args.org:
             return
     raise Refused(NOT_AUTHORISED)
 

@@ -13,6 +13,7 @@ import msgspec
 from contracts.context import Context
 from contracts.errors import Refused
 from contracts.fields import public
+from contracts.framework import Contract
 from contracts.members import operator_of
 from salus import relation as forms
 from salus.codec import Bytes32, Bytes64, Wire, encode
@@ -37,7 +38,7 @@ class Cosignable(Protocol):
 
 def check_cosignature(
     ctx: Context,
-    contract: str,
+    contract: Contract,
     method: str,
     guardians: Collection[bytes],
     args: Cosignable,
@@ -55,5 +56,6 @@ def check_cosignature(
             raise Refused("BAD_COSIGNATURE")
     assert isinstance(args, Wire), "arguments are a Wire struct"
     bare = encode(msgspec.structs.replace(args, cosigner=None, cosignature=None))
-    if not verify(cosigner, forms.cosigned(ctx.chain_id, contract, method, bare), signature):
+    payload = forms.cosigned(ctx.chain_id, contract.name, method, contract.version, bare)
+    if not verify(cosigner, payload, signature):
         raise Refused("BAD_COSIGNATURE")

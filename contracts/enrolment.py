@@ -132,7 +132,9 @@ def enrol_biometric(ctx: Context, state: State, args: EnrolArgs) -> list[Event]:
     relation = known(state, org, args.handle)
     if relation.recovery_at(ctx.time_ms) is not None:
         raise Refused("RECOVERY_OPEN")
-    payload = forms.enrolment(ctx.chain_id, org, args.handle, args.template, args.device)
+    payload = forms.enrolment(
+        ctx.chain_id, org, args.handle, args.template, args.method.value, args.device
+    )
     if not verify(relation.owner_at(ctx.time_ms), payload, args.owner_signature):
         raise Refused("NO_POSSESSION")
     if not valid_public_key(args.device):
@@ -147,6 +149,7 @@ def enrol_biometric(ctx: Context, state: State, args: EnrolArgs) -> list[Event]:
 
 class CompareArgs(Wire, frozen=True):
     template: Annotated[Bytes32, committed("the enrolled template")]
+    number: Annotated[Uint, public("of the comparison with this template, from 1")]
     session: Annotated[Bytes32, committed("when, where and for what somebody was compared")]
     matched: Annotated[bool, public("the device says it is the same person")]
     device_signature: Annotated[Bytes64, public("by the device")]
@@ -158,7 +161,9 @@ def compare_biometric(ctx: Context, state: State, args: CompareArgs) -> list[Eve
     assert ctx.member is not None, "the framework admits members only"
     org = ctx.member
     key, entry = _enrolled(state, org, args.template)
-    payload = forms.match(ctx.chain_id, org, args.template, args.session, args.matched)
+    if args.number != entry.compared + 1:  # a result that was sent before, or out of order
+        raise Refused("BAD_NUMBER", number=entry.compared)
+    payload = forms.match(ctx.chain_id, org, args.template, args.number, args.session, args.matched)
     if not verify(entry.device, payload, args.device_signature):
         raise Refused("NO_POSSESSION")
     entry = msgspec.structs.replace(
@@ -207,28 +212,36 @@ class Card(Wire, frozen=True):
     org: MemberId
     handle: Bytes32
     height: Uint
+    ended: bool  # for ever: nobody enters a lost card again
 
 
 class IssueCardArgs(Wire, frozen=True):
     org: Annotated[MemberId, public("the organisation of the relation")]
     handle: Annotated[Bytes32, public("the relation")]
-    card: Annotated[Bytes32, public("hash of the card's 32 random bytes")]
+    card: Annotated[Bytes32, public("Ed25519 public key of the card's secret")]
+    possession: Annotated[Bytes64, public("by the card: that it belongs to this relation")]
 
 
 @identity.method(senders=ANYONE)
 def issue_card(ctx: Context, state: State, args: IssueCardArgs) -> list[Event]:
     """Enter a card by which a clinician finds the relation of somebody who cannot speak (I-9)."""
     owned(ctx, state, args.org, args.handle)
+    if not valid_public_key(args.card):
+        raise Refused("BAD_KEY")
+    # Who copies a waiting card would else have it find himself, and another one's records.
+    payload = forms.possession(ctx.chain_id, args.org, args.handle, "card")
+    if not verify(args.card, payload, args.possession):
+        raise Refused("NO_POSSESSION")
     if state.get(Card, _card(args.card)) is not None:
         raise Refused("DUPLICATE_CARD")
-    state.put(_card(args.card), Card(args.org, args.handle, ctx.height))
+    state.put(_card(args.card), Card(args.org, args.handle, ctx.height, False))
     return [CARD_ISSUED(org=args.org)]
 
 
 class EndCardArgs(Wire, frozen=True):
     org: Annotated[MemberId, public("the organisation of the relation")]
     handle: Annotated[Bytes32, public("the relation")]
-    card: Annotated[Bytes32, public("hash of the card's 32 random bytes")]
+    card: Annotated[Bytes32, public("Ed25519 public key of the card's secret")]
 
 
 @identity.method(senders=ANYONE)
@@ -239,9 +252,9 @@ def end_card(ctx: Context, state: State, args: EndCardArgs) -> list[Event]:
     if not operator and ctx.sender != relation.owner_at(ctx.time_ms):
         raise Refused(NOT_AUTHORISED)
     card = state.get(Card, _card(args.card))
-    if card is None or (card.org, card.handle) != (args.org, args.handle):
+    if card is None or card.ended or (card.org, card.handle) != (args.org, args.handle):
         raise Refused("UNKNOWN_CARD")
-    state.delete(_card(args.card))
+    state.put(_card(args.card), msgspec.structs.replace(card, ended=True))
     return [CARD_ENDED(org=args.org)]
 
 
@@ -264,8 +277,9 @@ class CardArgs(Wire, frozen=True):
 
 @identity.query
 def card(state: ReadState, args: CardArgs) -> Card | None:
-    """What a look-up card points to."""
-    return state.get(Card, _card(args.card))
+    """What a look-up card points to; null: it is none, or ended."""
+    found = state.get(Card, _card(args.card))
+    return None if found is None or found.ended else found
 
 
 class TemplateArgs(Wire, frozen=True):

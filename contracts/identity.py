@@ -24,6 +24,7 @@ from salus.keys import valid_public_key, verify
 from salus.relation import (
     DAY_MS,
     DELEGATES_MAX,
+    GUARDIANS_MAX,
     Day,
     Delegate,
     Guardians,
@@ -45,14 +46,14 @@ identity = Contract(
         "KEY_IN_USE": "The key belongs to somebody already; every key has one owner, for ever.",
         "BAD_KEY": "The 32 bytes are not a valid Ed25519 public key.",
         "NO_POSSESSION": "The key has not signed what it is entered for.",
-        "BAD_GUARDIANS": "Guardians ascend, once each, and the threshold is 1 to their number.",
+        "BAD_GUARDIANS": "Guardians ascend, each with a signature, the threshold 1 to their number.",
         "NEEDS_COSIGNATURE": "This needs a guardian's, or another organisation's, co-signature.",
         "BAD_COSIGNATURE": "The co-signature is of a key that may not, or does not fit.",
         "STALE_GENERATION": "The relation's keys changed since; fact `generation`.",
         "ROTATION_WAITS": "A rotation waits already; fact `effective_ms`.",
-        "NO_ROTATION": "No rotation waits, or it is in force already.",
+        "NO_ROTATION": "No rotation to this key waits, or it is in force already.",
         "RECOVERY_OPEN": "A recovery is open: no rotation, grant or change until it ends.",
-        "NO_RECOVERY": "No recovery is open.",
+        "NO_RECOVERY": "No recovery to this key is open.",
         "ALREADY_APPROVED": "This key, or this organisation, approved or vetoed before.",
         "NOT_CANCELLABLE": "A second recovery cannot be cancelled.",
         "TOO_FEW_APPROVALS": "Not enough approvals; facts `approvals`, `needed`.",
@@ -69,6 +70,7 @@ identity = Contract(
         "DUPLICATE_TEMPLATE": "The template commitment is enrolled already.",
         "UNKNOWN_TEMPLATE": "No such template commitment is enrolled here.",
         "TEMPLATE_ENDED": "The enrolment was withdrawn; fact `height`.",
+        "BAD_NUMBER": "Comparisons count up from 1; fact `number` is the newest.",
         "DUPLICATE_CARD": "A card with this id exists.",
         "UNKNOWN_CARD": "No card of this relation has this id.",
     },
@@ -102,6 +104,8 @@ class TagEntry(Wire, frozen=True):
     handle: Bytes32
 
 
+Possessions = Annotated[tuple[Bytes64, ...], msgspec.Meta(max_length=GUARDIANS_MAX)]
+
 # ── methods ──────────────────────────────────────────────────────────────────
 
 
@@ -112,6 +116,7 @@ class RegisterArgs(Wire, frozen=True):
     custodial: Annotated[bool, public("the organisation holds the owner key")]
     guardians: Annotated[Guardians, public("keys of guardians, of this relation alone")]
     threshold: Annotated[Threshold, public("how many guardians decide together")]
+    possessions: Annotated[Possessions, public("by the guardians, in their order")]
     tag: Annotated[Bytes32, committed("identity tag: HMAC of organisation and identifier")]
     owner_signature: Annotated[Bytes64, public("by the owner key, over all of this")]
 
@@ -123,6 +128,9 @@ def register(ctx: Context, state: State, args: RegisterArgs) -> list[Event]:
     if state.get(RelationEntry, _place(org, args.handle)) is not None:
         raise Refused("DUPLICATE_HANDLE")
     check_guardians(args.guardians, args.threshold)
+    if args.custodial and args.guardians:
+        # They would be the hospital's own, and co-sign what it may not do alone (rule I-6).
+        raise Refused("NEEDS_COSIGNATURE")
     payload = forms.registration(
         ctx.chain_id,
         org,
@@ -135,9 +143,7 @@ def register(ctx: Context, state: State, args: RegisterArgs) -> list[Event]:
         args.tag,
     )
     use_key(ctx, state, org, args.handle, args.owner_key, payload, args.owner_signature)
-    use_box_key(ctx, state, org, args.handle, args.box_key)
-    for guardian in args.guardians:
-        use_guardian(ctx, state, org, args.handle, guardian)
+    use_guardians(ctx, state, org, args.handle, args.guardians, args.possessions)
     # A tag in use is no refusal: nobody is refused care for a double entry (rule I-2).
     if state.get(TagEntry, _tag(org, args.tag)) is None:
         state.put(_tag(org, args.tag), TagEntry(args.handle))
@@ -179,7 +185,7 @@ def delegate_add(ctx: Context, state: State, args: DelegateAddArgs) -> list[Even
     """Give a device or a person some of the owner's rights (rule I-5)."""
     relation = owned(ctx, state, args.org, args.handle)
     if relation.custodial:
-        check_cosignature(ctx, identity.name, "delegate_add", relation.guardians, args)
+        check_cosignature(ctx, identity, "delegate_add", relation.guardians, args)
     if list(args.rights) != sorted(set(args.rights)):
         raise Refused("BAD_RIGHTS")
     if args.until_day < ctx.time_ms // DAY_MS:
@@ -253,6 +259,7 @@ def settled(ctx: Context, relation: RelationEntry) -> RelationEntry:
     return msgspec.structs.replace(
         relation,
         owner_key=rotation.new_key,
+        box_key=rotation.new_box_key,
         rotation=None,
         generation=relation.generation + 1,
     )
@@ -289,25 +296,26 @@ def use_key(
         raise Refused("BAD_KEY")
     if not verify(key, payload, signature):
         raise Refused("NO_POSSESSION")
-    _enter(ctx, state, org, handle, key)
-
-
-def use_box_key(ctx: Context, state: State, org: str, handle: bytes, key: bytes) -> None:
-    """Enter an X25519 key; it signs nothing, so only a second use of it is caught."""
-    _enter(ctx, state, org, handle, key)
-
-
-def use_guardian(ctx: Context, state: State, org: str, handle: bytes, key: bytes) -> None:
-    """Enter a guardian's key. It proves itself when it is used; a false one helps nobody."""
-    if not valid_public_key(key):
-        raise Refused("BAD_KEY")
-    _enter(ctx, state, org, handle, key)
-
-
-def _enter(ctx: Context, state: State, org: str, handle: bytes, key: bytes) -> None:
     if state.get(KeyUse, _key(key)) is not None or ctx.ask(key_taken, key):
         raise Refused("KEY_IN_USE")
     state.put(_key(key), KeyUse(org, handle))
+
+
+def use_guardians(
+    ctx: Context,
+    state: State,
+    org: str,
+    handle: bytes,
+    keys: tuple[bytes, ...],
+    possessions: tuple[bytes, ...],
+) -> None:
+    """Enter guardians' keys, each with its signature: else anybody could name a key that he saw
+    in a waiting transaction as his guardian's, and its owner could never use it."""
+    if len(keys) != len(possessions):
+        raise Refused("BAD_GUARDIANS")
+    payload = forms.possession(ctx.chain_id, org, handle, "guardian")
+    for key, signature in zip(keys, possessions, strict=True):
+        use_key(ctx, state, org, handle, key, payload, signature)
 
 
 # ── views and queries ────────────────────────────────────────────────────────

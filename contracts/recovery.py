@@ -7,20 +7,22 @@ rotation that is due is in force for whoever asks, and stands in the state with 
 
 from typing import Annotated
 
+from msgspec.structs import replace
+
 from contracts.context import Capacity, Context
 from contracts.cosign import Cosignature, Cosigner, check_cosignature
 from contracts.errors import NOT_AUTHORISED, Refused
 from contracts.fields import public
 from contracts.framework import ANYONE
 from contracts.identity import (
+    Possessions,
     change,
     check_guardians,
     identity,
     known,
     owned,
     settled,
-    use_box_key,
-    use_guardian,
+    use_guardians,
     use_key,
 )
 from contracts.state import State
@@ -76,21 +78,20 @@ class RotateArgs(Wire, frozen=True):
     org: Annotated[MemberId, public("the organisation of the relation")]
     handle: Annotated[Bytes32, public("the relation")]
     new_key: Annotated[Bytes32, public("Ed25519 public key")]
+    new_box_key: Annotated[Bytes32, public("X25519 public key")]
     possession: Annotated[Bytes64, public("by the new key")]
 
 
 @identity.method(senders=ANYONE)
 def rotate_key(ctx: Context, state: State, args: RotateArgs) -> list[Event]:
-    """Name a new owner key; it is in force after `rotation_wait_ms` of block time (rule I-3)."""
+    """Name new owner and box keys; they are in force after `rotation_wait_ms` of block time (rule I-3)."""
     relation = owned(ctx, state, args.org, args.handle)
     if relation.rotation is not None:
         raise Refused("ROTATION_WAITS", effective_ms=relation.rotation.effective_ms)
-    payload = forms.possession(ctx.chain_id, args.org, args.handle, "rotate")
-    use_key(ctx, state, args.org, args.handle, args.new_key, payload, args.possession)
+    _use_new(ctx, state, args, "rotate")
     at_ms = ctx.time_ms + ctx.parameters.rotation_wait_ms
-    change(
-        state, args.org, args.handle, relation, rotation=PendingRotation(args.new_key, at_ms, ())
-    )
+    rotation = PendingRotation(args.new_key, args.new_box_key, at_ms, ())
+    change(state, args.org, args.handle, relation, rotation=rotation)
     return [ROTATING(org=args.org, handle=args.handle, at_ms=at_ms)]
 
 
@@ -99,20 +100,28 @@ class RelationArgs(Wire, frozen=True):
     handle: Annotated[Bytes32, public("the relation")]
 
 
+class AboutKeyArgs(Wire, frozen=True):
+    """A voice for or against one key: another one proposed meanwhile does not get it."""
+
+    org: Annotated[MemberId, public("the organisation of the relation")]
+    handle: Annotated[Bytes32, public("the relation")]
+    new_key: Annotated[Bytes32, public("the new owner key that is meant")]
+
+
 @identity.method(senders=ANYONE)
-def veto(ctx: Context, state: State, args: RelationArgs) -> list[Event]:
+def veto(ctx: Context, state: State, args: AboutKeyArgs) -> list[Event]:
     """A guardian objects to a rotation that waits; `threshold` of them stop it (rule I-3)."""
     relation = settled(ctx, known(state, args.org, args.handle))
     if ctx.sender not in relation.guardians:
         raise Refused(NOT_AUTHORISED)
     rotation = relation.rotation
-    if rotation is None:
+    if rotation is None or rotation.new_key != args.new_key:
         raise Refused("NO_ROTATION")
     if ctx.sender in rotation.vetoes:
         raise Refused("ALREADY_APPROVED")
     vetoes = (*rotation.vetoes, ctx.sender)
     if len(vetoes) < relation.threshold:
-        waiting = PendingRotation(rotation.new_key, rotation.effective_ms, vetoes)
+        waiting = replace(rotation, vetoes=vetoes)
         change(state, args.org, args.handle, relation, rotation=waiting)
         return []
     change(state, args.org, args.handle, relation, rotation=None)
@@ -124,6 +133,7 @@ class GuardiansArgs(Wire, frozen=True):
     handle: Annotated[Bytes32, public("the relation")]
     guardians: Annotated[Guardians, public("keys of guardians, of this relation alone")]
     threshold: Annotated[Threshold, public("how many guardians decide together")]
+    possessions: Annotated[Possessions, public("by those who are new, in their order")]
     generation: Annotated[Uint, public("of the relation that this changes")]
     cosigner: Cosigner
     cosignature: Cosignature
@@ -131,17 +141,15 @@ class GuardiansArgs(Wire, frozen=True):
 
 @identity.method(senders=ANYONE)
 def set_guardians(ctx: Context, state: State, args: GuardiansArgs) -> list[Event]:
-    """Name other guardians. Where there are some, or the hospital holds the key, a second party
-    co-signs: else a stolen key would first of all remove them (rule I-10)."""
+    """Name other guardians, or the first. A second party co-signs: else a stolen key would first
+    of all remove them, or name its thief's friends where there are none (rule I-10)."""
     relation = owned(ctx, state, args.org, args.handle)
     if args.generation != relation.generation:
         raise Refused("STALE_GENERATION", generation=relation.generation)
-    if relation.guardians or relation.custodial:
-        check_cosignature(ctx, identity.name, "set_guardians", relation.guardians, args)
+    check_cosignature(ctx, identity, "set_guardians", relation.guardians, args)
     check_guardians(args.guardians, args.threshold)
-    for guardian in args.guardians:
-        if guardian not in relation.guardians:
-            use_guardian(ctx, state, args.org, args.handle, guardian)
+    new = tuple(one for one in args.guardians if one not in relation.guardians)
+    use_guardians(ctx, state, args.org, args.handle, new, args.possessions)
     change(
         state,
         args.org,
@@ -170,7 +178,8 @@ def claim(ctx: Context, state: State, args: ClaimArgs) -> list[Event]:
     relation = owned(ctx, state, args.org, args.handle)
     if not relation.custodial:
         raise Refused("NOT_CUSTODIAL")
-    _replace(ctx, state, args, relation, "claim")
+    _use_new(ctx, state, args, "claim")
+    _install(state, args.org, args.handle, relation, args.new_key, args.new_box_key)
     return [CLAIMED(org=args.org, handle=args.handle)]
 
 
@@ -198,14 +207,11 @@ def recover_propose(ctx: Context, state: State, args: RecoverArgs) -> list[Event
         raise Refused("RECOVERY_OPEN")
     if before is not None and ctx.time_ms < before.ready_ms + wait_ms:
         raise Refused("TOO_EARLY", ready_ms=before.ready_ms + wait_ms)
-    payload = forms.possession(ctx.chain_id, args.org, args.handle, "recover")
-    use_key(ctx, state, args.org, args.handle, args.new_key, payload, args.possession)
-    use_box_key(ctx, state, args.org, args.handle, args.new_box_key)
+    _use_new(ctx, state, args, "recover")
     # After one cancellation it takes one approval more, and the old key has no say any more: else
-    # a thief could hold his victim off for ever.
+    # a thief could hold his victim off for ever. Where the guardians are too few for it, it is
+    # another organisation's: else all guardians, who may be one, could take what they like.
     needed = max(relation.threshold, 1) + relation.cancelled
-    if relation.guardians:
-        needed = min(needed, len(relation.guardians))
     ready_ms = ctx.time_ms + wait_ms
     first = (ctx.sender,) if ctx.sender in relation.guardians else ()
     recovery = Recovery(
@@ -224,30 +230,40 @@ def recover_propose(ctx: Context, state: State, args: RecoverArgs) -> list[Event
 
 
 @identity.method(senders=ANYONE)
-def recover_approve(ctx: Context, state: State, args: RelationArgs) -> list[Event]:
-    """Approve: a guardian; where there are none, the operator of another organisation."""
+def recover_approve(ctx: Context, state: State, args: AboutKeyArgs) -> list[Event]:
+    """Approve this key: a guardian; where they are too few, the operator of another organisation."""
     relation, recovery = _recovering(ctx, state, args)
-    if relation.guardians:
-        if ctx.sender not in relation.guardians:
-            raise Refused(NOT_AUTHORISED)
-        who = ctx.sender
-    else:
-        if ctx.capacity is not Capacity.OPERATOR or ctx.member in (None, args.org):
-            raise Refused(NOT_AUTHORISED)
-        assert ctx.member is not None, "an operator's key has its organisation"
-        who = forms.approver(ctx.member)
+    if recovery.new_key != args.new_key:
+        raise Refused("NO_RECOVERY")
+    who = _approver(ctx, relation, recovery, args.org)
     if who in recovery.approvals:
         raise Refused("ALREADY_APPROVED")
     if len(recovery.approvals) < recovery.needed:  # more change nothing
-        recovery = _with(recovery, (*recovery.approvals, who))
+        recovery = replace(recovery, approvals=(*recovery.approvals, who))
         change(state, args.org, args.handle, relation, recovery=recovery)
     return [APPROVED(org=args.org, handle=args.handle, approvals=len(recovery.approvals))]
 
 
+def _approver(ctx: Context, relation: RelationEntry, recovery: Recovery, org: str) -> bytes:
+    """As whom the sender approves. Organisations have as many seats as guardians leave open."""
+    if ctx.sender in relation.guardians:
+        return ctx.sender
+    if ctx.capacity is not Capacity.OPERATOR or ctx.member in (None, org):
+        raise Refused(NOT_AUTHORISED)
+    assert ctx.member is not None, "an operator's key has its organisation"
+    who = forms.approver(ctx.member)
+    taken = [one for one in recovery.approvals if one not in relation.guardians]
+    if who not in taken and len(taken) >= recovery.needed - len(relation.guardians):
+        raise Refused(NOT_AUTHORISED)
+    return who
+
+
 @identity.method(senders=ANYONE)
-def recover_cancel(ctx: Context, state: State, args: RelationArgs) -> list[Event]:
-    """The old key objects: once."""
+def recover_cancel(ctx: Context, state: State, args: AboutKeyArgs) -> list[Event]:
+    """The old key objects to this one: once."""
     relation, recovery = _recovering(ctx, state, args)
+    if recovery.new_key != args.new_key:
+        raise Refused("NO_RECOVERY")
     if ctx.sender != relation.owner_key:
         raise Refused(NOT_AUTHORISED)
     if not recovery.cancellable:
@@ -270,7 +286,9 @@ def recover_finish(ctx: Context, state: State, args: RelationArgs) -> list[Event
     return [RECOVERED(org=args.org, handle=args.handle)]
 
 
-def _recovering(ctx: Context, state: State, args: RelationArgs) -> tuple[RelationEntry, Recovery]:
+def _recovering(
+    ctx: Context, state: State, args: RelationArgs | AboutKeyArgs
+) -> tuple[RelationEntry, Recovery]:
     relation = known(state, args.org, args.handle)
     recovery = relation.recovery_at(ctx.time_ms)
     if recovery is None:
@@ -278,24 +296,12 @@ def _recovering(ctx: Context, state: State, args: RelationArgs) -> tuple[Relatio
     return relation, recovery
 
 
-def _with(recovery: Recovery, approvals: tuple[bytes, ...]) -> Recovery:
-    return Recovery(
-        recovery.new_key,
-        recovery.new_box_key,
-        approvals,
-        recovery.needed,
-        recovery.ready_ms,
-        recovery.cancellable,
-    )
-
-
-def _replace(
-    ctx: Context, state: State, args: ClaimArgs, relation: RelationEntry, purpose: str
+def _use_new(
+    ctx: Context, state: State, args: RotateArgs | ClaimArgs | RecoverArgs, purpose: str
 ) -> None:
-    payload = forms.possession(ctx.chain_id, args.org, args.handle, purpose)
+    """The new owner key has signed for itself and for the box key that comes with it."""
+    payload = forms.possession(ctx.chain_id, args.org, args.handle, purpose, args.new_box_key)
     use_key(ctx, state, args.org, args.handle, args.new_key, payload, args.possession)
-    use_box_key(ctx, state, args.org, args.handle, args.new_box_key)
-    _install(state, args.org, args.handle, relation, args.new_key, args.new_box_key)
 
 
 def _install(

@@ -49,6 +49,8 @@ CARE: tuple[Row, ...] = (
      "Its operator publishes them."),
     ("OLD_TERMS", 409, 3, FINAL, "A newer version of the terms is published",
      "Read and accept the version that the fact names."),
+    ("BAD_NUMBER", 409, 3, FINAL, "Comparisons of a template count up from 1",
+     "Fact `number` is the newest; the device signs the next."),
     ("BAD_VERSION", 409, 3, FINAL, "Versions of terms rise by one",
      "The fact names the newest."),
     ("DUPLICATE_TEMPLATE", 409, 3, FINAL, "The template commitment is enrolled already",

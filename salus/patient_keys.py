@@ -105,9 +105,14 @@ def card_secret(seed: bytes, relation: Relation, card: Uint) -> bytes:
     return _derive(seed, _CARD, relation, card)
 
 
+def card_key(secret: bytes) -> SigningKey:
+    """◆ What a card signs with when it is entered, so that nobody enters it for himself."""
+    return SigningKey.from_seed(_hash_card(secret))
+
+
 def card_tag(secret: bytes) -> bytes:
-    """◆ What may stand in public for a card: who reads the chain can make no card of it."""
-    return _hash_card(secret)
+    """What may stand in public for a card: who reads the chain can make no card of it."""
+    return card_key(secret).public_key
 
 
 def fingerprint(seed: bytes) -> bytes:

@@ -15,7 +15,7 @@ from salus.codec import Bytes32, Uint, Wire
 from salus.relation import Day
 from salus.validators import MemberId
 
-DOCKET_PERMITS_MAX = 64  # one state value of 5 kB, read by every ticket
+DOCKET_PERMITS_MAX = 64  # one state value of at most 11 kB, read by every ticket
 
 
 class Purpose(StrEnum):
@@ -129,13 +129,14 @@ def decide(
             found, against = permit, None
         elif found is not None and not asked.isdisjoint(permit.classes):
             # Later, and about the same: a denial, or a consent of the whole organisation, which
-            # takes the place of the older one even when it has ended (none is revived).
+            # takes the place of the older one on its first day, even when it has ended (none is
+            # revived); what is agreed for next month leaves today's in force.
             # What speaks of a part of the organisation is the inner terms' to decide.
             if permit.reach is Reach.PART:
                 continue
-            if permit.effect is Effect.PERMIT:
+            if permit.effect is Effect.PERMIT and day >= permit.from_day:
                 against = against or Reason.LATER_CONSENT
-            elif permit.holds(day):
+            elif permit.effect is Effect.DENY and permit.holds(day):
                 against = Reason.LATER_DENY
     if found is None or found.effect is not Effect.PERMIT:
         return Outcome(False, Reason.NO_PERMIT)
@@ -162,20 +163,34 @@ def decide_own(docket: Docket, classes: Collection[RecordClass], day: int) -> Ou
     return Outcome(bool(asked), Reason.OWN_CARE if asked else Reason.CLASS)
 
 
-def with_room(docket: Docket) -> Docket:
-    """The docket with room for one more, if any can be made: an entry all of whose classes a later
-    consent of the whole organisation covers says nothing any more (rule C-3). A denial in force stays."""
-    if len(docket.permits) < DOCKET_PERMITS_MAX:
-        return docket
-    kept: list[Permit] = []
+def with_new(docket: Docket, new: Permit, day: int) -> Docket | None:
+    """The docket with one more at its end; None if there is no room (rule C-3). `day`: today.
+
+    Where it is full, the oldest go that say nothing any more: ended, past, or consents all of whose
+    classes later ones of the whole organisation have taken over, the new one counted. But none
+    behind an older consent that stays and was not revoked: it hides that one, whose inner terms
+    would speak again without it. A denial in force, or of days to come, stays."""
+    permits = (*docket.permits, new)
+    if len(permits) <= DOCKET_PERMITS_MAX:
+        return Docket(permits)
     covered: set[RecordClass] = set()
-    for permit in reversed(docket.permits):
-        standing = permit.effect is Effect.DENY and permit.ended_height is None
-        if standing or not covered.issuperset(permit.classes):
-            kept.append(permit)
-        if permit.effect is Effect.PERMIT and permit.reach is Reach.ORGANISATION:
+    silent: list[bool] = []
+    for permit in reversed(permits):
+        over = permit.ended_height is not None or permit.until_day < day
+        taken = permit.effect is Effect.PERMIT and covered.issuperset(permit.classes)
+        silent.append(over or taken)
+        whole = permit.effect is Effect.PERMIT and permit.reach is Reach.ORGANISATION
+        if whole and permit.from_day <= day:
             covered.update(permit.classes)
-    return Docket(tuple(reversed(kept)))
+    silent[0] = False  # the new one stays
+    kept: list[Permit] = []
+    hides = False  # an older consent
+    for permit, says_nothing in zip(permits, reversed(silent), strict=True):
+        if says_nothing and not hides:
+            continue
+        kept.append(permit)
+        hides |= permit.effect is Effect.PERMIT and permit.ended_height is None
+    return Docket(tuple(kept)) if len(kept) <= DOCKET_PERMITS_MAX else None
 
 
 class PermitPlace(Wire, frozen=True):

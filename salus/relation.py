@@ -51,9 +51,10 @@ class Delegate(Wire, frozen=True):
 
 
 class PendingRotation(Wire, frozen=True):
-    """A new owner key that waits; guardians who veto it."""
+    """New owner and box keys that wait; guardians who veto them."""
 
     new_key: Bytes32
+    new_box_key: Bytes32
     effective_ms: Uint  # block time
     vetoes: Guardians
 
@@ -65,7 +66,7 @@ class Recovery(Wire, frozen=True):
     new_key: Bytes32
     new_box_key: Bytes32
     approvals: Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=GUARDIANS_MAX + 1)]
-    needed: Annotated[int, msgspec.Meta(ge=1, le=GUARDIANS_MAX)]
+    needed: Annotated[int, msgspec.Meta(ge=1, le=GUARDIANS_MAX + 1)]
     ready_ms: Uint  # block time
     cancellable: bool
 
@@ -135,27 +136,36 @@ def registration(
     )
 
 
-def possession(chain_id: str, org: str, handle: bytes, purpose: str) -> bytes:
-    """What any later key of a relation signs. `purpose`: rotate, recover, claim, delegate.
+def possession(
+    chain_id: str, org: str, handle: bytes, purpose: str, box_key: bytes | None = None
+) -> bytes:
+    """What any later key of a relation signs. `purpose`: rotate, recover, claim, delegate,
+    guardian, card. `box_key`: of a new owner key, the one beside it; else whoever sends the
+    operation could put his own there and read what is sealed to the patient.
 
     Without it, whoever sees a waiting transaction could enter the key as his own first."""
-    return _POSSESSION + encode((chain_id, org, handle, purpose))
+    return _POSSESSION + encode((chain_id, org, handle, purpose, box_key))
 
 
-def cosigned(chain_id: str, contract: str, method: str, args: bytes) -> bytes:
+def cosigned(chain_id: str, contract: str, method: str, version: int, args: bytes) -> bytes:
     """What a co-signature covers: the operation whose own fields for it are null (rule I-6).
-    `args`: its canonical bytes."""
-    return _COSIGN + encode((chain_id, contract, method, args))
+    `args`: its canonical bytes, as the contract's `version` reads them."""
+    return _COSIGN + encode((chain_id, contract, method, version, args))
 
 
-def enrolment(chain_id: str, org: str, handle: bytes, template: bytes, device: bytes) -> bytes:
+def enrolment(
+    chain_id: str, org: str, handle: bytes, template: bytes, method: str, device: bytes
+) -> bytes:
     """What the owner signs: that this template commitment is his (rule I-8)."""
-    return _ENROL + encode((chain_id, org, handle, template, device))
+    return _ENROL + encode((chain_id, org, handle, template, method, device))
 
 
-def match(chain_id: str, org: str, template: bytes, session: bytes, matched: bool) -> bytes:
-    """What the device signs: the result of a comparison that it made (rule I-8)."""
-    return _MATCH + encode((chain_id, org, template, session, matched))
+def match(
+    chain_id: str, org: str, template: bytes, number: int, session: bytes, matched: bool
+) -> bytes:
+    """What the device signs: the result of a comparison that it made (rule I-8). `number`: of the
+    comparison with this template, from 1, so that none counts twice."""
+    return _MATCH + encode((chain_id, org, template, number, session, matched))
 
 
 def terms_hash(document: bytes) -> bytes:

@@ -59,6 +59,7 @@ class Ticket(Wire, frozen=True):
     records: Bytes32
     request: Bytes32
     decision: Bytes32
+    care: Bytes32
     before: Bytes16 | None  # the ticket before it under the same handle (rule T-6)
     receipt: Bytes32 | None  # commitment to the digest of what arrived
     receipt_height: Uint | None
@@ -105,6 +106,30 @@ def digest_commitment(salt: bytes, digest: bytes) -> bytes:
     return _hash_digest(salt + digest)
 
 
-def own_request(chain_id: str, custodian: str, handle: bytes, commitment: bytes) -> bytes:
-    """What the patient's key signs, shown on the chain, for the patient's own view (rule T-1)."""
-    return _OWN_REQUEST + encode((chain_id, custodian, handle, commitment))
+def own_request(
+    chain_id: str,
+    custodian: str,
+    handle: bytes,
+    request_id: bytes,
+    requester: str,
+    classes: Classes,
+    expiry_height: int,
+    records: bytes,
+    commitment: bytes,
+) -> bytes:
+    """What the patient's key signs, shown on the chain, for the patient's own view (rule T-1): all
+    that the ticket says of the request. Else the custodian could put one signature under tickets
+    of its own making, for other records and other readers."""
+    return _OWN_REQUEST + encode(
+        (
+            chain_id,
+            custodian,
+            handle,
+            request_id,
+            requester,
+            classes,
+            expiry_height,
+            records,
+            commitment,
+        )
+    )

@@ -61,7 +61,11 @@ class Wallet(Wire, frozen=True):
         return next((one for one in self.relations if one.org == org), None)
 
     def with_relation(self, relation: KnownRelation) -> "Wallet":
-        """In the place of the one at the same organisation."""
+        """In the place of the one at the same organisation, whose generation never falls."""
+        before = self.at(relation.org)
+        if before is not None and before.handle == relation.handle:
+            newest = max(before.generation, relation.generation)
+            relation = msgspec.structs.replace(relation, generation=newest)
         others = tuple(one for one in self.relations if one.org != relation.org)
         return msgspec.structs.replace(self, relations=(*others, relation))
 
@@ -70,10 +74,15 @@ class Wallet(Wire, frozen=True):
 
 
 def seal(wallet: Wallet, seed: bytes, nonce: bytes) -> bytes:
-    """The file: nonce ‖ ciphertext. `nonce`: 24 random bytes, new each time."""
+    """The file: nonce ‖ ciphertext. `nonce`: 24 random bytes, new each time. Raises `BadMessage`
+    (TOO_LARGE) for what could not be opened again."""
     assert len(nonce) == NONCE_BYTES
+    plain = encode(wallet)
+    full = len(wallet.relations) > RELATIONS_MAX or len(wallet.openings) > OPENINGS_MAX
+    if full or len(plain) > WALLET_BYTES_MAX - 64:
+        raise BadMessage("the wallet is full", code="TOO_LARGE")
     return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(
-        encode(wallet), _CONTEXT, nonce, _hash_key(seed)
+        plain, _CONTEXT, nonce, _hash_key(seed)
     )
 
 

@@ -225,8 +225,7 @@ async def grant(
         return
     operation, opening = patients.grant(relation, to, why, said, deny=deny)
     # Kept before it is sent: a permit whose terms nobody knows could not be used.
-    wallet.contents = wallet.contents.with_opening(opening)
-    wallet.save()
+    wallet.update(lambda contents: contents.with_opening(opening))
     async with as_owner(session, wallet, relation) as (client, _):
         # First the custodian: its gate denies what it has no opening of.
         await client.keep_opening(opening.handle.hex(), opening.salt.hex(), opening.terms.hex())

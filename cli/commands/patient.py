@@ -4,6 +4,8 @@ The seed lies in this home under a password (cli/wallets.py). What is shown here
 the name that the user gave the wallet; the chain sees a handle.
 """
 
+from typing import Any
+
 import click
 
 from cli import patients
@@ -40,14 +42,17 @@ async def register(session: Session, name: str, org: str, custodial: bool, dry_r
         session.out.result({"patient": name, "at": org}, "nothing sent (--dry-run)")
         return
     wallet = make_or_open(session, name, target.home if custodial else None)
-    if wallet.contents.at(org) is not None:
-        raise CliError("DUPLICATE_HANDLE", f"«{name}» is registered at {org} already")
     async with connect(session, sign=True) as client:
         chain_id = (await client.chain()).genesis.chain_id
         relation = wallet.new_relation(chain_id, org, custodial=custodial)
+        # Kept before it is sent: the answer may be lost. So the wallet alone does not say that it
+        # is registered.
+        known = wallet.contents.at(org)
+        if known is None:
+            wallet.update(lambda contents: contents.with_relation(relation))
+        elif await _standing(client, known) is not None:
+            raise CliError("DUPLICATE_HANDLE", f"«{name}» is registered at {org} already")
         done = await _send(client, patients.register(wallet, chain_id, relation))
-    wallet.contents = wallet.contents.with_relation(relation)
-    wallet.save()
     _tell(session, "registered", name, relation, done)
 
 
@@ -66,8 +71,8 @@ async def rotate_key(session: Session, name: str, org: str | None, dry_run: bool
         session.out.result({"patient": name, "at": relation.org}, "nothing sent (--dry-run)")
         return
     async with as_owner(session, wallet, relation) as (client, chain_id):
+        _next_generation(wallet, relation)
         done = await _send(client, patients.rotate(wallet, chain_id, relation))
-    _next_generation(wallet, relation)
     _tell(session, "rotating", name, relation, done)
 
 
@@ -90,8 +95,8 @@ async def propose(session: Session, name: str, org: str | None) -> None:
     session.node = session.node or relation.org
     async with connect(session, sign=True) as client:
         chain_id = (await client.chain()).genesis.chain_id
+        _next_generation(wallet, relation)
         done = await _send(client, patients.recover(wallet, chain_id, relation))
-    _next_generation(wallet, relation)
     _tell(session, "proposed", name, relation, done)
 
 
@@ -102,7 +107,15 @@ async def propose(session: Session, name: str, org: str | None) -> None:
 @waits
 async def approve(session: Session, name: str, org: str | None) -> None:
     """Approve: a guardian, or without any the operator of another organisation (--as)."""
-    await _recovery(session, name, org, "recover_approve")
+    wallet, relation = _relation(session, name, org)
+    session.node = session.node or relation.org
+    async with connect(session, sign=True) as client:
+        chain_id = (await client.chain()).genesis.chain_id
+        new_key = await _proposed(client, relation)
+        if not wallet.owns(chain_id, relation, new_key):
+            raise CliError("WRONG_KEY", f"the key that is proposed is none of «{name}»")
+        done = await _send(client, patients.about("recover_approve", relation, new_key))
+    _tell(session, "approved", name, relation, done)
 
 
 @recover.command()
@@ -114,7 +127,8 @@ async def cancel(session: Session, name: str, org: str | None) -> None:
     """The owner's key objects; once."""
     wallet, relation = _relation(session, name, org)
     async with as_owner(session, wallet, relation) as (client, _):
-        done = await _send(client, patients.about("recover_cancel", relation))
+        new_key = await _proposed(client, relation)
+        done = await _send(client, patients.about("recover_cancel", relation, new_key))
     _tell(session, "cancelled", name, relation, done)
 
 
@@ -125,19 +139,29 @@ async def cancel(session: Session, name: str, org: str | None) -> None:
 @waits
 async def finish(session: Session, name: str, org: str | None) -> None:
     """Put the new keys in force: approved, and the waiting time over."""
-    await _recovery(session, name, org, "recover_finish")
+    _, relation = _relation(session, name, org)
+    session.node = session.node or relation.org
+    async with connect(session, sign=True) as client:
+        done = await _send(client, patients.finish(relation))
+    _tell(session, "finished", name, relation, done)
 
 
 async def _send(client: Client, operation: Operation) -> Committed:
     return await client.commit(await client.build([operation]))
 
 
-async def _recovery(session: Session, name: str, org: str | None, method: str) -> None:
-    _, relation = _relation(session, name, org)
-    session.node = session.node or relation.org
-    async with connect(session, sign=True) as client:
-        done = await _send(client, patients.about(method, relation))
-    _tell(session, method.removeprefix("recover_"), name, relation, done)
+async def _standing(client: Client, relation: KnownRelation) -> Any:
+    """The relation as the chain has it, or None."""
+    where = {"org": relation.org, "handle": relation.handle.hex()}
+    return await client.query("identity", "relation_of", **where)
+
+
+async def _proposed(client: Client, relation: KnownRelation) -> bytes:
+    """The key that a recovery proposes, as it stands."""
+    found = await _standing(client, relation)
+    if found is None or found["recovery"] is None:
+        raise CliError("NO_RECOVERY", f"no recovery is open at {relation.org}")
+    return bytes.fromhex(found["recovery"]["new_key"])
 
 
 def _relation(session: Session, name: str, org: str | None) -> tuple[OpenWallet, KnownRelation]:
@@ -146,11 +170,12 @@ def _relation(session: Session, name: str, org: str | None) -> tuple[OpenWallet,
 
 
 def _next_generation(wallet: OpenWallet, relation: KnownRelation) -> None:
+    """Before the key is sent, for the answer may be lost: a key that stands on the chain and that
+    the wallet does not look for would lock its owner out."""
     newer = KnownRelation(
         relation.org, relation.handle, relation.custodial, relation.generation + 1
     )
-    wallet.contents = wallet.contents.with_relation(newer)
-    wallet.save()
+    wallet.update(lambda contents: contents.with_relation(newer))
 
 
 def _tell(session: Session, what: str, name: str, relation: KnownRelation, done: Committed) -> None:

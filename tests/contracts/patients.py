@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from contracts.access import TicketArgs
-from contracts.consent import GrantArgs
+from contracts.consent import GrantArgs, RevokeArgs
 from contracts.enrolment import CompareArgs, EnrolArgs, Method
 from contracts.identity import DelegateAddArgs, RegisterArgs
 from contracts.recovery import ClaimArgs, GuardiansArgs, RecoverArgs, RotateArgs
@@ -38,6 +38,7 @@ class Patient:
         self.handle = h(f"handle {name} {org}")
         self.owner = factories.key(name)
         self.guardians = tuple(sorted(factories.key(one).public_key for one in guardians))
+        self.guardian_names = guardians
         self.threshold = len(guardians) if threshold is None else threshold
         self.custodial = custodial
 
@@ -57,6 +58,7 @@ class Patient:
             custodial=self.custodial,
             guardians=self.guardians,
             threshold=self.threshold,
+            possessions=self.guard_words(*self.guardian_names),
             tag=h(f"tag {self.name} {self.org}"),
             owner_signature=bytes(64),
         )
@@ -76,13 +78,15 @@ class Patient:
 
     def rotate(self, name: str, **changes: Any) -> Operation:
         key = factories.key(name)
-        args = RotateArgs(self.org, self.handle, key.public_key, self.possession(key, "rotate"))
+        box = box_public_key(factories.seed(f"box {name}"))
+        proof = self.possession(key, "rotate", box)
+        args = RotateArgs(self.org, self.handle, key.public_key, box, proof)
         return self.op("identity", "rotate_key", msgspec.structs.replace(args, **changes))
 
     def claim(self, name: str) -> Operation:
         key = factories.key(name)
         box = box_public_key(factories.seed(f"box {name}"))
-        proof = self.possession(key, "claim")
+        proof = self.possession(key, "claim", box)
         return self.op(
             "identity", "claim", ClaimArgs(self.org, self.handle, key.public_key, box, proof)
         )
@@ -90,23 +94,39 @@ class Patient:
     def recover(self, name: str) -> Operation:
         key = factories.key(name)
         box = box_public_key(factories.seed(f"box {name}"))
-        proof = self.possession(key, "recover")
+        proof = self.possession(key, "recover", box)
         args = RecoverArgs(self.org, self.handle, key.public_key, box, proof)
         return self.op("identity", "recover_propose", args)
 
-    def act(self, method: str) -> Operation:
-        """`veto`, `recover_approve`, `recover_cancel`, `recover_finish`."""
-        return self.chain.op("identity", method, org=self.org, handle=self.handle)
+    def act(self, method: str, key: str | None = None) -> Operation:
+        """`veto`, `recover_approve`, `recover_cancel`, `recover_finish`. `key`: the name of the new
+        one that is meant, by default the one that waits."""
+        fields: dict[str, Any] = {"org": self.org, "handle": self.handle}
+        if method != "recover_finish":
+            entry = self.entry
+            waits = entry.rotation if method == "veto" else entry.recovery
+            found = h("none") if waits is None else waits.new_key
+            fields["new_key"] = factories.key(key).public_key if key else found
+        return self.chain.op("identity", method, **fields)
 
     def guard(
         self, *names: str, threshold: int, by: str | None = None, **changes: Any
     ) -> Operation:
         keys = tuple(sorted(factories.key(one).public_key for one in names))
+        known = self.entry.guardians
+        words = self.guard_words(
+            *(one for one in names if factories.key(one).public_key not in known)
+        )
         args = GuardiansArgs(
-            self.org, self.handle, keys, threshold, self.entry.generation, None, None
+            self.org, self.handle, keys, threshold, words, self.entry.generation, None, None
         )
         args = msgspec.structs.replace(args, **changes)
         return self.op("identity", "set_guardians", cosign(args, "identity", "set_guardians", by))
+
+    def guard_words(self, *names: str) -> tuple[bytes, ...]:
+        """The signatures of guardians, in the order of their keys."""
+        keys = sorted((factories.key(one) for one in names), key=lambda key: key.public_key)
+        return tuple(self.possession(key, "guardian") for key in keys)
 
     def delegate(
         self, name: str, *rights: str, until_day: int = TODAY + 30, **more: Any
@@ -128,17 +148,23 @@ class Patient:
 
     def enrol(self, template: str = "left thumb", device: str = "reader") -> Operation:
         key = factories.key(device).public_key
-        payload = forms.enrolment(factories.CHAIN_ID, self.org, self.handle, h(template), key)
+        payload = forms.enrolment(
+            factories.CHAIN_ID, self.org, self.handle, h(template), "fingerprint", key
+        )
         args = EnrolArgs(
             self.handle, h(template), Method.FINGERPRINT, key, self.owner.sign(payload)
         )
         return self.op("identity", "enrol_biometric", args)
 
     def compare(
-        self, matched: bool, template: str = "left thumb", device: str = "reader"
+        self, matched: bool, template: str = "left thumb", device: str = "reader", number: int = 1
     ) -> Operation:
-        payload = forms.match(factories.CHAIN_ID, self.org, h(template), h("session"), matched)
-        args = CompareArgs(h(template), h("session"), matched, factories.key(device).sign(payload))
+        payload = forms.match(
+            factories.CHAIN_ID, self.org, h(template), number, h("session"), matched
+        )
+        args = CompareArgs(
+            h(template), number, h("session"), matched, factories.key(device).sign(payload)
+        )
         return self.op("identity", "compare_biometric", args)
 
     # -- consent and access ---------------------------------------------------------------------
@@ -171,10 +197,10 @@ class Patient:
         args = msgspec.structs.replace(args, **changes)
         return self.op("consent", "grant", cosign(args, "consent", "grant", by))
 
-    def revoke(self, permit: str) -> Operation:
-        return self.chain.op(
-            "consent", "revoke", org=self.org, handle=self.handle, permit=h(permit)
-        )
+    def revoke(self, permit: str, by: str | None = None) -> Operation:
+        """`by`: who co-signs."""
+        args = RevokeArgs(self.org, self.handle, h(permit), None, None)
+        return self.op("consent", "revoke", cosign(args, "consent", "revoke", by))
 
     def ticket(
         self,
@@ -187,7 +213,6 @@ class Patient:
     ) -> Operation:
         """`owner`: whose key signs for his own view."""
         key = factories.key(owner) if owner else None
-        payload = own_request(factories.CHAIN_ID, self.org, self.handle, h(f"request {request}"))
         args = TicketArgs(
             handle=self.handle,
             request_id=request_id(request),
@@ -202,9 +227,25 @@ class Patient:
             decision=h("decision"),
             care=h("care"),
             owner_key=key.public_key if key else None,
-            owner_signature=key.sign(payload) if key else None,
+            owner_signature=None,
         )
+        if key:
+            args = msgspec.structs.replace(args, owner_signature=key.sign(self.asks(args)))
         return self.op("access", "ticket", msgspec.structs.replace(args, **changes))
+
+    def asks(self, args: TicketArgs) -> bytes:
+        """What the owner signs for this ticket."""
+        return own_request(
+            factories.CHAIN_ID,
+            self.org,
+            args.handle,
+            args.request_id,
+            args.requester,
+            args.classes,
+            args.expiry_height,
+            args.records,
+            args.request,
+        )
 
     def decided(self, request: str) -> str:
         """The reason on the ticket that the state holds."""
@@ -218,8 +259,10 @@ class Patient:
         (code,) = self.chain.codes(self.ticket(request, *args, **kwargs), by=f"node {self.org}")
         return self.decided(request) if code == "OK" else code
 
-    def possession(self, key: SigningKey, purpose: str) -> bytes:
-        return key.sign(forms.possession(factories.CHAIN_ID, self.org, self.handle, purpose))
+    def possession(self, key: SigningKey, purpose: str, box_key: bytes | None = None) -> bytes:
+        return key.sign(
+            forms.possession(factories.CHAIN_ID, self.org, self.handle, purpose, box_key)
+        )
 
     def op(self, contract: str, method: str, args: Wire) -> Operation:
         return self.chain.op(contract, method, args)
@@ -234,7 +277,7 @@ def cosign(args: Any, contract: str, method: str, by: str | None) -> Any:
     if by is None:
         return args
     key = factories.key(by)
-    payload = forms.cosigned(factories.CHAIN_ID, contract, method, encode(args))
+    payload = forms.cosigned(factories.CHAIN_ID, contract, method, 1, encode(args))
     return msgspec.structs.replace(args, cosigner=key.public_key, cosignature=key.sign(payload))
 
 

@@ -115,6 +115,35 @@ def test_nobody_denies_the_patients_own_view() -> None:
     assert ada.ask("8", requester="hosp-a", owner="ada", narrowed=True) == "TERMS"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"request_id": request_id("another")},
+        {"requester": "hosp-b"},
+        {"classes": ("conditions", "results")},
+        {"records": h("all of them")},
+        {"expiry_height": 20},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_custodian_makes_no_ticket_of_its_own_from_a_patients_signature(
+    changes: dict[str, Any],
+) -> None:
+    """T-1: a signature that stood on the chain before opens nothing else, and for nobody else."""
+    chain, ada = patient()
+    first = ada.ticket("1", requester="hosp-a", owner="ada")
+    method = chain.executor.active.method("access", "ticket")
+    args = msgspec.structs.replace(method.decode(first.args), **changes)
+    if args.request_id == request_id("1"):
+        assert chain.codes(method.operation(args), by="node hosp-a") == ["OK"]
+        assert ada.decided("1") == "NO_PERMIT"
+    else:
+        assert chain.codes(first, by="node hosp-a") == ["OK"]
+        assert ada.decided("1") == "OWN_REQUEST"
+        assert chain.codes(method.operation(args), by="node hosp-a") == ["OK"]
+        assert ada.decided("another") == "NO_PERMIT"
+
+
 def test_what_is_no_ticket_is_refused() -> None:
     _, ada = patient()
     twice = ("results", "results")

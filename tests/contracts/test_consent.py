@@ -21,7 +21,7 @@ from salus.permit import (
     decide,
     decide_own,
     docket_key,
-    with_room,
+    with_new,
 )
 from tests.contracts.lab import Lab, h
 from tests.contracts.patients import TODAY, Patient, enter
@@ -103,8 +103,30 @@ def test_a_full_docket_drops_what_says_nothing_any_more() -> None:
         assert chain.codes(part, by="ada") == ["OK"]
     assert chain.codes(ada.grant("more", reach=Reach.PART), by="ada") == ["DOCKET_FULL"]
     assert chain.codes(ada.grant("other grantee", "hosp-c"), by="ada") == ["OK"]
-    docket = docket_of(chain, ada)
-    assert with_room(docket) == docket
+    # C-3: one that covers them all makes room, and takes their place.
+    assert chain.codes(ada.grant("all"), by="ada") == ["OK"]
+    assert [one.id for one in docket_of(chain, ada).permits] == [h("all")]
+
+
+def test_many_visits_fill_no_docket_for_ever() -> None:
+    """Permits to single doctors, each over by now, leave room for the next."""
+    chain, ada = patient()
+    for number in range(DOCKET_PERMITS_MAX):
+        chain.run(ada.grant(f"p{number}", reach=Reach.PART), by="ada")
+        chain.run(ada.revoke(f"p{number}"), by="ada")
+    assert chain.codes(ada.grant("next", reach=Reach.PART), by="ada") == ["OK"]
+    assert ada.ask("1", "next") == "PERMIT"
+
+
+def test_a_delegates_denials_close_no_docket_for_ever() -> None:
+    chain, ada = patient()
+    chain.run(ada.delegate("phone", "deny"), by="ada")
+    for number in range(DOCKET_PERMITS_MAX):
+        denial = ada.grant(f"d{number}", effect=Effect.DENY)
+        assert chain.codes(denial, by="phone") == ["OK"]
+    assert chain.codes(ada.grant("p"), by="ada") == ["DOCKET_FULL"]
+    assert chain.codes(ada.revoke("d0"), by="ada") == ["OK"]
+    assert chain.codes(ada.grant("p"), by="ada") == ["OK"]
 
 
 def newest(chain: Lab, ada: Patient) -> list[str]:
@@ -168,6 +190,8 @@ RESULTS, SUMMARY = RecordClass.RESULTS, RecordClass.SUMMARY
             Reason.PERMIT,
         ),
         ((permit("p", RESULTS), permit("q", RESULTS)), Reason.LATER_CONSENT),
+        # What is agreed today for next month leaves today's consent in force.
+        ((permit("p", RESULTS), permit("q", RESULTS, days=(16, 20))), Reason.PERMIT),
         # Revoking a later consent revives no older one.
         ((permit("p", RESULTS), permit("q", RESULTS, ended=9)), Reason.LATER_CONSENT),
         # Another doctor's own permit ends nobody's.
@@ -246,11 +270,12 @@ def test_ending_a_permit_never_widens(
 
 @given(
     st.lists(PERMITS, min_size=1, max_size=6),
+    PERMITS,
     st.lists(st.sampled_from(CLASSES), min_size=1, max_size=3, unique=True),
     st.integers(0, 9),
 )
 def test_making_room_changes_no_decision(
-    some: list[Permit], asked: list[RecordClass], day: int
+    some: list[Permit], entry: Permit, asked: list[RecordClass], day: int
 ) -> None:
     full = Docket(
         tuple(
@@ -258,8 +283,13 @@ def test_making_room_changes_no_decision(
             for n in range(DOCKET_PERMITS_MAX)
         )
     )
-    smaller = with_room(full)
-    assert len(smaller.permits) <= len(full.permits)
+    new = msgspec.structs.replace(entry, id=h("new"))
+    smaller = with_new(full, new, day)
+    full = Docket((*full.permits, new))
+    if smaller is None:
+        return
+    assert smaller.permits[-1] == new
+    assert len(smaller.permits) <= DOCKET_PERMITS_MAX
     kept = {one.id for one in smaller.permits}
     for one in full.permits:
         before = decide(full, one.id, asked, day).permitted
@@ -267,6 +297,26 @@ def test_making_room_changes_no_decision(
         if one.id not in kept:
             assert not before
     assert decide_own(smaller, asked, day).permitted == decide_own(full, asked, day).permitted
+
+
+def test_making_room_revives_no_older_consent() -> None:
+    """C-3, C-5: an ended permit says for its inner terms that nothing older speaks. It stays while
+    something older is there that could."""
+    older = permit("older", RESULTS, SUMMARY)
+    ended = permit("ended", RESULTS, reach=Reach.PART, ended=7)
+    denied = permit("denied", RESULTS, effect=Effect.DENY, reach=Reach.PART, ended=7)
+    later = tuple(
+        permit(f"later {n}", RESULTS, reach=Reach.PART, ended=8) for n in range(DOCKET_PERMITS_MAX)
+    )
+    whole = permit("whole", RESULTS)
+    docket = Docket((older, ended, denied, *later)[:DOCKET_PERMITS_MAX])
+    assert with_new(docket, whole, 15) is None
+    revoked = msgspec.structs.replace(older, ended_height=9)
+    assert with_new(Docket((revoked, *docket.permits[1:])), whole, 15) == Docket((whole,))
+    both = permit("both", RESULTS, SUMMARY)
+    assert with_new(docket, both, 15) == Docket((both,))
+    tomorrow = permit("tomorrow", RESULTS, SUMMARY, days=(16, 20))
+    assert with_new(docket, tomorrow, 15) is None  # today the older one is in force
 
 
 def test_own_staff_read_unless_a_denial_names_their_hospital() -> None:

@@ -5,9 +5,10 @@ import pytest
 
 from contracts.enrolment import Card, Enrolment, Terms
 from contracts.identity import KeyUse, TagEntry
+from salus import relation as forms
 from salus.keys import box_public_key
 from salus.parameters import Parameters
-from salus.patient_keys import card_tag
+from salus.patient_keys import card_key
 from salus.relation import DAY_MS
 from tests import factories
 from tests.contracts.lab import Lab, h, possession_of
@@ -136,6 +137,7 @@ def test_a_rotated_key_is_in_force_after_the_wait_and_the_old_one_opens_nothing(
     assert chain.codes(ada.delegate("phone", "view"), by="ada 2") == ["OK"]
     assert ada.entry.owner_key == factories.key("ada 2").public_key
     assert (ada.entry.rotation, ada.entry.generation) == (None, 1)
+    assert ada.entry.box_key == box_public_key(factories.seed("box ada 2"))
     assert chain.codes(ada.rotate("ada 3"), by="ada 2") == ["OK"]
 
 
@@ -143,6 +145,8 @@ def test_only_the_new_key_itself_can_be_named() -> None:
     chain, ada = guarded()
     stolen = ada.rotate("ada 2", possession=ada.possession(factories.key("ada 2"), "delegate"))
     assert chain.codes(stolen, by="ada") == ["NO_POSSESSION"]
+    boxed = ada.rotate("ada 2", new_box_key=box_public_key(factories.seed("mal")))
+    assert chain.codes(boxed, by="ada") == ["NO_POSSESSION"]
     assert chain.codes(ada.rotate("ada 2"), by="bob") == ["NOT_AUTHORISED"]
 
 
@@ -247,6 +251,55 @@ def test_without_guardians_the_hospital_proposes_and_another_one_approves() -> N
     assert chain.codes(ada.act("recover_finish")) == ["OK"]
 
 
+def test_whoever_sends_a_recovery_cannot_exchange_the_box_key() -> None:
+    """What is sealed to the patient would be sealed to the hospital."""
+    chain, ada = guarded()
+    operation = ada.recover("ada 2")
+    method = chain.executor.active.method("identity", "recover_propose")
+    mine = box_public_key(factories.seed("mal"))
+    other = msgspec.structs.replace(method.decode(operation.args), new_box_key=mine)
+    assert chain.codes(method.operation(other), by="eve") == ["NO_POSSESSION"]
+    assert chain.codes(operation, by="eve") == ["OK"]
+
+
+def test_an_approval_is_of_one_key_and_no_other() -> None:
+    """I-4: a thief cancels, his friend proposes another key, and bob's approval is on its way."""
+    chain, ada = guarded()
+    chain.run(ada.recover("ada 2"), by="eve")
+    approval = ada.act("recover_approve")
+    chain.run(ada.act("recover_cancel"), by="ada")
+    chain.run(ada.recover("mal 2"), by="cai")
+    assert chain.codes(approval, by="bob") == ["NO_RECOVERY"]
+    assert ada.entry.recovery is not None
+    assert ada.entry.recovery.approvals == (factories.key("cai").public_key,)
+    assert chain.codes(ada.act("recover_cancel", "ada 2"), by="ada") == ["NO_RECOVERY"]
+
+
+def test_a_veto_is_of_one_key_and_no_other() -> None:
+    chain, ada = guarded()
+    chain.run(ada.rotate("ada 2"), by="ada")
+    assert chain.codes(ada.act("veto", "ada 3"), by="eve") == ["NO_ROTATION"]
+
+
+def test_a_single_guardian_cannot_take_a_relation_from_its_owner() -> None:
+    """I-4: after the owner objected it takes another organisation too."""
+    chain = Lab()
+    ada = Patient(chain, guardians=("eve",))
+    enter(chain, ada)
+    chain.run(ada.recover("mal"), by="eve")
+    assert chain.codes(ada.act("recover_approve"), by="operator hosp-b") == ["NOT_AUTHORISED"]
+    assert chain.codes(ada.act("recover_cancel"), by="ada") == ["OK"]
+    chain.run(ada.recover("mal 2"), by="eve")
+    chain.later_ms = RECOVERY_MS - 10_000
+    (receipt,) = chain.run(ada.act("recover_finish"), by="eve")
+    assert (receipt.code, receipt.facts) == ("TOO_FEW_APPROVALS", {"approvals": 1, "needed": 2})
+    assert chain.codes(ada.act("recover_approve"), by="operator hosp-a") == ["NOT_AUTHORISED"]
+    assert chain.codes(ada.act("recover_approve"), by="operator hosp-b") == ["OK"]
+    assert chain.codes(ada.act("recover_approve"), by="operator hosp-c") == ["NOT_AUTHORISED"]
+    chain.later_ms = RECOVERY_MS
+    assert chain.codes(ada.act("recover_finish"), by="eve") == ["OK"]
+
+
 # -- guardians and custody -------------------------------------------------------------------
 
 
@@ -264,7 +317,22 @@ def test_a_stolen_key_cannot_remove_the_guardians() -> None:
     (receipt,) = chain.run(signed, by="ada")  # a co-signature fits one generation
     assert (receipt.code, receipt.facts) == ("STALE_GENERATION", {"generation": 1})
     assert chain.codes(ada.guard(threshold=0, by="operator hosp-b"), by="ada") == ["OK"]
-    assert chain.codes(ada.guard("gus", threshold=1), by="ada") == ["OK"]  # had none
+    assert chain.codes(ada.guard("gus", threshold=1), by="ada") == ["NEEDS_COSIGNATURE"]
+    first = ada.guard("gus", threshold=1, by="operator hosp-b")
+    assert chain.codes(first, by="ada") == ["OK"]
+
+
+def test_a_stolen_key_names_no_first_guardians() -> None:
+    """I-10: they would be the thief's, and only they could approve a recovery from him."""
+    chain = Lab()
+    ada = Patient(chain)
+    enter(chain, ada)
+    chain.run(ada.recover("ada 2"))
+    chain.run(ada.act("recover_cancel"), by="ada")  # by the thief
+    again = ada.guard(threshold=0)  # would let him cancel once more
+    assert chain.codes(again, by="ada") == ["NEEDS_COSIGNATURE"]
+    assert chain.codes(ada.guard("mal", threshold=1), by="ada") == ["NEEDS_COSIGNATURE"]
+    assert (ada.entry.guardians, ada.entry.cancelled) == ((), True)
 
 
 def test_a_cosignature_covers_every_word() -> None:
@@ -292,6 +360,47 @@ def test_a_hospitals_key_grants_treatment_to_others_and_no_more() -> None:
     assert chain.codes(ada.delegate("phone", "view"), by="ada") == ["NEEDS_COSIGNATURE"]
     phone = ada.delegate("phone", "view", by="operator hosp-b")
     assert chain.codes(phone, by="ada") == ["OK"]
+
+
+def test_a_hospitals_key_ends_no_denial_and_takes_the_place_of_none_alone() -> None:
+    """C-2, I-6: either would let more be read than the patient said."""
+    chain = Lab()
+    ada = Patient(chain, custodial=True)
+    enter(chain, ada)
+    chain.run(ada.grant("d", effect="deny"), by="ada")
+    assert chain.codes(ada.revoke("d"), by="ada") == ["NEEDS_COSIGNATURE"]
+    for friend in ("hosp-a", "hosp-b"):
+        own = ada.revoke("d", by=f"operator {friend}")
+        assert chain.codes(own, by="ada") == ["BAD_COSIGNATURE"]
+    assert chain.codes(ada.grant("p"), by="ada") == ["NEEDS_COSIGNATURE"]
+    assert chain.codes(ada.grant("q", classes=("summary",)), by="ada") == ["OK"]
+    assert chain.codes(ada.revoke("d", by="operator hosp-c"), by="ada") == ["OK"]
+    assert chain.codes(ada.grant("p"), by="ada") == ["OK"]
+
+
+def test_a_hospital_registers_no_guardians_of_its_own_choice() -> None:
+    """I-6: they would co-sign what its key may not do alone."""
+    chain = Lab()
+    ada = Patient(chain, custodial=True, guardians=("mal",))
+    assert chain.codes(ada.register()) == ["NEEDS_COSIGNATURE"]
+
+
+def test_a_guardian_signs_that_it_is_one() -> None:
+    """Nobody uses up a key that is not his: neither as guardian nor, unsigned, as box key."""
+    chain = Lab()
+    mal = Patient(chain, "mal", guardians=("ada",))
+    for words in ((), (bytes(64),), (mal.possession(factories.key("mal"), "guardian"),)):
+        code = "NO_POSSESSION" if words else "BAD_GUARDIANS"
+        assert chain.codes(mal.register(possessions=words)) == [code]
+    mal.guardians, mal.guardian_names, mal.threshold = (), (), 0
+    ada = Patient(chain, "ada")
+    chain_id, box = factories.CHAIN_ID, ada.owner.public_key
+    payload = forms.registration(
+        chain_id, "hosp-a", mal.handle, mal.owner.public_key, box, False, (), 0, h("tag mal hosp-a")
+    )
+    copied = mal.register(box_key=box, owner_signature=mal.owner.sign(payload))
+    assert chain.codes(copied) == ["OK"]
+    assert chain.codes(ada.register()) == ["OK"]
 
 
 def test_the_patient_claims_a_custodial_relation_at_once() -> None:
@@ -380,29 +489,49 @@ def test_a_template_is_enrolled_by_its_owner_and_compared_by_its_device() -> Non
     assert chain.codes(ada.compare(True, device="other")) == ["NO_POSSESSION"]
     assert chain.codes(ada.compare(True, "right thumb")) == ["UNKNOWN_TEMPLATE"]
     assert chain.codes(ada.compare(False)) == ["OK"]
-    assert chain.codes(ada.compare(True)) == ["OK"]
+    assert chain.codes(ada.compare(False)) == ["BAD_NUMBER"]  # sent once more
+    assert chain.codes(ada.compare(True)) == ["BAD_NUMBER"]
+    assert chain.codes(ada.compare(True, number=2)) == ["OK"]
     entry = chain.value(b"identity/biometric/hosp-a/" + h("left thumb"), Enrolment)
     assert isinstance(entry, Enrolment)
     assert (entry.compared, entry.matched) == (2, 1)
     withdraw = chain.op("identity", "withdraw_biometric", org="hosp-a", template=h("left thumb"))
     assert chain.codes(withdraw, by="mal") == ["NOT_AUTHORISED"]
     assert chain.codes(withdraw, by="ada") == ["OK"]
-    assert chain.codes(ada.compare(True)) == ["TEMPLATE_ENDED"]
+    assert chain.codes(ada.compare(True, number=3)) == ["TEMPLATE_ENDED"]
 
 
 def test_a_card_finds_the_relation_until_it_is_ended() -> None:
     chain, ada = guarded()
-    card = card_tag(factories.seed("card"))
+    key = card_key(factories.seed("card"))
+    card = key.public_key
     fields = {"org": "hosp-a", "handle": ada.handle, "card": card}
-    issue, end = (chain.op("identity", name, **fields) for name in ("issue_card", "end_card"))
+    issue = chain.op("identity", "issue_card", **fields, possession=ada.possession(key, "card"))
+    end = chain.op("identity", "end_card", **fields)
     assert chain.codes(issue, by="eve") == ["NOT_AUTHORISED"]
     assert chain.codes(issue, by="ada") == ["OK"]
     assert chain.codes(issue, by="ada") == ["DUPLICATE_CARD"]
-    assert chain.value(b"identity/card/" + card, Card) == Card("hosp-a", ada.handle, 3)
+    assert chain.value(b"identity/card/" + card, Card) == Card("hosp-a", ada.handle, 3, False)
     bob = Patient(chain, "bobby")
     enter(chain, bob)
     foreign = chain.op("identity", "end_card", org="hosp-a", handle=bob.handle, card=card)
     assert chain.codes(foreign, by="bobby") == ["UNKNOWN_CARD"]
     assert chain.codes(end, by="eve") == ["NOT_AUTHORISED"]
     assert chain.codes(end) == ["OK"]  # the hospital, when somebody calls
-    assert chain.value(b"identity/card/" + card, Card) is None
+    query = chain.executor.active.query
+    assert query(chain.executor.read, "identity", "card", {"card": card.hex()}) is None
+    assert chain.codes(end) == ["UNKNOWN_CARD"]
+    assert chain.codes(issue, by="ada") == ["DUPLICATE_CARD"]  # lost is lost
+
+
+def test_a_waiting_card_cannot_be_entered_for_somebody_else() -> None:
+    """I-9: it would find the thief, and a clinician would treat by the wrong records."""
+    chain, ada = guarded()
+    key = card_key(factories.seed("card"))
+    mal = Patient(chain, "mal")
+    enter(chain, mal)
+    fields = {"card": key.public_key, "possession": ada.possession(key, "card")}
+    copied = chain.op("identity", "issue_card", org="hosp-a", handle=mal.handle, **fields)
+    assert chain.codes(copied, by="mal") == ["NO_POSSESSION"]
+    own = chain.op("identity", "issue_card", org="hosp-a", handle=ada.handle, **fields)
+    assert chain.codes(own, by="ada") == ["OK"]

@@ -2,7 +2,7 @@
 
 One block per command. `NAME` is 32 bytes that stand for it; `root(a,b)`, `path(a;a,b)`,
 `version(a)`, `tag(a)`, `tag_hash(a)` make batches of versions; `possession(key,org,HANDLE)` and `proved(key,member,capacity)` sign;
-`owns(key,org,HANDLE,what)` signs for a relation, `registers(key)` its registration, `asks(key,org,HANDLE,REQUEST)`
+`owns(key,org,HANDLE,what)` signs for a relation, `registers(key)` its registration, `asks(key)`
 a view of one's own; `id(REQUEST)` has 16 bytes; `day(N)` counts from the first block's. `header(N)` is the hash of that header; fields that may be null and are left out are null; `+` joins
 operations of one transaction, a leading `independent` lets each stand alone. `pytest --rewrite` writes what the code now says.
 """
@@ -18,6 +18,7 @@ from msgspec.inspect import UnionType
 from msgspec.structs import replace
 
 from contracts import fields
+from contracts.access import TicketArgs
 from contracts.fields import from_json
 from contracts.identity import RegisterArgs
 from node.executor import Executor
@@ -68,17 +69,15 @@ def _known(word: str) -> object:
             return proof_of(name, member, capacity).hex()
         case "owns":
             name, org, handle, purpose = inside.split(",")
-            payload = relation.possession(factories.CHAIN_ID, org, h(handle), purpose)
-            return factories.key(name).sign(payload).hex()
-        case "asks":
-            name, org, handle, request = inside.split(",")
-            payload = own_request(factories.CHAIN_ID, org, h(handle), h(request))
+            takes_over = purpose in ("rotate", "recover", "claim")
+            box_key = box_public_key(factories.seed(name)) if takes_over else None
+            payload = relation.possession(factories.CHAIN_ID, org, h(handle), purpose, box_key)
             return factories.key(name).sign(payload).hex()
         case "id":
             return h(inside)[:16].hex()
         case "day":
             return factories.TIME_MS // relation.DAY_MS + int(inside)
-        case "registers":
+        case "registers" | "asks":
             return bytes(64).hex()  # until the other words are known
         case "box":
             return box_public_key(factories.seed(inside)).hex()
@@ -106,10 +105,27 @@ def operation_of(executor: Executor, text: str) -> Operation:
         else:
             document[key] = _known(value)
     args = from_json(declared.args, document)
-    signer = next((w.partition("registers(")[2][:-1] for w in words if "=registers(" in w), None)
-    if signer is not None:
-        args = _registered(args, signer)
+    for late, complete in (("registers", _registered), ("asks", _asked)):
+        for word in words:
+            if f"={late}(" in word:
+                args = complete(args, word.partition(f"{late}(")[2][:-1])
     return declared.operation(args)
+
+
+def _asked(args: Any, name: str) -> TicketArgs:
+    """The ticket at hosp-a for a view of one's own, signed by the key of that name."""
+    payload = own_request(
+        factories.CHAIN_ID,
+        "hosp-a",
+        args.handle,
+        args.request_id,
+        args.requester,
+        args.classes,
+        args.expiry_height,
+        args.records,
+        args.request,
+    )
+    return replace(args, owner_signature=factories.key(name).sign(payload))
 
 
 def _registered(args: Any, name: str) -> RegisterArgs:

@@ -1,12 +1,21 @@
 """What a device remembers, sealed under the seed."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from salus.errors import BadMessage
 from salus.permit import Purpose
-from salus.wallet import NONCE_BYTES, GrantOpening, KnownRelation, Wallet, seal, unseal
+from salus.wallet import (
+    NONCE_BYTES,
+    OPENINGS_MAX,
+    GrantOpening,
+    KnownRelation,
+    Wallet,
+    seal,
+    unseal,
+)
 from tests import factories
 from tests.contracts.lab import h
 
@@ -51,3 +60,17 @@ def test_a_relation_takes_the_place_of_the_one_before() -> None:
     assert FULL.with_relation(newer).relations == (newer,)
     assert FULL.at("hosp-b") is None
     assert FULL.at("hosp-a") == FULL.relations[0]
+
+
+def test_a_key_that_was_named_is_never_forgotten() -> None:
+    """Two commands at once: the slower one does not take back what the other one added."""
+    older = KnownRelation("hosp-a", h("handle"), False, 1)
+    assert FULL.with_relation(older).relations == FULL.relations
+
+
+def test_what_could_not_be_opened_again_is_not_written() -> None:
+    full = msgspec.structs.replace(FULL, openings=FULL.openings * OPENINGS_MAX)
+    assert unseal(seal(full, SEED, NONCE), SEED) == full
+    with pytest.raises(BadMessage) as caught:
+        seal(full.with_opening(FULL.openings[0]), SEED, NONCE)
+    assert caught.value.code == "TOO_LARGE"
