@@ -12,6 +12,8 @@ from node.admission import Admission
 from node.gossip_rules import Gossip
 from node.mempool import Mempool
 from node.net.frames import Kind
+from salus.block import DUPLICATE
+from salus.forms import TransactionState
 from salus.parameters import Parameters
 from salus.vote import JOURNAL_PREPARED
 from tests.consensus.lab import (
@@ -26,8 +28,10 @@ from tests.consensus.lab import (
     view_change,
     vote,
 )
+from tests.sim.cluster import Cluster
 from tests.sim.founding import CHAIN_ID, Founding, anchor
 from tests.sim.parts import Inline, run
+from tests.sim.plan import draw
 from tests.sim.poison import VERSIONS, with_poison
 from tests.sim.signatures import verifier
 from tests.sim.silence import SILENCE
@@ -174,3 +178,23 @@ def test_what_only_a_lost_proposal_has_shown_is_asked_for_again() -> None:
     assert gossip.announced("n01", [tx.id], 2_000)
     run(admission.intake("n01", [tx.raw]))
     assert pool.owed == 1
+
+
+def test_a_simulated_client_hears_of_what_was_refused_where_it_stands() -> None:
+    """S4, the shell: an errand was told «ordered» for ever of a rejoin that had come too soon, made no
+    new one on an idle chain, and its node never voted again."""
+    cluster = Cluster(next(plan for plan in map(draw, range(1, 400)) if not plan.faulty))
+    assert cluster.run().failure is None
+    node = cluster.nodes[0]
+    outcomes = {
+        receipt.tx_id: (height, receipt.code)
+        for height in range(1, node.height + 1)
+        for receipt in node.state.receipts(height)
+        if not receipt.ok and receipt.code != DUPLICATE
+    }
+    heard = [run(node.admission.submit([raw]))[0] for raw in cluster.sent]
+    refused = [answer for answer in heard if answer.tx_id in outcomes]
+    assert refused
+    for answer in refused:
+        assert answer.state is TransactionState.REJECTED
+        assert (answer.height, answer.code) == outcomes[answer.tx_id]

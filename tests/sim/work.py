@@ -29,6 +29,7 @@ from consensus.events import (
 )
 from consensus.replica import Replica
 from node.admission import Admission
+from node.api.view import Submitted
 from node.bodies import Bodies
 from node.epochs import Epochs
 from node.evidence import EvidenceDesk
@@ -45,6 +46,7 @@ from node.sync import BlockSource
 from node.vitals import Vitals
 from salus.codec import decode
 from salus.errors import SalusError
+from salus.forms import TransactionState
 from salus.statemap import SALT_BYTES, StateTree
 from salus.transaction import ParsedTransaction
 from storage.blocks import BlockStore
@@ -230,7 +232,7 @@ class Worker(Machine):
             cast(Any, Inline()),
             cast(Any, self.rumours),
             SILENCE,
-            lambda tx: None,
+            self._known,
             self._pending,
         )
         self.signer = SimSigner(self.node_key, self.member, cluster.ledger)
@@ -495,6 +497,17 @@ class Worker(Machine):
     def _pending(self) -> None:
         self.pending(self.mempool.owed > 0)
         self.hands.nudge()
+
+    def _known(self, tx: ParsedTransaction) -> Submitted | None:
+        """As `Facade.known`: an errand has to hear that it was refused."""
+        found = self.state.find_transaction(tx.id)
+        if found is None:
+            return None
+        receipts = [one for one in self.state.receipts(found[0]) if one.tx_id == tx.id]
+        done = any(receipt.ok for receipt in receipts)
+        refused = next((receipt.code for receipt in receipts if not receipt.ok), None)
+        state = TransactionState.COMMITTED if done else TransactionState.REJECTED
+        return Submitted(state, tx.id, found[0], refused)
 
     def submit(self, raw: bytes) -> str | None:
         """From a client; the code with which it was refused, if it was."""
