@@ -14,7 +14,7 @@ from salus.consent.vocabulary import RESOURCE_TYPES
 from salus.errors import BadMessage
 from salus.permit import Purpose, Reach, RecordClass
 from salus.relation import DAY_MS
-from salus.scope import PURPOSES, classes_of, types_of
+from salus.scope import PURPOSES, classes_of, narrowed, types_of
 
 # Who acts, in terms: an organisation by its member id, one of its staff by organisation and handle.
 ORGANISATION = "urn:salus:organisation"
@@ -84,7 +84,7 @@ def say(
         classes=ascending(Code(RESOURCE_TYPES, name) for name in types),
     )
     # A denial of some types of a class is no denial of the class: the inner terms weigh it.
-    whole = grantee.staff is None and not (deny and types)
+    whole = grantee.staff is None and not (deny and narrowed(scopes))
     return Said(
         Reach.ORGANISATION if whole else Reach.PART,
         classes_of(scopes),

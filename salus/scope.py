@@ -40,9 +40,21 @@ def classes_of(scopes: tuple[str, ...]) -> tuple[RecordClass, ...]:
 
 
 def types_of(scopes: tuple[str, ...]) -> tuple[str, ...]:
-    """The resource types that the scopes narrow to, ascending; empty where a coarse class is
-    named, for then nothing is narrowed that the chain does not say."""
-    return tuple(sorted(set(scopes))) if all(s not in _CLASSES for s in scopes) else ()
+    """The resource types that the scopes mean, ascending, a coarse class as all of its types; empty
+    for all six classes, for then nothing is narrowed. Raises `BadMessage` (BAD_SCOPE): `other` has
+    no list of its types, and terms without one would speak of every class."""
+    named = {_CLASSES[scope] for scope in scopes if scope in _CLASSES}
+    if named == set(RecordClass):
+        return ()
+    if RecordClass.OTHER in named:
+        raise BadMessage("name resource types instead of «other», or all six", code="BAD_SCOPE")
+    types = {name for name, kind in CLASS_OF.items() if kind in named}
+    return tuple(sorted(types | {scope for scope in scopes if scope not in _CLASSES}))
+
+
+def narrowed(scopes: tuple[str, ...]) -> bool:
+    """Do they leave out types of a class that the chain names?"""
+    return any(_class(scope).value not in scopes for scope in scopes)
 
 
 def purpose_of(word: str) -> Purpose:

@@ -65,7 +65,12 @@ def test_one_of_the_staff_is_a_part_of_the_organisation() -> None:
 
 @pytest.mark.parametrize(
     ("scopes", "reach"),
-    [(("results",), Reach.ORGANISATION), (("Observation",), Reach.PART)],
+    [
+        (("results",), Reach.ORGANISATION),
+        (("results", "Observation"), Reach.ORGANISATION),
+        (("Observation",), Reach.PART),
+        (("results", "Condition"), Reach.PART),
+    ],
 )
 def test_denying_some_types_is_no_denial_of_their_class(
     scopes: tuple[str, ...], reach: Reach
@@ -91,7 +96,34 @@ def test_what_is_no_scope(scope: str) -> None:
 def test_scopes_have_classes_and_what_is_new_is_other() -> None:
     assert classes_of(("Patient", "summary")) == (RecordClass.SUMMARY,)
     assert classes_of(("Claim", "Observation")) == (RecordClass.OTHER, RecordClass.RESULTS)
-    assert types_of(("Observation", "results")) == ()  # the class says more
+    results = types_of(("results",))
+    assert {CLASS_OF[name] for name in results} == {RecordClass.RESULTS}
+    assert types_of(("Observation", "results")) == results  # the class says more
+    assert types_of(tuple(RecordClass)) == ()
+    for scopes in (("other",), ("other", "Observation"), tuple(RecordClass)[1:]):
+        with pytest.raises(BadMessage) as caught:
+            types_of(scopes)
+        assert caught.value.code == "BAD_SCOPE"
+
+
+def test_a_class_beside_a_type_widens_the_type_by_nothing() -> None:
+    """All results and of the medications the statements alone: one grant, or two."""
+    both = ("MedicationStatement", "results")
+    to, ends_ms = Grantee("hosp-b"), NOW_MS + 10
+    one = say(to, both, Purpose.TREATMENT, NOW_MS, ends_ms)
+    two = [say(to, (scope,), Purpose.TREATMENT, NOW_MS, ends_ms) for scope in both]
+    for grants in ([one], two):
+        consents = [
+            Consent(f"{n}", said.terms, earliest=n, latest=n) for n, said in enumerate(grants)
+        ]
+
+        def verdict(scope: str, consents: list[Consent] = consents) -> Verdict:
+            return decide(consents, question(to, (scope,), Purpose.TREATMENT), NOW_MS).verdict
+
+        assert verdict("MedicationStatement") is Verdict.PERMIT
+        assert verdict("Specimen") is Verdict.PERMIT
+        assert verdict("MedicationRequest") is not Verdict.PERMIT
+        assert verdict("Patient") is not Verdict.PERMIT
     assert set(CLASS_OF.values()) == set(RecordClass) - {RecordClass.OTHER}
 
 
