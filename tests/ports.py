@@ -46,6 +46,9 @@ def free_ports(count: int) -> list[int]:
             break
         candidate = next(_candidates)
         with socket.socket() as probe:
+            # As the nodes themselves bind: connections that ended a moment ago are in nobody's way,
+            # and a share would run out of ports while the kernel remembers them for a minute.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", candidate))
             except OSError:

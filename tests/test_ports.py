@@ -1,5 +1,6 @@
 """Ports of test networks: two runs on one machine must not get in each other's way."""
 
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -31,3 +32,21 @@ def test_a_share_is_free_again_when_its_process_has_ended() -> None:
     """Else a machine would run out of them."""
     for _ in range((LAST - FIRST) // SHARE + 1):
         subprocess.run([sys.executable, "-c", CODE], input="\n", text=True, check=True)
+
+
+def test_a_port_whose_connections_ended_a_moment_ago_is_free() -> None:
+    """Else the share of a process runs out while the kernel remembers them."""
+    taken = set()
+    for _ in range(SHARE + 1):
+        (port,) = free_ports(1)
+        taken.add(port)
+        with (
+            socket.create_server(("127.0.0.1", port)) as server,
+            socket.create_connection(("127.0.0.1", port)),
+        ):
+            server.accept()[0].close()  # the server's side closes first: it waits
+    assert len(taken) == SHARE
+    (port,) = free_ports(1)
+    with socket.create_server(("127.0.0.1", port)):
+        again = [free_ports(1)[0] for _ in range(SHARE)]
+    assert port not in again

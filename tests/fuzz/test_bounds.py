@@ -15,6 +15,7 @@ from tests.fuzz.decoders import ALL
 SIZE, LARGE = 8 * 1024, 64 * 1024
 CONSTANT_BYTES = 256 * 1024
 RATIO_MAX = 3 * LARGE // SIZE
+TRIES = 5  # the minima of so many count
 WORTH_MEASURING_S = 0.02  # below, the ratio is noise; a square at this size would be seconds
 
 MSGPACK: dict[str, Callable[[int], bytes]] = {
@@ -98,7 +99,13 @@ def test_time_grows_no_faster_than_the_input(decoder: Decoder) -> None:
         if (long_s := _cpu_s(decoder, large)) < WORTH_MEASURING_S:
             continue
         small = make(SIZE)
-        ratio = min(_cpu_s(decoder, large), long_s) / max(_least_s(decoder, small), 1e-4)
+        short_s = _least_s(decoder, small)
+        for _ in range(TRIES):  # a neighbour's moment counts for the long one alone
+            long_s = min(_cpu_s(decoder, large), long_s)
+            short_s = min(_least_s(decoder, small), short_s)
+            ratio = long_s / max(short_s, 1e-4)
+            if ratio <= RATIO_MAX:
+                break
         assert ratio <= RATIO_MAX, f"{name}: {ratio:.0f} times as long for 8 times the input"
 
 
