@@ -290,6 +290,9 @@ async def list_(session: Session, patient: str, org: str | None) -> None:
         head = await client.query("consent", "newest", **where)
         at = None if head is None else head["newest"]
         while at is not None:
+            # As many as the chain says: a node that lies could lead round in a circle.
+            if len(rows) >= head["count"]:
+                raise CliError("BAD_ANSWER", "the node's list of permits has no end")
             one = await client.query("consent", "permit", **where, permit=at)
             rows.append({"consent_id": at, **_row(one)})
             at = one["before"]

@@ -25,6 +25,8 @@ from salus.permit import (
 )
 from tests.contracts.lab import Lab, h
 from tests.contracts.patients import TODAY, Patient, enter
+from tests.contracts.test_governance import L, idle, lab
+from tests.contracts.test_governance import decide as suspend
 
 CLASSES = tuple(RecordClass)
 
@@ -328,3 +330,17 @@ def test_own_staff_read_unless_a_denial_names_their_hospital() -> None:
     assert not decide_own(EMPTY, (), 15).permitted
     some = permit("d", RESULTS, effect=Effect.DENY, reach=Reach.PART)
     assert decide_own(Docket((some,)), (RESULTS,), 15).permitted
+
+
+def test_a_suspended_hospitals_custodial_key_grants_nothing_alone() -> None:
+    """I-6: its own keys open nothing meanwhile; neither does the patient's in its hands."""
+    chain = lab()
+    ada = Patient(chain, org="hosp-d", custodial=True)
+    enter(chain, ada)
+    assert chain.codes(ada.grant("before"), by="ada") == ["OK"]
+    suspend(chain, "suspend_member", member="hosp-d")
+    idle(chain, L)
+    assert chain.codes(ada.grant("after"), by="ada") == ["NEEDS_COSIGNATURE"]
+    helped = ada.grant("after", by="operator hosp-c")
+    assert chain.codes(helped, by="ada") == ["OK"]
+    assert chain.codes(ada.revoke("before"), by="ada") == ["OK"]
