@@ -27,6 +27,7 @@ COMMANDS = {
         "Relations to organisations, and the keys that own them.",
     ),
     "consent": ("cli.commands.consent:consent", "Who may see what."),
+    "keeper": ("cli.commands.keeper:keeper", "The process that alone opens document keys."),
     "tx": ("cli.commands.tx:tx", "Build, sign, send and follow transactions."),
     "gov": ("cli.commands.gov:gov", "Change members, keys, parameters and contracts by vote."),
     "peer": ("cli.commands.peer:peer", "Where the other hospitals are: list, add and remove."),

@@ -3,7 +3,7 @@
 As in salus/code_table.py, and under its law.
 """
 
-from salus.code_table import FINAL, Row
+from salus.code_table import FINAL, RETRY, Row
 
 # fmt: off
 CARE: tuple[Row, ...] = (
@@ -95,6 +95,12 @@ CARE: tuple[Row, ...] = (
      "Ask on the device that granted it; the custodian has the opening too."),
     ("OTHER_PATIENT", 409, 3, FINAL, "The record is another patient's",
      "Leave the patient out to amend it, or add a record of its own."),
+    ("KEEPER_DOWN", 503, 75, RETRY, "The keeper of the document keys does not answer",
+     "Start it: salus keeper start. Until then nothing is released, tickets or not."),
+    ("KEEPER_REFUSED", 403, 7, FINAL, "The keeper does not open these keys",
+     "It checks the ticket by itself, from its own genesis; the detail says what does not fit."),
+    ("TICKET_OLD", 409, 3, FINAL, "The ticket's time is over",
+     "Ask anew: a ticket lives five minutes."),
     ("WRONG_KEY", 403, 7, FINAL, "The key is not the one in force",
      "Use the device that has it, or recover the relation."),
 )

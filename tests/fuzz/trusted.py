@@ -60,6 +60,7 @@ TRUSTED: dict[str, str] = {
             "cli.commands.db:_replay",
         ),
         _EXECUTED: (
+            "node.keeper:Keeper._permitted",
             "node.facade:Facade._certified",
             "node.proofs:ProofMaker._as_of",
             "node.proofs:ProofMaker._operation",
@@ -71,6 +72,8 @@ TRUSTED: dict[str, str] = {
             "node.api.consents:keep_opening",
             "node.api.records:stage",
             "node.record_files:RecordFiles.find",
+            "node.keeper_process:make",
+            "node.keeper_process:public_key",
             "node.records:RecordService._draft",
             "node.records:RecordService.retract",
             "node.replay:ReplayIndex.add",

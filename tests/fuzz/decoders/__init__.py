@@ -9,6 +9,7 @@ from tests.fuzz.decoders import (
     disk,
     edge,
     execution,
+    keeper,
     ledger,
     patient,
     wire,
@@ -25,6 +26,7 @@ ALL: tuple[Decoder, ...] = (
     *command.DECODERS,
     *patient.DECODERS,
     *consent.DECODERS,
+    *keeper.DECODERS,
 )
 BY_NAME = {decoder.name: decoder for decoder in ALL}
 assert len(BY_NAME) == len(ALL), "a name has one decoder"

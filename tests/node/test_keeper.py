@@ -1,0 +1,342 @@
+"""The keeper opens keys for a certified ticket and for nothing else (rule G-2)."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cli.commands.keeper import _answers
+from node.keeper import (
+    CLOCK_AHEAD_MAX_MS,
+    TICKET_AGE_MAX_MS,
+    Keeper,
+    Unwrapping,
+    UnwrapRequest,
+    VersionKey,
+)
+from node.keeper_log import KeeperLog
+from node.keeper_process import SOCKET, make, public_key
+from node.keeper_socket import REQUEST_BYTES_MAX, KeeperDesk, KeeperServer
+from salus.codes import Exit
+from salus.errors import BadMessage, SalusError, VerificationError
+from salus.keys import box_public_key
+from salus.parameters import Parameters
+from salus.permit import RecordClass
+from salus.proof import read_proof, write_proof
+from salus.relation import DAY_MS
+from salus.sealed_key import KeyOwner, open_key, seal_key
+from salus.ticket import records_commitment
+from salus.transaction import ParsedTransaction
+from storage.errors import StorageError
+from tests import factories
+from tests.contracts.lab import Lab, h
+from tests.contracts.patients import Patient
+from tests.e2e.shell import command, document, environment, error
+from tests.ledger import Ledger
+
+SECRET = factories.seed("keeper")
+SALT = b"\x07" * 32
+RESULTS = (RecordClass.RESULTS,)
+PATIENCE_S = 60
+
+
+@dataclass
+class World:
+    """hosp-a with ada, who permits hosp-b to read results; and one keeper."""
+
+    later_ms: int = 0  # block time behind the factories' time
+    keeper_public: bytes = box_public_key(SECRET)
+    ledger: Ledger = field(
+        default_factory=lambda: Ledger(
+            factories.genesis(parameters=Parameters(state_bucket_bits=4))
+        )
+    )
+    lines: list[Unwrapping] = field(default_factory=list)
+    now_ms: int = 0
+
+    def __post_init__(self) -> None:
+        self.ada = Patient(Lab(self.ledger.genesis))
+        day = (factories.TIME_MS + self.later_ms) // DAY_MS
+        self.block("operator hosp-a", self.ada.register())
+        self.block("ada", self.ada.grant("p", from_day=day, until_day=day + 90))
+        self.keeper = Keeper(
+            self.ledger.genesis, "hosp-a", SECRET, self.lines.append, lambda: self.now_ms
+        )
+
+    def block(self, by: str, *operations: Any) -> ParsedTransaction:
+        height = self.ledger.height + 1
+        tx = factories.transaction(self.ledger.genesis, *operations, signer=factories.key(by))
+        receipts = self.ledger.propose(factories.proposal(height, tx, later_ms=self.later_ms))
+        assert [one.code for one in receipts] == ["OK"] * len(operations)
+        self.now_ms = self.ledger.state.head.time_ms
+        return tx
+
+    def owner(self, name: str, **changes: Any) -> KeyOwner:
+        owner = KeyOwner(
+            factories.CHAIN_ID, "hosp-a", self.ada.handle, RESULTS, h(name), h(f"{name} file")
+        )
+        return msgspec.structs.replace(owner, **changes)
+
+    def key(self, name: str, **changes: Any) -> VersionKey:
+        owner = self.owner(name, **changes)
+        sealed = seal_key(owner, h(f"{name} key"), self.keeper_public)
+        return VersionKey(h(name), owner.classes, h(f"{name} file"), sealed)
+
+    def keys(self, *names: str) -> tuple[VersionKey, ...]:
+        return tuple(self.key(name) for name in sorted(names, key=h))
+
+    async def request(
+        self,
+        *names: str,
+        permit: str = "p",
+        keys: tuple[VersionKey, ...] | None = None,
+        **ticket: Any,
+    ) -> UnwrapRequest:
+        """With a ticket for these versions, decided in a block of its own."""
+        versions = tuple(sorted(h(name) for name in names))
+        ticket = {"records": records_commitment(SALT, versions)} | ticket
+        height = self.ledger.height
+        operation = self.ada.ticket(f"ask {height}", permit, expiry_height=height + 5, **ticket)
+        tx = self.block("node hosp-a", operation)
+        proof = await self.ledger.proofs.file(tx.id)
+        assert proof is not None
+        return UnwrapRequest(proof, SALT, self.keys(*names) if keys is None else keys)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def refused(world: World, request: UnwrapRequest, code: str = "KEEPER_REFUSED") -> str:
+    """Nothing is opened."""
+    with pytest.raises(SalusError) as caught:
+        world.keeper.unwrap(request)
+    assert caught.value.code == code
+    return caught.value.message
+
+
+async def test_the_keys_of_the_versions_of_a_ticket_are_opened_and_that_is_on_record(
+    world: World,
+) -> None:
+    request = await world.request("x ray", "blood")
+    names = sorted(("x ray", "blood"), key=h)
+    assert world.keeper.unwrap(request) == tuple(h(f"{name} key") for name in names)
+    (line,) = world.lines
+    assert (line.height, line.requester, line.versions) == (world.ledger.height, "hosp-b", 2)
+    assert world.ada.handle.hex() not in repr(line)
+
+
+async def test_a_denied_ticket_opens_nothing(world: World) -> None:
+    assert "denied" in refused(world, await world.request("blood", permit="q"))
+    assert "denied" in refused(world, await world.request("blood", narrowed=True))
+    world.block("ada", world.ada.revoke("p"))
+    assert "denied" in refused(world, await world.request("blood"))
+    assert world.lines == []
+
+
+async def test_other_versions_than_those_of_the_ticket_stay_shut(world: World) -> None:
+    request = await world.request("blood", "x ray")
+    both = world.keys("blood", "x ray")
+    for keys in (
+        both[:1],
+        (*both, world.key("letter")),
+        both[::-1],
+        (both[0], both[0], both[1]),
+        world.keys("blood", "letter"),
+    ):
+        refused(world, msgspec.structs.replace(request, keys=keys))
+    refused(world, msgspec.structs.replace(request, salt=bytes(32)))
+    assert world.lines == []
+    assert len(world.keeper.unwrap(request)) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"handle": h("another patient")},
+        {"commitment": h("another version")},
+        {"document": h("another file")},
+        {"custodian": "hosp-b"},
+        {"chain_id": "another-chain"},
+    ],
+)
+async def test_a_key_opens_for_its_own_patient_version_and_file_only(
+    world: World, changes: dict[str, Any]
+) -> None:
+    """A node that asks for a ticket of one patient gets no key of another."""
+    sealed = seal_key(world.owner("blood", **changes), h("secret"), world.keeper_public)
+    swapped = msgspec.structs.replace(world.key("blood"), sealed=sealed)
+    assert "sealed" in refused(world, await world.request("blood", keys=(swapped,)))
+
+
+async def test_a_version_of_more_classes_than_were_decided_about_stays_shut(world: World) -> None:
+    wide = (RecordClass.CONDITIONS, RecordClass.RESULTS)
+    key = world.key("blood", classes=wide)
+    assert "classes" in refused(world, await world.request("blood", keys=(key,)))
+    narrower = msgspec.structs.replace(key, classes=RESULTS)  # the node says less than was sealed
+    assert "sealed" in refused(world, await world.request("blood", keys=(narrower,)))
+
+
+async def test_another_operation_chain_or_custodian_is_no_ticket(world: World) -> None:
+    request = await world.request("blood")
+    granted = world.block("ada", world.ada.revoke("p"))
+    proof = await world.ledger.proofs.file(granted.id)
+    assert proof is not None
+    assert "another operation" in refused(world, msgspec.structs.replace(request, proof=proof))
+    for damaged in (b"", request.proof[:-1], request.proof + b"x"):
+        refused(world, msgspec.structs.replace(request, proof=damaged))
+    other = Keeper(factories.genesis(7), "hosp-a", SECRET, world.lines.append, lambda: world.now_ms)
+    with pytest.raises(SalusError, match="another consortium"):
+        other.unwrap(request)
+    theirs = Keeper(
+        world.ledger.genesis, "hosp-b", SECRET, world.lines.append, lambda: world.now_ms
+    )
+    with pytest.raises(SalusError, match="another custodian"):
+        theirs.unwrap(request)
+    assert world.lines == []
+
+
+async def test_a_certificate_without_a_quorum_opens_nothing(world: World) -> None:
+    request = await world.request("blood")
+    bundle = read_proof(request.proof)
+    few = msgspec.structs.replace(bundle.certificate, signatures=bundle.certificate.signatures[:-1])
+    forged = write_proof(msgspec.structs.replace(bundle, certificate=few))
+    assert "proved" in refused(world, msgspec.structs.replace(request, proof=forged))
+
+
+async def test_a_ticket_is_good_for_five_minutes_by_the_keepers_own_clock(world: World) -> None:
+    request = await world.request("blood")
+    certified = world.now_ms
+    for age_ms, code in (
+        (TICKET_AGE_MAX_MS, None),
+        (TICKET_AGE_MAX_MS + 1, "TICKET_OLD"),
+        (-CLOCK_AHEAD_MAX_MS, None),
+        (-CLOCK_AHEAD_MAX_MS - 1, "TICKET_OLD"),
+    ):
+        world.now_ms = certified + age_ms
+        if code is None:
+            assert world.keeper.unwrap(request) == (h("blood key"),)
+        else:
+            refused(world, request, code)
+    assert len(world.lines) == 2
+
+
+async def test_what_cannot_be_put_on_record_is_not_opened(world: World, tmp_path: Path) -> None:
+    log = KeeperLog(str(tmp_path / "log"))
+    log.close()  # as a disk that takes nothing any more
+    world.keeper._record = log.record
+    with pytest.raises((StorageError, OSError)):
+        world.keeper.unwrap(await world.request("blood"))
+
+
+def test_a_line_that_a_crash_cut_short_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b'{"whole":1}\n{"cut')
+    log = KeeperLog(str(path))
+    log.record(Unwrapping(1, bytes(32), 2, "hosp-b", "treatment", 3))
+    log.close()
+    lines = path.read_bytes().split(b"\n")
+    assert lines[:2] == [b'{"whole":1}', b'{"cut']
+    assert json.loads(lines[2])["height"] == 2
+    assert lines[3:] == [b""]
+
+
+def test_a_sealed_key_opens_with_one_secret_for_one_owner() -> None:
+    owner = World().owner("blood")
+    sealed = seal_key(owner, h("key"), box_public_key(SECRET))
+    assert open_key(owner, sealed, SECRET) == h("key")
+    for secret, changes in ((h("other"), {}), (SECRET, {"classes": (RecordClass.SUMMARY,)})):
+        with pytest.raises(VerificationError):
+            open_key(msgspec.structs.replace(owner, **changes), sealed, secret)
+    with pytest.raises(BadMessage):
+        seal_key(owner, h("key"), bytes(32))
+
+
+# -- the socket and the process --------------------------------------------------------------
+
+
+async def test_a_question_over_the_socket(world: World, tmp_path: Path) -> None:
+    server = KeeperServer(world.keeper, tmp_path / SOCKET)
+    await server.start()
+    try:
+        assert (tmp_path / SOCKET).stat().st_mode & 0o777 == 0o600
+        desk = KeeperDesk(tmp_path / SOCKET)
+        request = await world.request("blood")
+        assert await desk.unwrap(request) == (h("blood key"),)
+        with pytest.raises(SalusError, match="versions of the ticket") as caught:
+            await desk.unwrap(msgspec.structs.replace(request, salt=bytes(32)))
+        assert caught.value.code == "KEEPER_REFUSED"
+        for raw in (b"\0\0\0\1\xc0", (REQUEST_BYTES_MAX + 1).to_bytes(4), b"\0\0\0\5\xc0", b""):
+            reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET)
+            writer.write(raw)
+            writer.write_eof()
+            assert b"blood" not in await asyncio.wait_for(reader.read(), PATIENCE_S)
+            writer.close()
+        assert await desk.unwrap(request) == (h("blood key"),)
+        assert len(world.lines) == 2
+    finally:
+        await server.close()
+    with pytest.raises(SalusError) as down:
+        await desk.unwrap(request)
+    assert down.value.code == "KEEPER_DOWN"
+
+
+@contextmanager
+def started(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(
+        command("keeper", "start", "--dir", folder), env=environment(), stdin=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not _answers(folder / SOCKET):
+            assert process.poll() is None, "the keeper ended"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_real_keeper_outlives_a_kill_and_says_what_it_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "keeper"
+    world = World(later_ms=time.time_ns() // 1_000_000 - factories.TIME_MS)
+    (folder / "keys").mkdir(mode=0o700, parents=True)
+    descriptor = os.open(folder / "keys" / "password", os.O_WRONLY | os.O_CREAT, 0o600)
+    os.write(descriptor, b"a password\n")
+    os.close(descriptor)
+    world.keeper_public = make(folder, world.ledger.genesis, "hosp-a", "a password")
+    assert world.keeper_public == public_key(folder)
+    desk, request = KeeperDesk(folder / SOCKET), await world.request("blood")
+    with started(folder) as process:
+        assert await desk.unwrap(request) == (h("blood key"),)
+        with pytest.raises(SalusError) as caught:
+            await desk.unwrap(await world.request("blood", permit="q"))
+        assert caught.value.code == "KEEPER_REFUSED"
+        said = await asyncio.to_thread(document, "keeper", "status", "--dir", folder)
+        assert (said["running"], said["unwrappings"], said["org"]) == (True, 1, "hosp-a")
+        second = await asyncio.to_thread(error, 69, "keeper", "start", "--dir", folder)
+        assert second["code"] == "STORE_LOCKED"
+        process.send_signal(signal.SIGKILL)
+        process.wait(PATIENCE_S)
+    with pytest.raises(SalusError) as down:
+        await desk.unwrap(request)
+    assert down.value.code == "KEEPER_DOWN"
+    assert (folder / SOCKET).exists()  # what the kill left is in nobody's way
+    with started(folder) as process:
+        assert await desk.unwrap(request) == (h("blood key"),)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, PATIENCE_S) == Exit.OK
+    assert not (folder / SOCKET).exists()
+    assert len((folder / "log").read_bytes().splitlines()) == 2
