@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from cli.connect import connect
 from cli.errors import CliError
 from cli.keyfiles import signer_of
+from cli.patients import relation_of
 from cli.session import Session
 from cli.wallets import OpenWallet
 from salus.client import Client
@@ -33,16 +34,13 @@ async def as_owner(
 async def _in_force(
     client: Client, chain_id: str, wallet: OpenWallet, relation: KnownRelation
 ) -> Signer:
-    found = await client.query(
-        "identity", "relation_of", org=relation.org, handle=relation.handle.hex()
-    )
+    where = {"org": relation.org, "handle": relation.handle.hex()}
+    found = relation_of(await client.query("identity", "relation_of", **where))
     if found is None:
         raise CliError("UNKNOWN_RELATION", f"{relation.org} knows no such relation")
-    waiting = found["rotation"]
     # Block time follows the clocks of the validators; a moment off, and the chain says so.
-    due = waiting is not None and waiting["effective_ms"] <= time.time_ns() // 1_000_000
-    owner = waiting["new_key"] if due else found["owner_key"]
-    key = wallet.owner(chain_id, relation, bytes.fromhex(owner))
+    owner = found.owner_at(time.time_ns() // 1_000_000)
+    key = wallet.owner(chain_id, relation, owner)
     if key is not None:
         return key
     raise CliError(

@@ -19,7 +19,7 @@ from salus.errors import BadMessage
 from salus.granting import Grantee, Said, question
 from salus.permit import Docket, Effect, Permit, Purpose
 from salus.permit import decide as decide_outer
-from salus.relation import DAY_MS
+from salus.relation import DAY_MS, RelationEntry
 from salus.scope import classes_of
 from salus.transaction import Operation
 from salus.wallet import GrantOpening, KnownRelation
@@ -177,6 +177,14 @@ def docket_of(answer: Any) -> Docket:
         return from_json(Docket, answer)
     except BadMessage as error:
         raise CliError("BAD_ANSWER", f"the node's docket: {error.message}") from None
+
+
+def relation_of(answer: Any) -> RelationEntry | None:
+    """A relation as the query's JSON says it. Raises `CliError` (BAD_ANSWER)."""
+    try:
+        return None if answer is None else from_json(RelationEntry, answer)
+    except BadMessage as error:
+        raise CliError("BAD_ANSWER", f"the node's relation: {error.message}") from None
 
 
 def _operation(contract: str, method: str, args: Wire) -> Operation:

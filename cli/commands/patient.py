@@ -4,8 +4,6 @@ The seed lies in this home under a password (cli/wallets.py). What is shown here
 the name that the user gave the wallet; the chain sees a handle.
 """
 
-from typing import Any
-
 import click
 
 from cli import patients
@@ -16,6 +14,7 @@ from cli.owners import as_owner
 from cli.session import Session, pass_session
 from cli.wallets import OpenWallet, make_or_open, open_wallet
 from salus.client import Client, Committed
+from salus.relation import RelationEntry
 from salus.transaction import Operation
 from salus.wallet import KnownRelation
 
@@ -150,18 +149,18 @@ async def _send(client: Client, operation: Operation) -> Committed:
     return await client.commit(await client.build([operation]))
 
 
-async def _standing(client: Client, relation: KnownRelation) -> Any:
+async def _standing(client: Client, relation: KnownRelation) -> RelationEntry | None:
     """The relation as the chain has it, or None."""
     where = {"org": relation.org, "handle": relation.handle.hex()}
-    return await client.query("identity", "relation_of", **where)
+    return patients.relation_of(await client.query("identity", "relation_of", **where))
 
 
 async def _proposed(client: Client, relation: KnownRelation) -> bytes:
     """The key that a recovery proposes, as it stands."""
     found = await _standing(client, relation)
-    if found is None or found["recovery"] is None:
+    if found is None or found.recovery is None:
         raise CliError("NO_RECOVERY", f"no recovery is open at {relation.org}")
-    return bytes.fromhex(found["recovery"]["new_key"])
+    return found.recovery.new_key
 
 
 def _relation(session: Session, name: str, org: str | None) -> tuple[OpenWallet, KnownRelation]:

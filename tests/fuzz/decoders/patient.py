@@ -7,16 +7,17 @@ from hypothesis import strategies as st
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt
 
 from cli.errors import CliError
-from cli.patients import docket_of
+from cli.patients import docket_of, relation_of
 from contracts.fields import to_json
 from salus import disclosure, release, seed_backup, wallet
 from salus.codec import encode
 from salus.errors import SalusError
 from salus.identity_tag import normalise
 from salus.permit import Docket, Effect, Permit, Reach, RecordClass
+from salus.relation import RelationEntry
 from salus.sealed_stream import SealedStream
 from tests.fuzz.decoder import Decoder
-from tests.fuzz.shapes import values_of
+from tests.fuzz.shapes import simplest, values_of
 from tests.golden import test_patient_vectors as vectors
 from tests.salus.test_seed_backup import ON_PAPER
 from tests.salus.test_wallet import FULL, SEED
@@ -106,6 +107,15 @@ def docket(data: bytes) -> Any:
     return docket_of(answer)
 
 
+def relation(data: bytes) -> Any:
+    """A node's answer about a relation, which need not be honest."""
+    try:
+        answer = json.loads(data)
+    except (ValueError, RecursionError):
+        answer = {}
+    return relation_of(answer)
+
+
 DECODERS = (
     Decoder(
         "wallet",
@@ -127,6 +137,14 @@ DECODERS = (
         (),
         docket,
         lambda: [json.dumps(to_json(DOCKET)).encode()],
+        errors=(SalusError, CliError),
+        form="json",
+    ),
+    Decoder(
+        "relation",
+        (),
+        relation,
+        lambda: [json.dumps(to_json(simplest(RelationEntry))).encode(), b"null"],
         errors=(SalusError, CliError),
         form="json",
     ),
