@@ -43,6 +43,7 @@ from tests.contracts.lab import Lab, h
 from tests.contracts.patients import Patient
 from tests.e2e.shell import command, document, environment, error
 from tests.ledger import Ledger
+from tests.storage.memory_disk import MemoryDisk
 
 SECRET = factories.seed("keeper")
 SALT = b"\x07" * 32
@@ -157,6 +158,10 @@ async def test_other_versions_than_those_of_the_ticket_stay_shut(world: World) -
     ):
         refused(world, msgspec.structs.replace(request, keys=keys))
     refused(world, msgspec.structs.replace(request, salt=bytes(32)))
+    # Not even where the node committed to a set that is in no order, or has one twice.
+    for keys in (both[::-1], (both[0], both[0])):
+        told = records_commitment(SALT, tuple(one.commitment for one in keys))
+        assert "order" in refused(world, await world.request(keys=keys, records=told))
     assert world.lines == []
     assert len(world.keeper.unwrap(request)) == 2
 
@@ -238,6 +243,18 @@ async def test_what_cannot_be_put_on_record_is_not_opened(world: World, tmp_path
     world.keeper._record = log.record
     with pytest.raises((StorageError, OSError)):
         world.keeper.unwrap(await world.request("blood"))
+
+
+def test_a_line_outlives_a_power_cut_at_once() -> None:
+    disk = MemoryDisk()
+    disk.make_directory("keeper")
+    log = KeeperLog("keeper/log", disk)
+    for height in (2, 3):
+        log.record(Unwrapping(1, bytes(32), height, "hosp-b", "treatment", 1))
+        disk.lose(names_kept=False)
+        found = disk.read("keeper/log")
+        assert found is not None
+        assert json.loads(found.splitlines()[-1])["height"] == height
 
 
 def test_a_line_that_a_crash_cut_short_spoils_no_other(tmp_path: Path) -> None:
