@@ -23,10 +23,11 @@ from consensus.messages import (
     payload,
     vote_type,
 )
-from salus.vote import VoteDomain, VoteType
+from salus.vote import JournalEntry, VoteDomain, VoteType
 
 if TYPE_CHECKING:
     from consensus.state import State
+    from tests.sim.disk import Place
     from tests.sim.machine import Machine
     from tests.sim.work import Worker
 
@@ -107,11 +108,25 @@ def lost_votes(node: Worker, event: Any, floor: int, view: int) -> None:
     elif type(event) is CaughtUp and event.height > floor:
         certificate = event.certificate
         mine = any(one.index == s.me for one in certificate.signatures)
-        entry = node.disks.votes.get((int(VoteType.CHECKPOINT), s.epoch, 0, event.height))
-        shown = mine and (entry is None or entry.digest != certificate.header_hash)
+        place = (int(VoteType.CHECKPOINT), s.epoch, 0, event.height)
+        shown = mine and not _accounts_for(node, place, certificate.header_hash)
     else:
         return
     assert not shown, f"n{node.member} is shown a vote of its own that it lost, and votes on (S4)"
+
+
+def _accounts_for(node: Worker, place: Place, digest: bytes) -> bool:
+    """Its journal knows this vote, on disk or on the way there: whoever lost it and has signed the
+    same again before it was shown is told nothing by it. Nothing of this step is on the way yet."""
+    entry = node.disks.votes.get(place)
+    if entry is not None:
+        return entry.digest == digest
+    waiting = (item for step in node.steps for item in step.effects.persist)
+    return any(
+        (item.kind, item.epoch, item.view, item.sequence, item.digest) == (*place, digest)
+        for item in waiting
+        if isinstance(item, JournalEntry)
+    )
 
 
 def _is_news(s: State, message: Any, floor: int, view: int) -> bool:

@@ -1,8 +1,12 @@
 """What the simulator found once: each is a small scene now, named for what must happen."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from consensus.effects import Effects
 from consensus.events import CaughtUp, Executed
 from consensus.invariants import check
 from consensus.log import OLD_COMMIT_VIEWS_MAX, Slot
@@ -15,7 +19,7 @@ from node.net.frames import Kind
 from salus.block import DUPLICATE
 from salus.forms import TransactionState
 from salus.parameters import Parameters
-from salus.vote import JOURNAL_PREPARED
+from salus.vote import JOURNAL_PREPARED, JournalEntry, VoteType
 from tests.consensus.lab import (
     A,
     B,
@@ -29,6 +33,7 @@ from tests.consensus.lab import (
     vote,
 )
 from tests.sim.cluster import Cluster
+from tests.sim.duties import lost_votes
 from tests.sim.founding import CHAIN_ID, Founding, anchor
 from tests.sim.parts import Inline, run
 from tests.sim.plan import draw
@@ -198,3 +203,40 @@ def test_a_simulated_client_hears_of_what_was_refused_where_it_stands() -> None:
     for answer in refused:
         assert answer.state is TransactionState.REJECTED
         assert (answer.height, answer.code) == outcomes[answer.tx_id]
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "on_the_way", "known"),
+    [
+        pytest.param(B, None, True, id="on disk"),
+        pytest.param(None, B, True, id="on the way to it"),
+        pytest.param(None, None, False, id="nowhere"),
+        pytest.param(None, C, False, id="another one on the way"),
+        pytest.param(C, B, False, id="another one on disk"),
+    ],
+)
+def test_a_lost_vote_that_is_signed_again_before_it_is_shown_is_no_news(
+    on_disk: bytes | None, on_the_way: bytes | None, known: bool
+) -> None:
+    """S4: it executed the height again and its CHECKPOINT waited for a slow disk, when the block
+    came with the one of its earlier life. They are equal; the check asked the disk alone."""
+    lab = Lab(me=1)
+    lab.commit(1, A)
+    lab.step(Executed(1, B, 0))
+    event = CaughtUp(1, certificate(1, B), 0)
+    lab.step(event)
+    assert lab.state.quarantined is None
+
+    def entry(header: bytes) -> JournalEntry:
+        return JournalEntry(int(VoteType.CHECKPOINT), 0, 0, 1, header, b"")
+
+    synced = {} if on_disk is None else {(int(VoteType.CHECKPOINT), 0, 0, 1): entry(on_disk)}
+    waiting = [] if on_the_way is None else [entry(on_the_way)]
+    node = SimpleNamespace(
+        member=1,
+        replica=lab.replica,
+        disks=SimpleNamespace(votes=synced),
+        steps=[SimpleNamespace(effects=Effects(persist=cast(Any, waiting)))],
+    )
+    with nullcontext() if known else pytest.raises(AssertionError, match="that it lost"):
+        lost_votes(cast(Any, node), event, 0, 0)
