@@ -18,9 +18,8 @@ class Duties:
 
     def __init__(self, model: Replica, ran: dict[bytes, int]) -> None:
         self.model, self.ran = model, ran
-        self.claims: defaultdict[int, int] = defaultdict(
-            int
-        )  # member → certified height, as it says
+        # Other member → the highest certified height that it has ever spoken of.
+        self.claims: defaultdict[int, int] = defaultdict(int)
         self.proved = model.certified  # the highest of which I have seen a certificate
         self.answered: set[int] = set()  # whom of an old epoch, in this tick
 
@@ -32,7 +31,10 @@ class Duties:
         self.answered.clear()
 
     def claims_height(self, sender: int, height: int) -> None:
-        self.claims[sender] = height
+        """A certified block stays one: a later, lower word (an old STATUS that was late) takes
+        nothing back, and a replica reads only one a tick of each member (L20)."""
+        if sender != self.model.me:
+            self.claims[sender] = max(self.claims[sender], height)
 
     def fetched(self, sender: int, body: tuple[int, bytes], served: bool) -> None:
         """S3: whoever may lack a body asks for it; whoever voted for it has it."""

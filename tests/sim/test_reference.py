@@ -13,6 +13,7 @@ from tests.sim.observer import Observer
 from tests.sim.plan import draw
 from tests.sim.reference import Disagreement
 from tests.sim.reference_adapter import Reference
+from tests.sim.reference_duties import Duties
 
 LINES_MAX = 300
 RUNS_MAX = 40  # of the quick ones
@@ -136,6 +137,26 @@ def test_commits_of_a_view_to_come_may_be_put_aside() -> None:
         else:
             with pytest.raises(Disagreement, match="another is committed there"):
                 model.says(mine)
+
+
+def test_a_late_status_takes_no_word_back() -> None:
+    """S14, L20: two members had said 6; an older STATUS of one came a millisecond behind, and a
+    replica reads one a tick. The model counted the last alone, and found one word."""
+    duties = Duties(_model(me=0), {})
+    for sender, height in ((1, 6), (2, 6), (2, 3)):
+        duties.claims_height(sender, height)
+    duties.looks_for(6)
+    with pytest.raises(Disagreement, match="looks for 7 on 0 words"):
+        duties.looks_for(7)
+
+
+def test_one_member_repeating_itself_and_its_own_earlier_word_are_one_word_and_none() -> None:
+    """S14: f+1 members, others than itself."""
+    duties = Duties(_model(me=0), {})
+    for sender in (1, 1, 0):
+        duties.claims_height(sender, 6)
+    with pytest.raises(Disagreement, match="looks for 6 on 1 words"):
+        duties.looks_for(6)
 
 
 # -- planted bugs ---------------------------------------------------------------------------------
