@@ -307,17 +307,19 @@ class Cluster:
         self.number += 1
         die = self.random.random()
         index = self.number
-        if die < 0.75:
+        if die < (0.15 if self.upgrades else 0.75):
             operation = anchor(index)
+        elif self.upgrades and die < 0.75:
+            # Of either version: which one is active is what such a run is about.
+            operation = poisoned(index % HOWS, 1 + (index // HOWS) % 2)
         elif die < 0.85:
             operation = retract(max(1, index - 5))
         elif die < 0.95:
             operation = supersede(max(1, index - 5))
-        elif die < (0.96 if self.upgrades else 0.98):
+        elif die < 0.98:
             operation = refused(index % 64)
         else:
-            # Before the second version is active it is refused, and afterwards the first.
-            operation = poisoned(index % HOWS, 1 + (self.upgrades and index % 2))
+            operation = poisoned(index % HOWS)
         life = 60 if self.random.random() < 0.9 else 4
         old_key = index % OLD_KEYS == 0
         return self.founding.transaction(of, operation, max(1, height + life), old_key=old_key)
