@@ -274,6 +274,13 @@ MUTANTS: tuple[Mutant, ...] = (
             "                self._owed.pop(tx_id, None)\n",
             "            pass\n",
         ),
+        # Told again with each tick, for what was judged late or let go of: both, or neither.
+        Edit(
+            "node/mempool.py",
+            "            if sequence <= self._committed:\n"
+            "                self._owed.pop(tx_id, None)  # judged late\n",
+            "",
+        ),
         needs="disk hangs",
     ),
     simulated(
