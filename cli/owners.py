@@ -12,7 +12,26 @@ from cli.session import Session
 from cli.wallets import OpenWallet
 from salus.client import Client
 from salus.keys import Signer
+from salus.relation import RelationEntry
 from salus.wallet import KnownRelation
+
+
+@asynccontextmanager
+async def at_custodian(
+    session: Session, relation: KnownRelation, *, sign: bool = False
+) -> AsyncIterator[Client]:
+    """A client of the relation's organisation where this home knows it, a testnet's; else of the
+    node that the home belongs to: the chain is the same."""
+    if session.home.is_testnet:
+        session.node = session.node or relation.org
+    async with connect(session, sign=sign) as client:
+        yield client
+
+
+async def standing(client: Client, relation: KnownRelation) -> RelationEntry | None:
+    """The relation as the chain has it, or None."""
+    where = {"org": relation.org, "handle": relation.handle.hex()}
+    return relation_of(await client.query("identity", "relation_of", **where))
 
 
 @asynccontextmanager
@@ -21,8 +40,7 @@ async def as_owner(
 ) -> AsyncIterator[tuple[Client, str]]:
     """A client of the relation's organisation, and the chain's id. --as names another key than the
     wallet's: a delegate's, say."""
-    session.node = session.node or (relation.org if session.home.is_testnet else None)
-    async with connect(session) as client:
+    async with at_custodian(session, relation) as client:
         chain_id = (await client.chain()).genesis.chain_id
         if session.key is not None and session.key != wallet.name:
             client.signer = signer_of(session, session.home.target(session.node).home)
@@ -34,8 +52,7 @@ async def as_owner(
 async def _in_force(
     client: Client, chain_id: str, wallet: OpenWallet, relation: KnownRelation
 ) -> Signer:
-    where = {"org": relation.org, "handle": relation.handle.hex()}
-    found = relation_of(await client.query("identity", "relation_of", **where))
+    found = await standing(client, relation)
     if found is None:
         raise CliError("UNKNOWN_RELATION", f"{relation.org} knows no such relation")
     # Block time follows the clocks of the validators; a moment off, and the chain says so.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.connect import connect, waits
+from cli.connect import waits
 from cli.errors import CliError
 from cli.group import group
 from cli.output import printable
@@ -145,15 +145,14 @@ async def _check_chain(
     session: Session, name: str, org: str | None, actor: str, scopes: str, purpose: str
 ) -> None:
     from cli import patients
+    from cli.owners import at_custodian
     from cli.wallets import open_wallet
     from salus.granting import Grantee
     from salus.scope import purpose_of
 
     wallet = open_wallet(session, name)
     relation, grantee, why = wallet.relation(org), Grantee.parse(actor), purpose_of(purpose)
-    if session.home.is_testnet:
-        session.node = session.node or relation.org
-    async with connect(session) as client:
+    async with at_custodian(session, relation) as client:
         answer = await client.query(
             "consent",
             "docket",
@@ -278,15 +277,14 @@ async def revoke(session: Session, consent_id: str, dry_run: bool) -> None:
 @waits
 async def list_(session: Session, patient: str, org: str | None) -> None:
     """All permits of a patient, newest first, as the chain has them."""
+    from cli.owners import at_custodian
     from cli.wallets import open_wallet
 
     wallet = open_wallet(session, patient)
     relation = wallet.relation(org)
-    if session.home.is_testnet:
-        session.node = session.node or relation.org
     where = {"org": relation.org, "handle": relation.handle.hex()}
     rows: list[dict[str, Any]] = []
-    async with connect(session) as client:
+    async with at_custodian(session, relation) as client:
         head = await client.query("consent", "newest", **where)
         at = None if head is None else head["newest"]
         while at is not None:

@@ -10,11 +10,10 @@ from cli import patients
 from cli.connect import connect, short, waits
 from cli.errors import CliError
 from cli.group import group
-from cli.owners import as_owner
+from cli.owners import as_owner, at_custodian, standing
 from cli.session import Session, pass_session
 from cli.wallets import OpenWallet, make_or_open, open_wallet
 from salus.client import Client, Committed
-from salus.relation import RelationEntry
 from salus.transaction import Operation
 from salus.wallet import KnownRelation
 
@@ -49,7 +48,7 @@ async def register(session: Session, name: str, org: str, custodial: bool, dry_r
         known = wallet.contents.at(org)
         if known is None:
             wallet.update(lambda contents: contents.with_relation(relation))
-        elif await _standing(client, known) is not None:
+        elif await standing(client, known) is not None:
             raise CliError("DUPLICATE_HANDLE", f"«{name}» is registered at {org} already")
         done = await _send(client, patients.register(wallet, chain_id, relation))
     _tell(session, "registered", name, relation, done)
@@ -91,8 +90,7 @@ patient.add_command(recover)
 async def propose(session: Session, name: str, org: str | None) -> None:
     """Propose the next key of the wallet; a guardian or the organisation signs (--as)."""
     wallet, relation = _relation(session, name, org)
-    session.node = session.node or relation.org
-    async with connect(session, sign=True) as client:
+    async with at_custodian(session, relation, sign=True) as client:
         chain_id = (await client.chain()).genesis.chain_id
         _next_generation(wallet, relation)
         done = await _send(client, patients.recover(wallet, chain_id, relation))
@@ -107,8 +105,7 @@ async def propose(session: Session, name: str, org: str | None) -> None:
 async def approve(session: Session, name: str, org: str | None) -> None:
     """Approve: a guardian, or without any the operator of another organisation (--as)."""
     wallet, relation = _relation(session, name, org)
-    session.node = session.node or relation.org
-    async with connect(session, sign=True) as client:
+    async with at_custodian(session, relation, sign=True) as client:
         chain_id = (await client.chain()).genesis.chain_id
         new_key = await _proposed(client, relation)
         if not wallet.owns(chain_id, relation, new_key):
@@ -139,8 +136,7 @@ async def cancel(session: Session, name: str, org: str | None) -> None:
 async def finish(session: Session, name: str, org: str | None) -> None:
     """Put the new keys in force: approved, and the waiting time over."""
     _, relation = _relation(session, name, org)
-    session.node = session.node or relation.org
-    async with connect(session, sign=True) as client:
+    async with at_custodian(session, relation, sign=True) as client:
         done = await _send(client, patients.finish(relation))
     _tell(session, "finished", name, relation, done)
 
@@ -149,15 +145,9 @@ async def _send(client: Client, operation: Operation) -> Committed:
     return await client.commit(await client.build([operation]))
 
 
-async def _standing(client: Client, relation: KnownRelation) -> RelationEntry | None:
-    """The relation as the chain has it, or None."""
-    where = {"org": relation.org, "handle": relation.handle.hex()}
-    return patients.relation_of(await client.query("identity", "relation_of", **where))
-
-
 async def _proposed(client: Client, relation: KnownRelation) -> bytes:
     """The key that a recovery proposes, as it stands."""
-    found = await _standing(client, relation)
+    found = await standing(client, relation)
     if found is None or found.recovery is None:
         raise CliError("NO_RECOVERY", f"no recovery is open at {relation.org}")
     return found.recovery.new_key
