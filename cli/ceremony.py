@@ -16,8 +16,8 @@ from salus.keys import address
 from salus.parameters import Parameters, check_parameters
 
 
-def parameters_with(settings: Sequence[str]) -> Parameters:
-    """The default parameters with some changed («name=number»); checked."""
+def parameters_with(settings: Sequence[str], base: Parameters | None = None) -> Parameters:
+    """The parameters of `base`, the default ones without, with some changed («name=number»); checked."""
     import msgspec
 
     changes: dict[str, int] = {}
@@ -32,7 +32,7 @@ def parameters_with(settings: Sequence[str]) -> Parameters:
         if not (equals and number.isascii() and number.isdigit() and len(number) <= 16):
             raise CliError("USAGE", f"{name}: expected NAME=NUMBER")
         changes[name] = int(number)
-    changed = msgspec.structs.replace(Parameters(), **changes)
+    changed = msgspec.structs.replace(base or Parameters(), **changes)
     try:
         # `replace` checks no limits; a round through plain data does.
         parameters = msgspec.convert(msgspec.to_builtins(changed), Parameters)
@@ -42,10 +42,12 @@ def parameters_with(settings: Sequence[str]) -> Parameters:
     return parameters
 
 
-def draft(chain_id: str, time_ms: int, parameters: Parameters) -> dict[str, Any]:
+def draft(
+    chain_id: str, time_ms: int, parameters: Parameters, pepper_commitment: bytes
+) -> dict[str, Any]:
     """A genesis document without members, as plain JSON data."""
     document: dict[str, Any] = json.loads(
-        to_json(Genesis(GENESIS_VERSION, chain_id, time_ms, (), parameters))
+        to_json(Genesis(GENESIS_VERSION, chain_id, time_ms, (), parameters, pepper_commitment))
     )
     import msgspec
 

@@ -26,15 +26,21 @@ async def connect(
         from cli.keyfiles import signer_of
 
         signer = signer_of(session, target.home)
+    seen = session.home.seen
     client = Client(
         target.urls,
         ssl=None if session.home.is_testnet else own_tls(target.home),
         signer=signer,
-        token=target.home.token() if target.home is not None else None,
+        token=session.token(target),
         timeout_s=session.timeout_s if timeout_s is None else timeout_s,
+        seen_height=seen.load() if seen else 0,
     )
-    async with client:
-        yield client
+    try:
+        async with client:
+            yield client
+    finally:
+        if seen:
+            seen.save(client.seen_height)
 
 
 def own_tls(home: NodeHome | None) -> SSLContext | None:

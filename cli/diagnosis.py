@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from cli import processes
+from cli import keepers, processes
 from cli.commands.query import items_of
 from cli.connect import own_tls, plain
 from cli.home import Home, NodeHome, Target
@@ -22,7 +22,7 @@ from node.net.clock import skew_ms
 from node.standing import is_born
 from salus.client import Client
 from salus.errors import SalusError
-from salus.forms import Status, Validators
+from salus.forms_node import Status, Validators
 
 ASK_S = 3.0
 STALL_S = 30.0  # pending work and no block for so long is a stall, an idle chain is not
@@ -40,6 +40,7 @@ class Diagnosis:
     peers: list[dict[str, Any]] = field(default_factory=list)
     validators: Validators | None = None
     drift_max_s: float = 5.0
+    token: str | None = None  # for the node's API, in the place of the home's
 
     async def run(self) -> None:
         await self._ask()
@@ -60,6 +61,8 @@ class Diagnosis:
         # A node under systemd leaves no pid file; that it answers says as much.
         down = self.status is None and processes.running(node_home.path) is None
         findings = list(preflight.run(ports=down))
+        if preflight.config is not None:
+            findings.append(keepers.finding(node_home))
         if preflight.genesis is not None:
             self.drift_max_s = preflight.genesis.parameters.clock_drift_max_ms / 1000
             if down:
@@ -69,7 +72,7 @@ class Diagnosis:
     # ── the node itself ──────────────────────────────────────────────────────
 
     async def _ask(self) -> None:
-        token = self.target.home.token() if self.target.home is not None else None
+        token = self.token or self.target.token()
         tls = own_tls(self.target.home)
         async with Client(self.target.urls[0], ssl=tls, token=token, timeout_s=ASK_S) as client:
             try:

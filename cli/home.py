@@ -1,7 +1,7 @@
 """Where things lie on disk: the home of one node, or the root of a testnet with several.
 
-    NODE_HOME   node.toml  genesis.json  join.json  api.token  keys/  data/  logs/
-    testnet     testnet.json  genesis.json  nodes/NAME/ (a NODE_HOME each)  logs/NAME.log
+    NODE_HOME   node.toml  genesis.json  join.json  pepper.json  api.token  keys/  data/  logs/
+    testnet     testnet.json  genesis.json  nodes/NAME/ (a NODE_HOME each)  logs/NAME.log  seen-height
 
 Told apart by `testnet.json` and `node.toml`. Nothing here talks to a node.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.errors import CliError
+from cli.seen import SeenHeight
 from node import toml
 
 DEFAULT_API = "127.0.0.1:7480"
@@ -51,6 +52,11 @@ class NodeHome:
         return self.path / "api.token"
 
     @property
+    def pepper(self) -> Path:
+        """The secret of identity tags, sealed to the box key (cli/peppers.py)."""
+        return self.path / "pepper.json"
+
+    @property
     def exists(self) -> bool:
         return self.config.is_file()
 
@@ -81,6 +87,21 @@ class NodeHome:
     def api_url(self) -> str:
         scheme = "http" if self.api_certificate() is None else "https"
         return f"{scheme}://{_reachable(self.setting('api', 'listen', DEFAULT_API))}"
+
+    def answers_at(self, url: str) -> bool:
+        """Whether that is the address of this home's API: as it listens, loopback however it is
+        written, or by TLS one of the names in `hosts`."""
+        own = self.api_url()
+        named = url.lower()
+        if _same_url(named, own):
+            return True
+        table = self.settings().get("api", {})
+        hosts = table.get("hosts", []) if isinstance(table, dict) else []
+        port = own.rpartition(":")[2]
+        # A name is only as good as who answers to it: without TLS that is anybody.
+        return own.startswith("https:") and any(
+            named.rstrip("/") == f"https://{host}:{port}".lower() for host in hosts
+        )
 
     def api_certificate(self) -> Path | None:
         """The node's own HTTPS certificate, trusted by whoever can read the home."""
@@ -150,6 +171,11 @@ class Target:
     urls: tuple[str, ...]
     home: NodeHome | None
     name: str
+    own: bool = True  # the first URL is an address that the home itself names
+
+    def token(self) -> str | None:
+        """What the home's node asks for. It belongs to that node: no other address is told it."""
+        return self.home.token() if self.home is not None and self.own else None
 
 
 class Home:
@@ -169,6 +195,11 @@ class Home:
     @cached_property
     def testnet(self) -> TestnetDescription:
         return read_testnet(self.path)
+
+    @cached_property
+    def seen(self) -> SeenHeight | None:
+        """Of a testnet: the height that its user has seen. A home of one node needs none."""
+        return SeenHeight(self.path / "seen-height") if self.is_testnet else None
 
     def local(self, node: str | None) -> NodeHome:
         """The files of one node on this machine, made or not; of a testnet's, --node says which."""
@@ -194,7 +225,9 @@ class Home:
                 found = self.testnet.node(node)
                 return Target((found.api,), found.node_home, found.name)
         if node is not None and "://" in node:
-            return Target((node.rstrip("/"),), self.node if self.node.exists else None, node)
+            here = self.node if self.node.exists else None
+            own = here is not None and here.answers_at(node)
+            return Target((node.rstrip("/"),), here, node, own)
         if not self.node.exists:
             raise CliError("NO_HOME", f"{self.path} is neither a node's home nor a testnet")
         name = self.node.member() or self.path.name
@@ -243,7 +276,9 @@ def alive(pid: int) -> bool:
 
 def _same_url(given: str, api: str) -> bool:
     """Whether a URL names a node on loopback, however it is written."""
-    return given.rstrip("/").replace("//localhost:", "//127.0.0.1:") == api
+    loopback = given.rstrip("/").replace("//localhost:", "//127.0.0.1:")
+    # Compared as text: what two readers of URLs take for different hosts is no match here.
+    return api in {given.rstrip("/"), loopback}
 
 
 def _reachable(listen: str) -> str:

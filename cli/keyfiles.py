@@ -39,6 +39,7 @@ def make_keys(
     password: str,
     *,
     keep_password: bool = True,
+    kdf: keystore.Kdf = keystore.INTERACTIVE,
     random: Callable[[int], bytes] = os.urandom,
 ) -> NodeKeys:
     """Node, operator and box key of a home; raises if one exists."""
@@ -48,7 +49,7 @@ def make_keys(
         if path.exists():
             raise CliError("REFUSES_OVERWRITE", f"{path} exists; keys are never overwritten")
     for name, seed in seeds.items():
-        keystore.write(home.keys / f"{name}.json", seed, password, kind=name)
+        keystore.write(home.keys / f"{name}.json", seed, password, kind=name, kdf=kdf)
     # The vote journal is born with the keys: only a node that has just been made may vote
     # without one (rule S4). An imported key gets no mark and rejoins at a new epoch.
     mark_birth(home.data)
@@ -88,6 +89,14 @@ def signer_of(session: Session, home: NodeHome | None) -> Signer:
     return keystore.Keystore(path, password_for(NodeHome(path.parent.parent)))
 
 
+def has_key(session: Session, home: NodeHome | None) -> bool:
+    """Is there a key file for --as?"""
+    try:
+        return _path_of(session, home).exists()
+    except CliError:  # no home, and no path either
+        return False
+
+
 def _path_of(session: Session, home: NodeHome | None) -> Path:
     name = session.key
     if name is not None and (os.sep in name or name.endswith(".json")):
@@ -96,6 +105,13 @@ def _path_of(session: Session, home: NodeHome | None) -> Path:
         for node in session.home.testnet.nodes:
             if node.name == name:
                 return node.node_home.keys / "operator.json"
+        if home is None or not (home.keys / f"{name}.json").exists():
+            # One person's name in one hospital is enough to find the key.
+            from cli.staff import employer
+
+            org = employer(session, name)
+            if org is not None:
+                home = session.home.testnet.node(org).node_home
     if home is None:
         raise CliError(
             "USAGE", "no home, so no key to sign with", next_step="name one: --as PATH, or --home"
@@ -136,4 +152,16 @@ def read_password(path: Path) -> str:
         password = ""
     if not password:
         raise CliError("NO_PASSWORD", f"{path} holds no password")
+    return password
+
+
+def new_password(path: Path | None) -> str:
+    """For a copy of a key: the first line of `path`, or what somebody types twice."""
+    if path is not None:
+        return read_password(path)
+    if not os.isatty(0):
+        raise CliError("NO_PASSWORD", "a new password is needed", next_step="--new-password-file")
+    password: str = click.prompt(
+        "new password", hide_input=True, err=True, confirmation_prompt=True
+    )
     return password

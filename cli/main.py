@@ -22,11 +22,30 @@ COMMANDS = {
     "testnet": ("cli.commands.testnet:testnet", "A local network of separate processes."),
     "demo": ("cli.commands.demo:demo", "Four hospitals, one story, every step checked."),
     "record": ("cli.commands.record:record", "Documents in the vault, anchored on the chain."),
+    "message": (
+        "cli.commands.message:message",
+        "Letters between a patient and the staff of a hospital.",
+    ),
+    "staff": (
+        "cli.commands.staff:staff",
+        "People of an organisation: their keys, roles and periods.",
+    ),
     "patient": (
         "cli.commands.patient:patient",
         "Relations to organisations, and the keys that own them.",
     ),
     "consent": ("cli.commands.consent:consent", "Who may see what."),
+    "audit": ("cli.commands.audit:audit", "Who saw what, when, and by what right."),
+    "emergency": (
+        "cli.commands.emergency:emergency",
+        "A summary for those who cannot be asked; who opened it, and why.",
+    ),
+    "erasure": (
+        "cli.commands.erasure:erasure",
+        "Have records erased, and see who has not answered.",
+    ),
+    "org": ("cli.commands.org:org", "What an organisation does in its own name."),
+    "fhir": ("cli.commands.fhir:fhir", "A patient's records from all hospitals, as FHIR R4."),
     "keeper": ("cli.commands.keeper:keeper", "The process that alone opens document keys."),
     "tx": ("cli.commands.tx:tx", "Build, sign, send and follow transactions."),
     "gov": ("cli.commands.gov:gov", "Change members, keys, parameters and contracts by vote."),

@@ -4,22 +4,29 @@ Each check gives a `Finding`; none changes anything, none needs a password. `sal
 on the first bad one, `salus doctor` shows them all.
 """
 
+import contextlib
 import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from cli import processes
+from cli import peppers, processes
+from cli.errors import CliError
 from cli.home import NodeHome
 from node.config import Config, load
 from node.errors import ConfigError
 from node.settings import Endpoint
+from salus import keystore
 from salus.errors import SalusError
-from salus.genesis import Genesis, Member, from_json
+from salus.genesis import NO_PEPPER, Genesis, Member, from_json
 from salus.keys import address
+from salus.keystore import KeystoreError
 
 MIB = 2**20
+
+_PEPPER_FROM = "at another member: salus keys pepper export --to {}; here: salus keys pepper import"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class Preflight:
         yield self._config()
         yield self._genesis()
         yield self._keys()
+        yield from self._pepper()
         if ports:
             yield from self._ports()
         yield self._disk()
@@ -104,6 +112,14 @@ class Preflight:
             )
         except SalusError as error:
             return Finding("keys", False, error.message, error.code, "restore it from the backup")
+        if self.config is not None and self.config.profile == "prod" and (weak := self._weak()):
+            return Finding(
+                "keys",
+                False,
+                f"{weak} is of a test network: its password can be guessed fast",
+                "BAD_KEYSTORE",
+                "make a home with keys of its own: salus init",
+            )
         if self.genesis is None:
             return Finding("keys", None, f"node key {address(key)}; no genesis to compare with")
         self.member = next((m for m in self.genesis.members if m.node_key == key), None)
@@ -125,6 +141,39 @@ class Preflight:
                 "restore the key that your join file named: salus keys import",
             )
         return Finding("keys", True, f"the node key is that of «{self.member.id}» in genesis")
+
+    def _weak(self) -> Path | None:
+        """A key of this home, or of its keeper, that costs less per guess than `salus init` makes it."""
+        folders = (self.home.keys, self.home.path / processes.KEEPER_FOLDER / "keys")
+        for path in (path for folder in folders for path in sorted(folder.glob("*.json"))):
+            with contextlib.suppress(KeystoreError):  # no key: said elsewhere
+                kdf, least = keystore.read(path).kdf, keystore.INTERACTIVE
+                if kdf.passes < least.passes or kdf.memory_bytes < least.memory_bytes:
+                    return path
+        return None
+
+    def _pepper(self) -> Iterator[Finding]:
+        """Whether there is a copy for this member, and of the pepper that genesis names. That it
+        opens, only the box key can tell: salus keys pepper check."""
+        if self.genesis is None or self.genesis.pepper_commitment == NO_PEPPER:
+            return
+        member, path = self.home.member(), self.home.pepper
+        if member is None:
+            return
+        try:
+            file = peppers.read(path)
+            peppers.require(path, file, self.genesis, member)
+        except FileNotFoundError:
+            detail = f"{path} is missing: nobody is registered or found by an identifier here"
+            yield Finding("pepper", None, detail, "NO_PEPPER", _PEPPER_FROM.format(member))
+        except CliError as error:
+            yield Finding("pepper", None, error.message, error.code, _PEPPER_FROM.format(member))
+        else:
+            if path.stat().st_mode & 0o077:
+                detail = f"{path} can be read by others"
+                yield Finding("pepper", None, detail, "BAD_PEPPER_FILE", f"chmod 600 {path}")
+            else:
+                yield Finding("pepper", True, "identity tags: the copy of the pepper is here")
 
     def _named(self, key: bytes) -> str | None:
         """The member whose join file in this home names the key, if it does."""

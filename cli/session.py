@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from cli.home import Home
+from cli.home import Home, Target
 from cli.output import Output
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,6 +35,7 @@ class Session:
     color: bool = True
     timeout_s: float = DEFAULT_TIMEOUT_S
     yes: bool = False
+    api_token: Path | None = None  # a file
 
     @cached_property
     def out(self) -> Output:
@@ -43,6 +44,14 @@ class Session:
     @cached_property
     def home(self) -> Home:
         return Home(self.home_path.expanduser().absolute())
+
+    def token(self, target: Target) -> str | None:
+        """For the API of that node: the one of --api-token, else of the home, if it is its node."""
+        if self.api_token is None:
+            return target.token()
+        from cli.keyfiles import read_password
+
+        return read_password(self.api_token) or None
 
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be undone; --yes answers, no terminal means no."""
@@ -136,6 +145,14 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             **common,
         ),
         flag("--yes", to="yes", help="Answer every question with yes."),
+        click.Option(
+            ["--api-token"],
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            callback=_store("api_token"),
+            metavar="FILE",
+            help="A token for --node URL; the home's own goes to the home's own node alone.",
+            **common,
+        ),
     ]
 
 

@@ -8,18 +8,20 @@ import secrets
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from cli import processes
+from cli import keepers, peppers, processes
 from cli.errors import CliError
 from cli.home import NodeHome, TestnetDescription, TestnetNode, read_testnet
-from cli.keyfiles import NodeKeys, make_keys
+from cli.keyfiles import NodeKeys, make_keys, write_secret
+from node import keeper_process
 from node.config_docs import render_toml
+from salus import keystore, pepper
 from salus.client import Client
 from salus.errors import SalusError
 from salus.genesis import GENESIS_VERSION, Genesis, Member, Role, check_genesis, to_json
+from salus.identity_tag import PEPPER_BYTES
 from salus.join import Card, write_join
 from salus.keys import address
 from salus.parameters import Parameters
@@ -30,16 +32,23 @@ PROFILE: dict[str, object] = {
     "profile": "dev",
     "api.auth": "none",
     "storage.free_min": "64MiB",
+    "records.batch_period": "200ms",  # nobody waits at a test network
     "dev.fault_injection": True,
 }
 
-NODES_MAX = 26  # one machine; more is a question for the simulator
+NODES_MAX = 31  # f = 10, on one machine; more is a question for the simulator
 READY_S = 60.0
 POLL_S = 0.05
 
 
 def node_names(n: int) -> list[str]:
-    return [f"hosp-{chr(ord('a') + index)}" for index in range(n)]
+    """hosp-a to hosp-z, then hosp-za and on: ascending, as genesis wants its members."""
+    letters = [chr(ord("a") + index) for index in range(26)]
+    return [f"hosp-{word}" for word in [*letters, *("z" + letter for letter in letters)][:n]]
+
+
+# Nobody has to be warned here, and whoever tries an erasure finds its end with the next command.
+PARAMETERS = Parameters(erasure_wait_ms=200)
 
 
 def exists(root: Path) -> bool:
@@ -63,15 +72,11 @@ def create(root: Path, n: int, chain_id: str, parameters: Parameters) -> Testnet
     apis = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports[n:], strict=True)}
     for home in homes.values():
         home.path.mkdir(parents=True, mode=0o700)
-    with ThreadPoolExecutor() as pool:  # argon2id releases the GIL
-        made = list(
-            pool.map(lambda home: make_keys(home, secrets.token_urlsafe(18)), homes.values())
-        )
-    keys: dict[str, NodeKeys] = dict(zip(names, made, strict=True))
+    keys: dict[str, NodeKeys] = {name: new_keys(home) for name, home in homes.items()}
     members = {
         name: Member(
             name,
-            f"Hospital {name[-1].upper()}",
+            f"Hospital {name.removeprefix('hosp-').upper()}",
             (Role.HOSPITAL,),
             True,
             key.node.public_key,
@@ -80,22 +85,28 @@ def create(root: Path, n: int, chain_id: str, parameters: Parameters) -> Testnet
         )
         for name, key in keys.items()
     }
+    pepper_secret = os.urandom(PEPPER_BYTES)
     founding = Genesis(
         GENESIS_VERSION,
         chain_id,
         time.time_ns() // 1_000_000,
         tuple(members[name] for name in sorted(names)),
         parameters,
+        pepper.commitment(pepper_secret),
     )
     check_genesis(founding)
+    boxes = {name: member.box_key for name, member in members.items()}
+    copies = pepper.sealed(pepper_secret, chain_id, boxes)
     document = to_json(founding)
     (root / "genesis.json").write_text(document)
+    keeper_keys = {name: make_keeper(founding, home, name) for name, home in homes.items()}
     nodes = []
     for name in names:
         home, key = homes[name], keys[name]
         home.genesis.write_text(document)
+        peppers.place(home, copies, name)
         home.join.write_text(write_join(Card(members[name], places[name]), key.node, key.operator))
-        home.config.write_text(render_toml(_settings(name, members, places, apis)))
+        home.config.write_text(render_toml(_settings(name, members, places, apis, keeper_keys)))
         nodes.append(
             TestnetNode(
                 name=name,
@@ -112,7 +123,11 @@ def create(root: Path, n: int, chain_id: str, parameters: Parameters) -> Testnet
 
 
 def _settings(
-    name: str, members: dict[str, Member], places: dict[str, str], apis: dict[str, str]
+    name: str,
+    members: dict[str, Member],
+    places: dict[str, str],
+    apis: dict[str, str],
+    keeper_keys: dict[str, bytes],
 ) -> dict[str, object]:
     return PROFILE | {
         "p2p.listen": places[name],
@@ -122,7 +137,22 @@ def _settings(
             if other != name
         ],
         "api.listen": apis[name],
+        "keeper.public_key": keeper_keys[name].hex(),
     }
+
+
+def new_keys(home: NodeHome) -> NodeKeys:
+    """The keys of a node, whose random password lies beside them."""
+    return make_keys(home, secrets.token_urlsafe(18), kdf=keystore.TESTNET)
+
+
+def make_keeper(founding: Genesis, home: NodeHome, org: str) -> bytes:
+    """The keeper's folder in a node's home, with a password of its own; its public key."""
+    folder, password = home.path / processes.KEEPER_FOLDER, secrets.token_urlsafe(18)
+    (folder / "keys").mkdir(mode=0o700, parents=True)
+    write_secret(folder / "keys" / "password", password + "\n")
+    folder.chmod(0o700)
+    return keeper_process.make(folder, founding, org, password, kdf=keystore.TESTNET)
 
 
 def save(root: Path, description: TestnetDescription) -> None:
@@ -136,19 +166,24 @@ def log_of(root: Path, name: str) -> Path:
     return root / "logs" / f"{name}.log"
 
 
+def keeper_log_of(root: Path, name: str) -> Path:
+    return root / "logs" / f"{name}.keeper.log"
+
+
 def start(
     root: Path,
     names: list[str] | None = None,
     commands: Mapping[str, Sequence[str]] | None = None,
 ) -> TestnetDescription:
-    """Start the nodes that do not run; testnet.json then names their pids. `commands`: what to
-    run in place of the node, by name."""
+    """Start the nodes that do not run, with their keepers; testnet.json then names the nodes' pids.
+    `commands`: what to run in place of the node, by name."""
     description = read_testnet(root)
     nodes = []
     for node in description.nodes:
         pid = processes.running(Path(node.home))
         if pid is None and (names is None or node.name in names):
-            command = (commands or {}).get(node.name, processes.NODE)
+            processes.start_keeper(Path(node.home), keeper_log_of(root, node.name))
+            command = (commands or {}).get(node.name)
             pid = processes.start(Path(node.home), log_of(root, node.name), command)
         nodes.append(replace(node, pid=pid or 0))
     description = replace(description, nodes=tuple(nodes))
@@ -162,7 +197,8 @@ async def wait_ready(
     names: list[str] | None = None,
     timeout_s: float = READY_S,
 ) -> None:
-    """Until each node is ready and sees all others; names the node that is not, and why."""
+    """Until each node is ready, sees all others, and its keeper answers; names the node that is not,
+    and why."""
     wanted = [node for node in description.nodes if names is None or node.name in names]
     expected = sum(1 for node in description.nodes if processes.running(Path(node.home))) - 1
     async with asyncio.TaskGroup() as group:
@@ -183,9 +219,16 @@ async def _wait_one(root: Path, node: TestnetNode, peers: int, timeout_s: float)
                 # Of so few that no quorum can come together, nobody waits for one.
                 lonely = peers + 1 < status.quorum.needed and status.signing == "signing"
                 ready = status.ready or (lonely and not status.syncing)
-                if ready and status.peers.connected >= peers:
+                keeper = keepers.known(node.node_home)
+                if (
+                    ready
+                    and status.peers.connected >= peers
+                    and (keeper.answers or not keeper.named)
+                ):
                     return
-                reason = status.reason or f"sees {status.peers.connected} of {peers} peers"
+                reason = status.reason or (
+                    f"sees {status.peers.connected} of {peers} peers, keeper {keeper.words()}"
+                )
             except SalusError as error:
                 reason = error.message
             await asyncio.sleep(POLL_S)

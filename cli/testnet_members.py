@@ -5,7 +5,6 @@ of the file: the vote decides; what is written here only follows it.
 """
 
 import asyncio
-import secrets
 import signal
 import time
 from collections.abc import Callable
@@ -13,18 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cli import ballots, processes
+from cli import ballots, peppers, processes
 from cli import testnet as network
 from cli.ceremony import own_key, set_peers, unset_peer
 from cli.errors import CliError
 from cli.home import NodeHome, TestnetDescription, TestnetNode, read_testnet
-from cli.keyfiles import make_keys, read_password
+from cli.keyfiles import read_password
 from node.config_docs import render_toml
+from salus import pepper
 from salus.client import Client
 from salus.client_errors import RejectedError
 from salus.errors import SalusError
-from salus.forms import Status
-from salus.genesis import Member, Role, from_json
+from salus.forms_node import Status
+from salus.genesis import NO_PEPPER, Member, Role, from_json
 from salus.join import Admission, Card, read_admission, write_join
 from salus.keys import Signer, address
 from salus.keystore import Keystore
@@ -43,7 +43,7 @@ def make_node(root: Path, name: str, *, observer: bool) -> tuple[TestnetNode, Ca
     founding = from_json((root / "genesis.json").read_bytes())
     p2p, api = (f"127.0.0.1:{port}" for port in network.free_ports(2))
     home.path.mkdir(parents=True, mode=0o700)
-    keys = make_keys(home, secrets.token_urlsafe(18))
+    keys = network.new_keys(home)
     member = Member(
         name,
         name,
@@ -54,12 +54,21 @@ def make_node(root: Path, name: str, *, observer: bool) -> tuple[TestnetNode, Ca
         keys.box_public_key,
     )
     home.genesis.write_text((root / "genesis.json").read_text())
+    if founding.pepper_commitment != NO_PEPPER:
+        held = peppers.held(description.nodes[0].node_home, founding)
+        copy = pepper.sealed(held, founding.chain_id, {name: member.box_key})
+        peppers.place(home, copy, name)
     join = write_join(Card(member, p2p), keys.node, keys.operator, founding.chain_id)
     home.join.write_text(join)
     peers = [f"{node.address}@{node.p2p}" for node in description.nodes]
-    home.config.write_text(
-        render_toml(network.PROFILE | {"p2p.listen": p2p, "p2p.peers": peers, "api.listen": api})
-    )
+    keeper = network.make_keeper(founding, home, name)
+    settings = {
+        "p2p.listen": p2p,
+        "p2p.peers": peers,
+        "api.listen": api,
+        "keeper.public_key": keeper.hex(),
+    }
+    home.config.write_text(render_toml(network.PROFILE | settings))
     node = TestnetNode(name, 0, f"http://{api}", str(home.path), address(member.node_key), p2p)
     network.save(root, replace(description, nodes=(*description.nodes, node)))
     for other in description.nodes:
@@ -81,9 +90,11 @@ async def decide(root: Path, action: str, **fields: Any) -> int:
     async with Client([n.api for n in living], timeout_s=COMMIT_S) as client:
         seated = {v.member for v in (await client.validators()).items}
         height = await client.height()
-    number = 0
+    number, newest = 0, ""
     for voter in (node for node in living if node.name in seated):
         async with Client(voter.api, signer=_operator(voter), timeout_s=COMMIT_S) as client:
+            if newest:  # this node may be a block behind the one that was asked before it
+                await client.wait(newest, COMMIT_S)
             if number and (await ballots.ask(client, number))["stage"] != "open":
                 break
             operation = (
@@ -92,8 +103,9 @@ async def decide(root: Path, action: str, **fields: Any) -> int:
                 else ballots.proposal(action, height, **fields)
             )
             done = await client.commit(await client.build([operation]))
-            number = number or ballots.number_of(done)
+            number, newest = number or ballots.number_of(done), done.tx_id
     async with Client([n.api for n in living], timeout_s=COMMIT_S) as client:
+        await client.wait(newest, COMMIT_S)
         stage = (await ballots.ask(client, number))["stage"]
     if stage in {"open", "rejected", "expired"}:
         raise CliError(

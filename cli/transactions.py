@@ -13,12 +13,12 @@ from cli.connect import connect, plain, short, waits
 from cli.errors import CliError
 from cli.group import Command
 from cli.session import Session, pass_session
-from contracts.fields import words
 from contracts.framework import Method
 from contracts.registry import Active
 from salus.client import Client
 from salus.errors import BadMessage
 from salus.transaction import Operation, ParsedTransaction
+from salus.wire_json import words
 
 # A transaction is at most 64 kB by default; hex doubles it. Larger input is a mistake.
 INPUT_BYTES_MAX = 4 * 2**20

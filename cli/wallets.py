@@ -7,7 +7,8 @@ custody/NAME.json      the same in a hospital's node home: the hospital holds th
 import fcntl
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cli.home import NodeHome
 from cli.keyfiles import password_for, read_password, write_secret
 from cli.session import Session
 from salus import files, keystore, wallet
+from salus.errors import BadMessage
 from salus.keys import SEED_BYTES, Signer
 from salus.patient_keys import KeyPair, Relation, handle, owner_keys
 from salus.wallet import KnownRelation, Wallet
@@ -44,6 +46,23 @@ class OpenWallet:
         finally:
             os.close(lock)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """For what is several changes and hears of the chain between them: no other command does it with
+        this wallet meanwhile, and `contents` are those of now. Raises `CliError` (STORE_LOCKED)."""
+        lock = os.open(self.path.with_suffix(".busy"), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CliError(
+                    "STORE_LOCKED", f"another command imports or revokes a Consent of «{self.name}»"
+                ) from None
+            self.contents = _contents(self.path, self.seed)
+            yield
+        finally:
+            os.close(lock)
+
     def owner(self, chain_id: str, relation: KnownRelation, public_key: bytes) -> Signer | None:
         """The owner key of a relation with that public key, of whatever generation."""
         for generation in range(relation.generation, -1, -1):
@@ -51,6 +70,32 @@ class OpenWallet:
             if key.public_key == public_key:
                 return key
         return None
+
+    def remember(self, relation: KnownRelation) -> None:
+        self.update(lambda contents: contents.with_relation(relation))
+
+    def take_over(self, relation: KnownRelation) -> KnownRelation:
+        """Remember a relation that began elsewhere and gets a key of this seed; as it is known then.
+        Raises `CliError` (DUPLICATE_HANDLE)."""
+        known = self.contents.at(relation.org)
+        if known is not None and known.handle != relation.handle:
+            raise CliError(
+                "DUPLICATE_HANDLE",
+                f"«{self.name}» has another relation at {relation.org}",
+                next_step="take another wallet for this one",
+            )
+        self.remember(relation)
+        taken = self.contents.at(relation.org)
+        assert taken is not None, "it was put there"
+        return taken
+
+    def next_generation(self, relation: KnownRelation) -> None:
+        """Count the next owner key, before it is sent, for the answer may be lost: a key that stands
+        on the chain and that the wallet does not look for would lock its owner out."""
+        newer = KnownRelation(
+            relation.org, relation.handle, relation.custodial, relation.generation + 1
+        )
+        self.remember(newer)
 
     def owns(self, chain_id: str, relation: KnownRelation, public_key: bytes) -> bool:
         return self.owner(chain_id, relation, public_key) is not None
@@ -86,10 +131,11 @@ class OpenWallet:
 
 def open_wallet(session: Session, name: str) -> OpenWallet:
     """The wallet of that name, wherever in this home it lies."""
-    for folder in _folders(session):
-        path = folder / f"{_checked(name)}.json"
-        if path.exists():
-            return _open(path)
+    found = _files(session, name)
+    if len(found) > 1:
+        raise _two(name, found)
+    if found:
+        return _open(found[0])
     raise CliError(
         "FILE_NOT_FOUND",
         f"there is no patient «{name}» in this home",
@@ -101,13 +147,45 @@ def make_or_open(session: Session, name: str, custodian: NodeHome | None) -> Ope
     """The patient's wallet; made if there is none. `custodian`: the hospital that holds the key."""
     folder = custodian.path / "custody" if custodian else session.home.path / "patients"
     path = folder / f"{_checked(name)}.json"
+    others = [one for one in _files(session, name) if one != path]
+    if others:
+        # Two persons, or one with two seeds: a command could not tell which is meant.
+        raise _two(name, [*others, path])
     if not path.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside = folder / "password"
-        if session.home.is_testnet and not beside.exists():
-            write_secret(beside, os.urandom(16).hex() + "\n")  # as testnet keys have one
-        keystore.write(path, os.urandom(SEED_BYTES), _password(folder, confirm=True), kind=PATIENT)
+        _make(session, path, os.urandom(SEED_BYTES))
     return _open(path)
+
+
+def restore(session: Session, name: str, seed: bytes) -> OpenWallet:
+    """A patient's wallet made anew from its seed. Raises `CliError` (REFUSES_OVERWRITE)."""
+    path = session.home.path / "patients" / f"{_checked(name)}.json"
+    if _files(session, name):
+        raise CliError("REFUSES_OVERWRITE", f"there is a patient «{name}» in this home")
+    _make(session, path, seed)
+    return _open(path)
+
+
+def _make(session: Session, path: Path, seed: bytes) -> None:
+    folder = path.parent
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = folder / "password"
+    if session.home.is_testnet and not beside.exists():
+        write_secret(beside, os.urandom(16).hex() + "\n")  # as testnet keys have one
+    keystore.write(path, seed, _password(folder, confirm=True), kind=PATIENT)
+
+
+def has_wallet(session: Session, name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and bool(_files(session, name))
+
+
+def _files(session: Session, name: str) -> list[Path]:
+    file = f"{_checked(name)}.json"
+    return [folder / file for folder in _folders(session) if (folder / file).exists()]
+
+
+def _two(name: str, paths: list[Path]) -> CliError:
+    folders = " and ".join(str(path.parent) for path in paths)
+    return CliError("NAME_TAKEN", f"«{name}» is, or would be, a patient in {folders}")
 
 
 def _open(path: Path) -> OpenWallet:
@@ -120,7 +198,18 @@ def _contents(sealed: Path, seed: bytes) -> Wallet:
     if not sealed.exists():
         return Wallet()
     with sealed.open("rb") as stream:
-        return wallet.unseal(stream.read(wallet.WALLET_BYTES_MAX + 1), seed)
+        raw = stream.read(wallet.WALLET_BYTES_MAX + 1)
+    try:
+        return wallet.unseal(raw, seed)
+    except BadMessage as error:
+        # All but which permits an imported Consent became comes back from the chain and the custodians.
+        again = f"move it away and keep it, then: salus patient rebuild {sealed.stem}"
+        newer = int(error.facts.get("version", 0)) > wallet.WALLET_VERSION
+        raise CliError(
+            error.code,
+            f"{sealed}: {error.message}",
+            next_step="use the Salus that wrote it (salus version)" if newer else again,
+        ) from None
 
 
 def _password(folder: Path, *, confirm: bool = False) -> str:

@@ -8,8 +8,8 @@ import asyncio
 import json
 import signal
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,8 +24,8 @@ from salus.codes import Exit
 from salus.document import DOCUMENT_BYTES_MAX
 from salus.files import OWNER_ONLY, replace
 
-AT_ONCE = 4  # documents on their way: enough to fill blocks, and few to send again after a kill
-LARGE_BYTES = 8 * 2**20  # of documents this large one at a time: each is in memory several times
+# Of documents on their way together: each is in memory several times, and waits for its batch. One may have more.
+ON_THE_WAY_BYTES_MAX = 32 * 2**20
 INTERVAL_S = 2.0  # between two looks at the folder
 LOOKS_ONCE_MAX = 15  # --once waits so often for files that are being written
 PAUSE_FIRST_S, PAUSE_MAX_S = 1.0, 30.0  # while the node is away
@@ -99,7 +99,7 @@ class Watch:
         self.stopping = asyncio.Event()
         self._progress = progress
         self._sleep = sleep or self._wait
-        self._large = asyncio.Lock()
+        self._room, self._on_the_way_bytes = asyncio.Condition(), 0
         # Two files of one content: the second one finds what became of the first.
         self._contents: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._told: bytes | None = None  # the report as it stands on the disk
@@ -145,7 +145,7 @@ class Watch:
         fresh = [sight for sight in sights if sight not in settled]
         if self._progress is not None:
             self._progress.found(len(fresh))
-        slots = asyncio.Semaphore(AT_ONCE)
+        slots = asyncio.Semaphore(self.importer.at_once)
         try:
             async with asyncio.TaskGroup() as group:
                 for sight in fresh:
@@ -163,11 +163,23 @@ class Watch:
             await asyncio.to_thread(self._write_report)
 
     async def _one(self, sight: Sight) -> None:
-        async with self._large if sight.size >= LARGE_BYTES else nullcontext():
+        async with self._room_for(min(sight.size, ON_THE_WAY_BYTES_MAX)):
             outcome = await self._take(sight)
         if outcome is not None:
             self.tally.add(sight, outcome)
             self._tell(outcome)
+
+    @asynccontextmanager
+    async def _room_for(self, size: int) -> AsyncIterator[None]:
+        async with self._room:
+            await self._room.wait_for(lambda: self._on_the_way_bytes + size <= ON_THE_WAY_BYTES_MAX)
+            self._on_the_way_bytes += size
+        try:
+            yield
+        finally:
+            self._on_the_way_bytes -= size
+            async with self._room:
+                self._room.notify_all()
 
     async def _take(self, sight: Sight) -> Outcome | None:
         """None when it is not that file any more: the next look will see it."""

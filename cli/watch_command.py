@@ -23,6 +23,7 @@ async def serve(
     state: Path | None,
     retry_refused: bool,
     dry_run: bool,
+    now: bool,
 ) -> int:
     """The exit code."""
     with _bar(session) as progress:
@@ -38,7 +39,7 @@ async def serve(
             if retry_refused:
                 journal.forget("refused")
             async with connect(session, sign=True) as client:
-                importer = ChainImporter(client, journal, timeout_s=session.timeout_s)
+                importer = ChainImporter(client, journal, timeout_s=session.timeout_s, now=now)
                 watch = Watch(
                     Folder(folder), importer, session.out, report=report, progress=progress
                 )

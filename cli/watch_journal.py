@@ -32,7 +32,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """How far a content has come; later lines of the same `id` count.
 
-    sending   the node may have it, under a record id that we were not told
+    sending   the node may have it, or may still be taking it, under `record_id`: sent again as that
     signed    `transaction` anchors `record_id`; it may have been sent
     done      certified
     refused   `code` and `message`, for good

@@ -4,7 +4,7 @@ A failure here is a bug of ours, so these are assertions. What needs several rep
 disks (agreement, no double vote across restarts) the simulator checks itself.
 """
 
-from operator import ge
+from typing import Any
 
 from consensus.events import (
     BodyArrived,
@@ -26,8 +26,8 @@ from consensus.replica import Replica
 from consensus.state import State
 
 # After one of these, a step that moved nothing can have changed this one slot only.
-_PLAIN_VOTES = (PrePrepare, Prepare, Commit, Checkpoint)
-_SLOT_EVENTS = (BodyArrived, BodyDropped, ProposalBuilt, ProposalChecked, Executed)
+_PLAIN_VOTES = frozenset((PrePrepare, Prepare, Commit, Checkpoint))
+_SLOT_EVENTS = frozenset((BodyArrived, BodyDropped, ProposalBuilt, ProposalChecked, Executed))
 # A step that had one of these and no effects has counted it at most: nothing below is touched but
 # caps, which are asked with every tick.
 COUNTED_AT_MOST = frozenset((Prepare, Checkpoint, Status, Fetch))
@@ -39,50 +39,80 @@ class Watch:
 
     def __init__(self, *, thorough: bool = True) -> None:
         self.thorough = thorough
-        self._seen: tuple[int, ...] = ()
-        self._committed = 0
+        self._began = False
+        self._view = self._wish = self._certified = self._low = self._executed = 0
+        self._settled = self._writing = self._executing = self._proved = self._floor = 0
+        self._epoch_end = self._committed = 0
 
     def check(self, replica: Replica, event: Event | None = None) -> None:
         """What the step of this event can have changed; all of it when time passed, when a view
         moved by what others said, and when no event is named."""
         s = replica.state
-        log = s.log
-        now = (
-            s.view,
-            # Without a voice I follow the views of others and wish for none (S4).
-            s.wish if s.voter.active or not self._seen else max(s.wish, self._seen[1]),
-            log.certified,
-            log.low,
-            log.executed,
-            log.settled,
-            log.writing,
-            log.executing,
-            s.proved,
-            s.voter.floor,
-            log.epoch_end,
-        )
-        moved = now != self._seen or log.committed != self._committed
+        moved = self._moved(s)
         if moved:
-            if self._seen:
-                assert all(map(ge, now, self._seen)), (self._seen, now)
-            self._seen, self._committed = now, log.committed
+            self._may_only_grow(s)
             if self.thorough:
                 check(replica)
                 return
             if s.halted is None:
                 _check_heights(s)
                 _check_view(s)
-        if isinstance(event, Received):
-            if isinstance(event.message, _PLAIN_VOTES):
-                check_one(replica, event.message.sequence)
+        kind: type = type(event)
+        if kind is Received:
+            message: Any = event.message  # type: ignore[union-attr]
+            if type(message) in _PLAIN_VOTES:
+                check_one(replica, message.sequence)
             elif moved:
                 check(replica)
             elif s.halted is None:
                 _check_caps(s)
-        elif isinstance(event, _SLOT_EVENTS):
-            check_one(replica, event.sequence)
+        elif kind in _SLOT_EVENTS:
+            check_one(replica, event.sequence)  # type: ignore[union-attr]
         else:
             check(replica)
+
+    def _moved(self, s: State) -> bool:
+        """Asked after each step: one comparison after the other, and nothing is built."""
+        log = s.log
+        return (
+            not self._began
+            or log.settled != self._settled
+            or log.committed != self._committed
+            or log.executed != self._executed
+            or log.executing != self._executing
+            or log.writing != self._writing
+            or log.certified != self._certified
+            or log.low != self._low
+            or log.epoch_end != self._epoch_end
+            or s.view != self._view
+            or s.wish != self._wish
+            or s.proved != self._proved
+            or s.voter.floor != self._floor
+        )
+
+    def _may_only_grow(self, s: State) -> None:
+        log = s.log
+        if self._began:
+            # Not `committed`, which falls back with the window (log.py). Without a voice I follow
+            # the views of others and wish for none (S4).
+            assert s.view >= self._view, "a view is left behind (S3)"
+            assert s.proved >= self._proved, "a proof is forgotten (S12)"
+            assert s.voter.floor >= self._floor, "the floor runs backwards (S12)"
+            assert s.wish >= self._wish or not s.voter.active, "a wish is taken back (S7)"
+            assert log.certified >= self._certified
+            assert log.low >= self._low
+            assert log.executed >= self._executed
+            assert log.executing >= self._executing
+            assert log.settled >= self._settled
+            assert log.writing >= self._writing
+            assert log.epoch_end >= self._epoch_end, "an end that was fixed is open again (S13)"
+        follows = self._began and not s.voter.active
+        self._wish = max(s.wish, self._wish) if follows else s.wish
+        self._view, self._proved, self._floor = s.view, s.proved, s.voter.floor
+        self._certified, self._low, self._executed = log.certified, log.low, log.executed
+        self._settled, self._writing, self._executing = log.settled, log.writing, log.executing
+        self._epoch_end, self._committed = log.epoch_end, log.committed
+        self._began = True
 
 
 def check(replica: Replica) -> None:
@@ -93,8 +123,9 @@ def check(replica: Replica) -> None:
     _check_heights(s)
     _check_view(s)
     _check_caps(s)
+    primary = s.validators.primary(s.view)
     for number, slot in s.log.slots.items():
-        _check_slot(s, number, slot)
+        _check_slot(s, number, slot, primary)
 
 
 def check_one(replica: Replica, sequence: int) -> None:
@@ -103,7 +134,7 @@ def check_one(replica: Replica, sequence: int) -> None:
     if s.halted is None:
         slot = s.log.slots.get(sequence)
         if slot is not None:
-            _check_slot(s, sequence, slot)
+            _check_slot(s, sequence, slot, s.validators.primary(s.view))
 
 
 def _check_heights(s: State) -> None:
@@ -145,10 +176,11 @@ def _check_caps(s: State) -> None:
     assert len(s.headers) <= s.parameters.execute_ahead_max
     assert len(s.view_changes) <= s.n
     assert len(s.false_views) <= 4 * s.n
-    assert max(s.future.sizes(), default=0) <= s.future.votes_max
+    for size in s.future.sizes():
+        assert size <= s.future.votes_max
 
 
-def _check_slot(s: State, sequence: int, slot: Slot) -> None:
+def _check_slot(s: State, sequence: int, slot: Slot, primary: int) -> None:
     log = s.log
     assert log.near(sequence)
     assert slot.sequence == sequence
@@ -156,7 +188,7 @@ def _check_slot(s: State, sequence: int, slot: Slot) -> None:
     assert len(slot.commits) <= 1 + OLD_COMMIT_VIEWS_MAX + s.n * (1 + OLD_COMMITS_PER_SENDER_MAX)
     if slot.pre_prepare is not None:
         assert slot.pre_prepare.view == s.view
-        assert slot.pre_prepare.sender == s.validators.primary(s.view)
+        assert slot.pre_prepare.sender == primary
     if slot.prepared is not None:  # S6
         assert len(slot.prepared.prepares) == s.quorum - 1
         assert slot.prepared.pre_prepare.view <= s.view

@@ -6,7 +6,7 @@ FETCH asks for the body of a proposal; the answer (BODY) carries bytes and no si
 digest is its proof. `sender` is an index in the validator set of `epoch`.
 """
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 
@@ -134,7 +134,7 @@ _TYPES: dict[type, VoteType] = {
 }
 
 
-_VOTES = (Commit, Checkpoint, Prepare, PrePrepare)
+_VOTES = frozenset((Commit, Checkpoint, Prepare, PrePrepare))
 
 
 def vote_type(message: SignedMessage) -> VoteType:
@@ -148,10 +148,12 @@ def content_digest(message: ViewChange | NewView | Status) -> bytes:
 
 def payload(domain: VoteDomain, message: SignedMessage) -> bytes:
     """The bytes that the sender signs."""
-    kind = _TYPES[type(message)]
-    if isinstance(message, _VOTES):  # first, as nearly all are
-        return domain.payload(kind, message.epoch, message.view, message.sequence, message.digest)
-    digest = content_digest(message)
+    about = type(message)
+    kind = _TYPES[about]
+    if about in _VOTES:  # nearly all; asked in every step
+        vote: Vote = message  # type: ignore[assignment]
+        return domain.payload(kind, vote.epoch, vote.view, vote.sequence, vote.digest)
+    digest = content_digest(cast("ViewChange | NewView | Status", message))
     sequence = message.certified if isinstance(message, Status) else 0
     return domain.payload(kind, message.epoch, message.view, sequence, digest)
 

@@ -30,7 +30,9 @@ def propose(s: State) -> None:
     if sequence > log.settled + s.parameters.in_flight_proposals_max or not log.votable(sequence):
         return
     # A first proposal of mine that a crash made me forget is not made twice (S4): the journal
-    # knows its digest, and the slot was restored with it.
+    # knows its digest, and the slot was restored with it. Below its floor I propose nothing (S12).
+    if sequence <= s.voter.floor:
+        return
     fill = log.epoch_end > 0
     if s.building != (sequence, fill):
         s.building = (sequence, fill)

@@ -6,6 +6,7 @@ check runs from cheap to dear, signatures last (B25), and raises `VerificationEr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from consensus.config import ReplicaConfig
 from consensus.messages import (
@@ -21,6 +22,7 @@ from salus.errors import VerificationError
 from salus.vote import VoteType
 
 
+@lru_cache(maxsize=1_024)  # asked for with every proposal: is it the one that nobody has to send?
 def null_digest(sequence: int) -> bytes:
     """Rule S11: the constant that fills a gap."""
     return proposal_digest(null_proposal(sequence))

@@ -34,6 +34,10 @@ VOTE_KINDS = tuple(int(kind) for kind in VoteType)
 def restore(s: State) -> None:
     """Entries of other epochs are void (S13); the floor is the higher of journal and disk (S12)."""
     entries = [entry for entry in s.config.journal if entry.epoch == s.epoch]
+    if any(e.kind == JOURNAL_FLOOR and e.epoch > s.epoch for e in s.config.journal):
+        # The state store fell back behind the end of this epoch, and the journal has forgotten what I
+        # said in it. It takes no vote of it any more, and knows of none: so I only look on (S4, S12).
+        s.voter.active = False
     for entry in entries:
         if entry.kind == JOURNAL_FLOOR:
             s.voter.floor = max(s.voter.floor, entry.sequence)

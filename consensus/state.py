@@ -117,12 +117,22 @@ class State:
     @property
     def leading(self) -> bool:
         """I am the primary, in my view, with a voice."""
-        return self.primary == self.me and self.wish == self.view and self.voter.active
+        if self.wish != self.view:
+            return False
+        led = self._led  # as `primary`, without the call: asked in every step
+        primary = led[1] if led[0] == self.wish else self.primary
+        return primary == self.me and self.voter.active
 
     @property
     def finished(self) -> bool:
         """The epoch's last block is certified here: the next replica object takes over (S13)."""
         return 0 < self.log.epoch_end <= self.log.certified
+
+    @property
+    def below_floor(self) -> bool:
+        """My journal may have forgotten what I prepared above my low watermark: I vouch for nothing,
+        so I leave no view, until I have caught up with what I had certified (S12)."""
+        return self.voter.floor > self.log.low
 
     @property
     def quorum_view(self) -> int:

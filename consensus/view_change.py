@@ -32,15 +32,15 @@ def work_pending(s: State) -> bool:
     """Rule L17: only then does the progress timer run, so an idle chain changes no view.
 
     A scheduled end is work (S13). Nothing is the primary's fault while I am behind what others
-    have certified (L20), while the log is full for want of certificates, or while a height cannot
-    reach q equal headers (L24).
+    have certified (L20) or my own journal has (S12), while the log is full for want of certificates,
+    or while a height cannot reach q equal headers (L24).
     """
     log = s.log
     if s.split_height > log.certified or log.settled >= log.high:
         return False
     if log.epoch_end and log.settled >= log.epoch_end:
         return False
-    if max(s.proved, s.weak_claim) > log.committed:
+    if max(s.proved, s.weak_claim) > log.committed or s.below_floor:
         return False
     return s.pending or log.proposed > log.settled or log.epoch_end > 0
 
@@ -62,7 +62,7 @@ def tick(s: State) -> None:
 
 def _tick_view_change(s: State) -> None:
     """Rule L18: the timer runs once q members are at my wish or above (L19)."""
-    if s.view_change_left is None:
+    if s.view_change_left is None or s.below_floor:
         return
     s.view_change_left -= 1
     if s.view_change_left <= 0:
@@ -99,7 +99,7 @@ def synchronise(s: State) -> None:
     if s.in_view_change and s.view_change_left is None and s.quorum_view >= s.wish:
         s.view_change_left = s.config.view_change_ticks << s.doublings
     _try_new_view(s)
-    s.views_moved = False
+    s.views_moved = s.below_floor  # What I may not join now, I join once I have caught up.
 
 
 def _ask_for(s: State, view: int, reason: str) -> None:
@@ -107,8 +107,8 @@ def _ask_for(s: State, view: int, reason: str) -> None:
     assert view > s.wish
     assert s.me is not None
     log = s.log
-    if s.voter.floor > log.low:
-        return  # Below its floor the journal may lack what I prepared: nothing to vouch with (S12).
+    if s.below_floor:
+        return
     prepared = tuple(
         slot.prepared
         for sequence, slot in sorted(log.slots.items())

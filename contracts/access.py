@@ -24,9 +24,13 @@ from salus.permit import Classes, Outcome, Purpose, Reason, decide, decide_own
 from salus.relation import DAY_MS, RelationEntry, Right
 from salus.ticket import (
     TICKET_EXPIRY_BLOCKS_MAX,
+    Reader,
+    Readers,
     Ticket,
     TrailHead,
     own_request,
+    reader_key,
+    readers_key,
     ticket_key,
     trail_key,
 )
@@ -44,6 +48,7 @@ access = Contract(
         "BAD_CLASSES": "Classes are listed once each, in ascending order, at least one.",
         "BAD_PURPOSE": "An emergency has a case of its own; no ticket by itself.",
         "UNKNOWN_TICKET": "The custodian has no permitted ticket with this request id.",
+        "UNKNOWN_MEMBER": "The requester is no organisation of this chain, and never was.",
         "ALREADY_RECEIVED": "The ticket has its receipt; fact `height`.",
     },
 )
@@ -136,6 +141,8 @@ def ticket(ctx: Context, state: State, args: TicketArgs) -> list[Event]:
         ),
     )
     state.put(place, TrailHead(args.request_id, head.tickets + 1, head.denials))
+    if outcome.permitted and args.purpose is not Purpose.PATIENT_REQUEST:
+        _note_reader(ctx, state, org, args.handle, args.requester)
     return [
         DECIDED(
             org=org,
@@ -148,9 +155,23 @@ def ticket(ctx: Context, state: State, args: TicketArgs) -> list[Event]:
     ]
 
 
+def _note_reader(ctx: Context, state: State, org: str, handle: bytes, reader: str) -> None:
+    """Who may hold a copy, for an erasure to ask (rule X-3). The patient's own view is sealed to
+    the patient, so whoever carries it holds nothing."""
+    place = _own(reader_key(org, handle, reader))
+    if reader == org or state.get(Reader, place) is not None:
+        return
+    head = state.get(Readers, _own(readers_key(org, handle)))
+    state.put(place, Reader(ctx.height, None if head is None else head.newest))
+    count = 1 if head is None else head.count + 1
+    state.put(_own(readers_key(org, handle)), Readers(reader, count))
+
+
 def _decide(ctx: Context, org: str, patient: RelationEntry, args: TicketArgs) -> Outcome:
     requester = ctx.ask(organisation, args.requester)
-    if requester is None or requester.status is not MemberStatus.ACTIVE:
+    if requester is None:
+        raise Refused("UNKNOWN_MEMBER")  # no word of the custodian's choosing stands on the chain
+    if requester.status is not MemberStatus.ACTIVE:
         return Outcome(False, Reason.REQUESTER)
     if args.purpose is Purpose.PATIENT_REQUEST:
         return _own_view(ctx, org, patient, args)
@@ -189,7 +210,7 @@ def _own_view(ctx: Context, org: str, patient: RelationEntry, args: TicketArgs) 
 class ReceiptArgs(Wire, frozen=True):
     org: Annotated[MemberId, public("the custodian")]
     request_id: Annotated[Bytes16, public("of the ticket")]
-    digest: Annotated[Bytes32, committed("the hash of what arrived")]
+    arrived: Annotated[Bytes32, committed("the digest of what arrived")]
 
 
 @access.method(senders=(Capacity.NODE,))
@@ -203,7 +224,7 @@ def receipt(ctx: Context, state: State, args: ReceiptArgs) -> list[Event]:
         raise Refused(NOT_AUTHORISED)
     if found.receipt_height is not None:
         raise Refused("ALREADY_RECEIVED", height=found.receipt_height)
-    state.put(key, msgspec.structs.replace(found, receipt=args.digest, receipt_height=ctx.height))
+    state.put(key, msgspec.structs.replace(found, receipt=args.arrived, receipt_height=ctx.height))
     return [RECEIVED(org=args.org, handle=found.handle, requester=found.requester)]
 
 
@@ -222,13 +243,29 @@ def denials(ctx: Context, state: State, args: DenialsArgs) -> list[Event]:
     org = _org(ctx)
     if ctx.ask(relation, org, args.handle) is None:
         raise Refused("UNKNOWN_RELATION")
+    if ctx.ask(organisation, args.requester) is None:
+        raise Refused("UNKNOWN_MEMBER")
     place = _own(trail_key(org, args.handle))
     head = state.get(TrailHead, place) or TrailHead(None, 0, 0)
     state.put(place, TrailHead(head.newest, head.tickets, head.denials + args.count))
     return [DENIALS(org=org, handle=args.handle, requester=args.requester, count=args.count)]
 
 
-# ── queries ──────────────────────────────────────────────────────────────────
+# ── views and queries ────────────────────────────────────────────────────────
+
+
+@access.view
+def readers_of(state: ReadState, org: str, handle: bytes) -> tuple[str, ...]:
+    """For other contracts: organisations with a permitted ticket under a handle, newest first."""
+    head = state.get(Readers, _own(readers_key(org, handle)))
+    found: list[str] = []
+    at = None if head is None else head.newest
+    while at is not None:
+        found.append(at)
+        entry = state.get(Reader, _own(reader_key(org, handle, at)))
+        assert entry is not None, "readers are written together with what names them"
+        at = entry.before
+    return tuple(found)
 
 
 class TicketOfArgs(Wire, frozen=True):

@@ -19,6 +19,7 @@ from contracts.members import MemberStatus, organisation
 from contracts.state import ReadState, State
 from salus.block import Event
 from salus.codec import Bytes32, Wire
+from salus.grant_notice import SEALED_NOTICE_BYTES
 from salus.permit import (
     EMPTY,
     Classes,
@@ -37,8 +38,6 @@ from salus.permit import (
 from salus.relation import DAY_MS, Day, RelationEntry, Right
 from salus.validators import MemberId
 
-SEALED_GRANT_BYTES_MAX = 512  # custodian, handle, permit id and a list of record ids' hashes
-
 consent = Contract(
     "consent",
     version=1,
@@ -46,10 +45,11 @@ consent = Contract(
     reads=("members", "identity"),
     refusals={
         "UNKNOWN_RELATION": "The custodian has no relation with this handle.",
-        "RECOVERY_OPEN": "A recovery is open: nothing is granted until it ends.",
+        "RECOVERY_OPEN": "A recovery was approved: nothing is granted until it ends.",
         "UNKNOWN_GRANTEE": "The grantee is no active organisation.",
         "BAD_CLASSES": "Classes are listed once each, in ascending order, at least one.",
         "BAD_PERIOD": "The last day comes before the first, or is over already.",
+        "BAD_OPENING": "The sealed field has 512 bytes, or none.",
         "BAD_PURPOSE": "Nobody grants an emergency, or the patient's own request.",
         "DUPLICATE_PERMIT": "The relation has a permit with this id.",
         "DOCKET_FULL": "64 permits stand for this grantee and purpose; grant one that covers them.",
@@ -79,7 +79,7 @@ REVOKED = consent.event(
     grantee="of whom it spoke",
 )
 
-Sealed = Annotated[bytes, msgspec.Meta(max_length=SEALED_GRANT_BYTES_MAX)]
+Sealed = Annotated[bytes, msgspec.Meta(max_length=SEALED_NOTICE_BYTES)]
 
 
 class GrantArgs(Wire, frozen=True):
@@ -94,7 +94,9 @@ class GrantArgs(Wire, frozen=True):
     from_day: Annotated[Day, public("first day: UTC days since 1970")]
     until_day: Annotated[Day, public("last day, included")]
     terms: Annotated[Bytes32, committed("the inner terms")]
-    opening: Annotated[Sealed, sealed("for the grantee: custodian, handle, permit")]
+    opening: Annotated[
+        Sealed, sealed("for the grantee: whom to ask, and which patient of his own it is")
+    ]
     cosigner: Cosigner
     cosignature: Cosignature
 
@@ -108,7 +110,7 @@ def grant(ctx: Context, state: State, args: GrantArgs) -> list[Event]:
         rights = patient.rights_at(ctx.sender, ctx.time_ms)
         if args.effect is not Effect.DENY or Right.DENY not in rights:
             raise Refused(NOT_AUTHORISED)
-    if patient.recovery_at(ctx.time_ms) is not None and args.effect is Effect.PERMIT:
+    if patient.frozen and args.effect is Effect.PERMIT:
         raise Refused("RECOVERY_OPEN")
     _check(ctx, args)
     key = _own(docket_key(args.org, args.handle, args.grantee, args.purpose))
@@ -175,6 +177,8 @@ def _check(ctx: Context, args: GrantArgs) -> None:
         raise Refused("UNKNOWN_GRANTEE")
     if list(args.classes) != sorted(set(args.classes)):
         raise Refused("BAD_CLASSES")
+    if len(args.opening) not in (0, SEALED_NOTICE_BYTES):
+        raise Refused("BAD_OPENING")  # another length would tell of what is sealed
     if args.until_day < args.from_day or args.until_day < ctx.time_ms // DAY_MS:
         raise Refused("BAD_PERIOD")
     if args.purpose in (Purpose.EMERGENCY, Purpose.PATIENT_REQUEST):
@@ -218,7 +222,7 @@ def _may_end(
 ) -> None:
     if ctx.sender == patient.owner_at(ctx.time_ms):
         if permit.effect is Effect.DENY:
-            if patient.recovery_at(ctx.time_ms) is not None:
+            if patient.frozen:
                 raise Refused("RECOVERY_OPEN")
             if patient.custodial and permit.ended_height is None:
                 check_cosignature(ctx, consent, "revoke", patient.guardians, args, involved=grantee)

@@ -13,6 +13,7 @@ from contracts.state import Overlay, ReadState, State
 from salus.codec import Bytes32, Wire
 from salus.genesis import Role
 from salus.parameters import Parameters
+from salus.staff import StaffRole
 from salus.transaction import ParsedTransaction
 from salus.validators import MemberId, ValidatorSet
 
@@ -26,19 +27,6 @@ class Capacity(StrEnum):
     OPERATOR = "operator"
     NODE = "node"
     STAFF = "staff"
-
-
-class StaffRole(StrEnum):
-    """What a member of staff does; at most eight words may be public (health.md §4.0)."""
-
-    ADMINISTRATION = "administration"
-    CLINICIAN = "clinician"
-    EMERGENCY = "emergency"
-    GATEWAY = "gateway"
-    LABORATORY = "laboratory"
-    NURSE = "nurse"
-    PHARMACIST = "pharmacist"
-    RESEARCH = "research"
 
 
 class Identity(Wire, frozen=True):
@@ -99,19 +87,15 @@ class Rights(NamedTuple):
 class Scope:
     """A place of the chain from which a contract runs, with the others within its rights."""
 
-    __slots__ = ("_overlay", "_rights", "block", "ends_epoch")
+    __slots__ = ("_overlay", "_rights", "block", "ends_epoch", "height")
 
     def __init__(self, block: BlockFacts, overlay: Overlay, rights: Rights) -> None:
         self.block, self._overlay, self._rights = block, overlay, rights
-        self.ends_epoch = False
+        self.height, self.ends_epoch = block.height, False
 
     @property
     def chain_id(self) -> str:
         return self.block.chain_id
-
-    @property
-    def height(self) -> int:
-        return self.block.height
 
     @property
     def time_ms(self) -> int:
@@ -175,7 +159,9 @@ class Context(Scope):
         overlay: Overlay,
         rights: Rights,
     ) -> None:
-        super().__init__(block, overlay, rights)
+        # As `Scope` does, without the call: there is one for each operation.
+        self.block, self._overlay, self._rights = block, overlay, rights
+        self.height, self.ends_epoch = block.height, False
         self._tx, self.operation, self.identity = tx, operation, identity
 
     @property

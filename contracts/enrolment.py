@@ -2,7 +2,6 @@
 (rules I-7, I-8, I-9 of decision 0010). Methods of the `identity` contract.
 """
 
-from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -14,6 +13,8 @@ from contracts.framework import ANYONE
 from contracts.identity import CARE_ROLES, change, identity, known, owned
 from contracts.state import ReadState, State
 from salus import relation as forms
+from salus.answers import Terms
+from salus.biometric import Enrolment, Method
 from salus.block import Event
 from salus.codec import Bytes32, Bytes64, Uint, Wire
 from salus.keys import valid_public_key, verify
@@ -28,12 +29,14 @@ TERMS_ACCEPTED = identity.event(
     org="the organisation",
     handle="the relation",
     version="of the terms",
+    custodial="the hospital's key signed",
 )
 ENROLLED = identity.event(
     "biometric_enrolled",
     "A commitment to a biometric template.",
     org="the organisation",
     handle="the relation",
+    custodial="the hospital's key signed",
 )
 MATCHED = identity.event(
     "biometric_compared",
@@ -50,14 +53,6 @@ WITHDRAWN = identity.event(
 )
 CARD_ISSUED = identity.event("card_issued", "A look-up card was issued.", org="the organisation")
 CARD_ENDED = identity.event("card_ended", "A look-up card ended.", org="the organisation")
-
-
-class Terms(Wire, frozen=True):
-    """State under terms/<org>: the newest version."""
-
-    version: Uint
-    document: Bytes32
-    height: Uint
 
 
 class PublishTermsArgs(Wire, frozen=True):
@@ -85,7 +80,8 @@ class AcceptTermsArgs(Wire, frozen=True):
 
 @identity.method(senders=ANYONE)
 def accept_terms(ctx: Context, state: State, args: AcceptTermsArgs) -> list[Event]:
-    """The patient accepts the newest terms."""
+    """The patient accepts the newest terms. What the hospital's key accepted for him, it did on its
+    own word: his own key begins anew (rule I-6)."""
     relation = owned(ctx, state, args.org, args.handle)
     newest = state.get(Terms, _terms(args.org))
     if newest is None:
@@ -93,27 +89,11 @@ def accept_terms(ctx: Context, state: State, args: AcceptTermsArgs) -> list[Even
     if args.version != newest.version:
         raise Refused("OLD_TERMS", version=newest.version)
     change(state, args.org, args.handle, relation, terms_version=args.version)
-    return [TERMS_ACCEPTED(org=args.org, handle=args.handle, version=args.version)]
-
-
-class Method(StrEnum):
-    FINGERPRINT = "fingerprint"
-    FACE = "face"
-    IRIS = "iris"
-    OTHER = "other"
-
-
-class Enrolment(Wire, frozen=True):
-    """State under biometric/<org>/<template>: who, by which device, and how often compared."""
-
-    handle: Bytes32
-    method: Method
-    device: Bytes32
-    enrolled_height: Uint
-    ended_height: Uint | None
-    compared: Uint
-    matched: Uint
-    last_height: Uint  # of a comparison; 0: none
+    return [
+        TERMS_ACCEPTED(
+            org=args.org, handle=args.handle, version=args.version, custodial=relation.custodial
+        )
+    ]
 
 
 class EnrolArgs(Wire, frozen=True):
@@ -130,7 +110,7 @@ def enrol_biometric(ctx: Context, state: State, args: EnrolArgs) -> list[Event]:
     assert ctx.member is not None, "the framework admits members only"
     org = ctx.member
     relation = known(state, org, args.handle)
-    if relation.recovery_at(ctx.time_ms) is not None:
+    if relation.frozen:
         raise Refused("RECOVERY_OPEN")
     payload = forms.enrolment(
         ctx.chain_id, org, args.handle, args.template, args.method.value, args.device
@@ -142,9 +122,10 @@ def enrol_biometric(ctx: Context, state: State, args: EnrolArgs) -> list[Event]:
     key = _biometric(org, args.template)
     if state.get(Enrolment, key) is not None:
         raise Refused("DUPLICATE_TEMPLATE")
-    entry = Enrolment(args.handle, args.method, args.device, ctx.height, None, 0, 0, 0)
+    custodial = relation.custodial
+    entry = Enrolment(args.handle, args.method, args.device, custodial, ctx.height, None, 0, 0, 0)
     state.put(key, entry)
-    return [ENROLLED(org=org, handle=args.handle)]
+    return [ENROLLED(org=org, handle=args.handle, custodial=custodial)]
 
 
 class CompareArgs(Wire, frozen=True):

@@ -27,6 +27,7 @@ from contracts.errors import (
 )
 from contracts.fields import Field
 from contracts.state import ReadState, State
+from salus import wire_json
 from salus.block import Event, Fact
 from salus.codec import UINT_MAX, Wire, decode, encode
 from salus.genesis import Genesis, Role
@@ -88,7 +89,7 @@ class Method(msgspec.Struct, frozen=True):
 
     def from_json(self, document: Any) -> Wire:
         """Raises `BadMessage` (BAD_ARGUMENTS) with the path of the fault, never its content."""
-        return fields.from_json(self.args, document)
+        return wire_json.from_json(self.args, document)
 
     def operation(self, args: Wire) -> Operation:
         """Ready to be signed into a transaction."""
@@ -236,17 +237,21 @@ def publishable(facts: Mapping[str, object]) -> bool:
         return False
     # A plain loop: this runs for every fact of every event of every operation.
     for name, fact in facts.items():
-        if len(name) > 32 or not _publishable(fact):
+        if len(name) > 32:
+            return False
+        if isinstance(fact, str):
+            if len(fact) == 64:
+                # Of a hash; without the pattern: half the time, for the most of them.
+                if not fact.isascii() or fact.encode("ascii").translate(None, _HEX):
+                    return False
+            elif len(fact) > FACT_WORD_MAX or not _is_word(fact):  # longer ones would stay cached
+                return False
+        elif type(fact) is int:
+            if not 0 <= fact <= UINT_MAX:
+                return False
+        elif type(fact) is not bool:
             return False
     return True
-
-
-def _publishable(fact: object) -> bool:
-    if isinstance(fact, str):
-        if len(fact) == 64:  # of a hash; without the pattern: half the time, for the most of them
-            return fact.isascii() and not fact.encode("ascii").translate(None, _HEX)
-        return len(fact) <= FACT_WORD_MAX and _is_word(fact)  # longer ones would stay in the cache
-    return type(fact) is bool or (type(fact) is int and 0 <= fact <= UINT_MAX)
 
 
 @lru_cache(maxsize=4_096)

@@ -12,7 +12,7 @@ import msgspec
 from contracts import changes
 from contracts.context import Capacity, Context
 from contracts.errors import NOT_AUTHORISED, Refused
-from contracts.fields import ContractName, committed, public
+from contracts.fields import committed, public
 from contracts.framework import Contract
 from contracts.members import organisation
 from contracts.proposals import (
@@ -46,6 +46,7 @@ from salus.governance import possession
 from salus.keys import verify
 from salus.parameters import FIXED_PARAMETERS, Parameters
 from salus.validators import VALIDATORS_MAX, MemberId
+from salus.wire_json import ContractName
 
 governance = Contract(
     "governance",
@@ -228,6 +229,13 @@ class ChangeParametersArgs(ProposalArgs, frozen=True):
     pool_transactions_max: Annotated[Uint | None, public("transactions")]
     rotation_wait_ms: Annotated[Uint | None, public("milliseconds of block time")]
     recovery_wait_ms: Annotated[Uint | None, public("milliseconds of block time")]
+    emergency_cosign_ms: Annotated[Uint | None, public("milliseconds of block time")]
+    emergency_open_ms: Annotated[Uint | None, public("milliseconds of block time")]
+    emergency_justify_ms: Annotated[Uint | None, public("milliseconds of block time")]
+    emergency_review_ms: Annotated[Uint | None, public("milliseconds of block time")]
+    emergency_sanction_ms: Annotated[Uint | None, public("milliseconds of block time")]
+    emergency_silence_ms: Annotated[Uint | None, public("milliseconds of a holder's clock")]
+    erasure_wait_ms: Annotated[Uint | None, public("milliseconds of block time")]
 
 
 # By name, so that a parameter that is added without a field here fails at import.

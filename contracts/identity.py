@@ -1,7 +1,8 @@
 """Identity: a patient's relations to organisations, and the keys that speak for them (decision 0010).
 
 A relation is a handle at one organisation with an owner key of its own, so nothing here joins two
-of one person. What to do when keys change hands or are lost stands in contracts/recovery.py;
+of one person. When keys change hands stands in contracts/rotation.py, when they are lost in
+contracts/recovery.py;
 terms, biometrics and cards in contracts/enrolment.py.
 """
 
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from contracts.context import Capacity, Context, StaffRole
+from contracts.context import Capacity, Context
 from contracts.cosign import Cosignature, Cosigner, check_cosignature
 from contracts.errors import NOT_AUTHORISED, Refused
 from contracts.fields import committed, public
@@ -33,6 +34,7 @@ from salus.relation import (
     Threshold,
     relation_key,
 )
+from salus.staff import StaffRole
 from salus.validators import MemberId
 
 identity = Contract(
@@ -47,15 +49,16 @@ identity = Contract(
         "BAD_KEY": "The 32 bytes are not a valid Ed25519 public key.",
         "NO_POSSESSION": "The key has not signed what it is entered for.",
         "BAD_GUARDIANS": "Guardians ascend, each with a signature, the threshold 1 to their number.",
-        "NEEDS_COSIGNATURE": "This needs a guardian's, or another organisation's, co-signature.",
-        "BAD_COSIGNATURE": "The co-signature is of a key that may not, or does not fit.",
+        "NEEDS_COSIGNATURE": "This needs co-signatures of guardians, or of other organisations.",
+        "BAD_COSIGNATURE": "A co-signature is of a key that may not, or does not fit.",
         "STALE_GENERATION": "The relation's keys changed since; fact `generation`.",
         "ROTATION_WAITS": "A rotation waits already; fact `effective_ms`.",
         "NO_ROTATION": "No rotation to this key waits, or it is in force already.",
-        "RECOVERY_OPEN": "A recovery is open: no rotation, grant or change until it ends.",
+        "RECOVERY_OPEN": "A recovery was approved: no rotation, grant or change until it ends.",
         "NO_RECOVERY": "No recovery to this key is open.",
+        "RECOVERIES_FULL": "16 recoveries are proposed; each is over after its waiting time.",
         "ALREADY_APPROVED": "This key, or this organisation, approved or vetoed before.",
-        "NOT_CANCELLABLE": "A second recovery cannot be cancelled.",
+        "NOT_CANCELLABLE": "The old key cancelled one not long ago, and has no second say.",
         "TOO_FEW_APPROVALS": "Not enough approvals; facts `approvals`, `needed`.",
         "TOO_EARLY": "The waiting time is not over; fact `ready_ms`.",
         "NOT_CUSTODIAL": "The patient holds the key of this relation.",
@@ -77,7 +80,11 @@ identity = Contract(
 )
 
 REGISTERED = identity.event(
-    "registered", "An organisation registered a relation.", org="the organisation", handle="it"
+    "registered",
+    "An organisation registered a relation.",
+    org="the organisation",
+    handle="it",
+    custodial="the organisation says that it holds the owner key",
 )
 DELEGATED = identity.event(
     "delegated", "A relation has a new delegate.", org="the organisation", handle="the relation"
@@ -117,7 +124,9 @@ class RegisterArgs(Wire, frozen=True):
     guardians: Annotated[Guardians, public("keys of guardians, of this relation alone")]
     threshold: Annotated[Threshold, public("how many guardians decide together")]
     possessions: Annotated[Possessions, public("by the guardians, in their order")]
-    tag: Annotated[Bytes32, committed("identity tag: HMAC of organisation and identifier")]
+    tag: Annotated[
+        Bytes32, committed("identity tag of organisation and identifier, or random bytes")
+    ]
     owner_signature: Annotated[Bytes64, public("by the owner key, over all of this")]
 
 
@@ -160,13 +169,14 @@ def register(ctx: Context, state: State, args: RegisterArgs) -> list[Event]:
             delegates=(),
             rotation=None,
             recovery=None,
-            cancelled=False,
+            proposals=(),
+            cancelled_until_ms=0,
             generation=0,
             terms_version=0,
             since_height=ctx.height,
         ),
     )
-    return [REGISTERED(org=org, handle=args.handle)]
+    return [REGISTERED(org=org, handle=args.handle, custodial=args.custodial)]
 
 
 class DelegateAddArgs(Wire, frozen=True):
@@ -206,14 +216,19 @@ class DelegateRemoveArgs(Wire, frozen=True):
     org: Annotated[MemberId, public("the organisation of the relation")]
     handle: Annotated[Bytes32, public("the relation")]
     key: Annotated[Bytes32, public("of the delegate")]
+    cosigner: Cosigner
+    cosignature: Cosignature
 
 
 @identity.method(senders=ANYONE)
 def delegate_remove(ctx: Context, state: State, args: DelegateRemoveArgs) -> list[Event]:
-    """Take a delegate's rights, at once; the delegate itself may also give them back."""
+    """Take a delegate's rights, at once; the delegate itself may also give them back. Where the
+    hospital holds the key, with a co-signature: the patient's phone may be all he has (rule I-6)."""
     relation = known(state, args.org, args.handle)
     if ctx.sender not in (relation.owner_at(ctx.time_ms), args.key):
         raise Refused(NOT_AUTHORISED)
+    if relation.custodial and ctx.sender != args.key:
+        check_cosignature(ctx, identity, "delegate_remove", relation.guardians, args)
     kept = tuple(one for one in relation.delegates if one.key != args.key)
     if len(kept) == len(relation.delegates):
         raise Refused("UNKNOWN_DELEGATE")
@@ -246,23 +261,14 @@ def owned(ctx: Context, state: State, org: str, handle: bytes) -> RelationEntry:
     relation = known(state, org, handle)
     if ctx.sender != relation.owner_at(ctx.time_ms):
         raise Refused(NOT_AUTHORISED)
-    if relation.recovery_at(ctx.time_ms) is not None:
+    if relation.frozen:
         raise Refused("RECOVERY_OPEN")
     return settled(ctx, relation)
 
 
 def settled(ctx: Context, relation: RelationEntry) -> RelationEntry:
     """With a rotation that is in force by now entered: the next write brings it to the state."""
-    rotation = relation.rotation
-    if rotation is None or ctx.time_ms < rotation.effective_ms:
-        return relation
-    return msgspec.structs.replace(
-        relation,
-        owner_key=rotation.new_key,
-        box_key=rotation.new_box_key,
-        rotation=None,
-        generation=relation.generation + 1,
-    )
+    return relation.settled_at(ctx.time_ms)
 
 
 def put(state: State, org: str, handle: bytes, relation: RelationEntry) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from contracts.context import Capacity, Context, Identity, StaffRole
+from contracts.context import Capacity, Context, Identity
 from contracts.errors import NOT_AUTHORISED, Refused
 from contracts.fields import committed, public
 from contracts.framework import Contract
@@ -20,7 +20,7 @@ from salus.block import Event
 from salus.codec import Bytes32, Bytes64, Uint, Wire
 from salus.genesis import DisplayName, Genesis, Member, Role
 from salus.keys import valid_public_key, verify
-from salus.staff import possession
+from salus.staff import StaffRole, possession
 from salus.validators import MemberId, Validator, ValidatorSet
 
 members = Contract(
@@ -34,6 +34,7 @@ members = Contract(
         "NO_POSSESSION": "The key has not signed that it belongs to this organisation and handle.",
         "BAD_PERIOD": "The period ends before it begins.",
         "BAD_ROLES": "Staff roles are listed once each, in ascending order, at least one.",
+        "BAD_OFFER": "Services, places and ways to reach it are listed once each, ascending.",
         "UNKNOWN_STAFF": "No staff member of this organisation has this handle.",
         "ALREADY_REVOKED": "The staff member was revoked before; fact `height`.",
         "REJOIN_TOO_SOON": "The validator rejoined too often of late; fact `height`: from then on.",
@@ -254,13 +255,13 @@ def put_entry(state: State, entry: MemberEntry) -> None:
 
 
 def get_entry(state: ReadState, member_id: str) -> MemberEntry | None:
-    return state.get(MemberEntry, _member(member_id))
+    return state.known(MemberEntry, _member(member_id))
 
 
 def identify(state: ReadState, sender: bytes, time_ms: int) -> Identity | None:
     """Whose key it is at this block time; None for strangers, replaced keys, revoked and expired
     staff, and everybody of an organisation that is suspended or removed."""
-    standing = state.get(KeyStanding, key_place(sender))
+    standing = state.known(KeyStanding, key_place(sender))
     if standing is None:
         return None
     member = get_entry(state, standing.member)
@@ -271,7 +272,7 @@ def identify(state: ReadState, sender: bytes, time_ms: int) -> Identity | None:
         if sender != in_force(member, standing.capacity):
             return None
         return Identity(standing.member, standing.capacity, member.roles)
-    staff = state.get(StaffEntry, staff_place(standing.member, standing.staff))
+    staff = state.known(StaffEntry, staff_place(standing.member, standing.staff))
     assert staff is not None, "a staff key without its entry"
     if staff.revoked_height is not None or not staff.from_ms <= time_ms < staff.until_ms:
         return None
@@ -327,9 +328,41 @@ def operator_of(state: ReadState, public_key: bytes) -> str | None:
 
 
 @members.view
+def operator_ever(state: ReadState, public_key: bytes) -> str | None:
+    """For other contracts: the organisation whose operator key this is, or was before another."""
+    standing = state.get(KeyStanding, key_place(public_key))
+    if standing is None or standing.capacity is not Capacity.OPERATOR:
+        return None
+    return standing.member
+
+
+@members.view
+def staff_of(state: ReadState, public_key: bytes) -> tuple[bytes, StaffEntry] | None:
+    """For other contracts: the staff member whose key this is or was: handle and entry."""
+    standing = state.get(KeyStanding, key_place(public_key))
+    if standing is None or standing.staff is None:
+        return None
+    entry = state.get(StaffEntry, staff_place(standing.member, standing.staff))
+    assert entry is not None, "a staff key without its entry"
+    return standing.staff, entry
+
+
+@members.view
+def everybody(state: ReadState) -> list[MemberEntry]:
+    """For other contracts: all organisations that ever were, ascending by id."""
+    return all_members(state)
+
+
+@members.view
 def voters(state: ReadState, epoch: int) -> ValidatorSet:
     """For other contracts: who has a vote, as the state now says; not yet in force."""
     return validator_set(state, epoch)
+
+
+@members.view
+def others(state: ReadState, org: str) -> int:
+    """For other contracts: how many active organisations there are beside this one."""
+    return sum(one.status is MemberStatus.ACTIVE and one.id != org for one in all_members(state))
 
 
 def all_members(state: ReadState) -> list[MemberEntry]:

@@ -10,6 +10,7 @@ from contracts import fields
 from contracts.errors import FRAMEWORK_CODES
 from contracts.fields import Publication
 from contracts.framework import Contract, Method, Query
+from salus import wire_json
 
 _GENERATED = "Generated from the declarations in `contracts/`; do not edit."
 
@@ -48,14 +49,14 @@ def _method(method: Method) -> list[str]:
         return [*lines, "No fields.", ""]
     lines += ["| field | type | published | what it is |", "|---|---|---|---|"]
     for field in method.fields:
-        kind = fields.words(field.shape)
+        kind = wire_json.words(field.shape)
         lines.append(f"| `{field.name}` | {kind} | {field.publication} | {field.doc} |")
     return [*lines, ""]
 
 
 def _query(query: Query) -> list[str]:
-    asked = [f"`{f.name}`: {fields.words(f.type)}" for f in fields.struct_fields(query.args)]
-    given = [f"`{f.name}`: {fields.words(f.type)}" for f in fields.struct_fields(query.result)]
+    asked = [f"`{f.name}`: {wire_json.words(f.type)}" for f in fields.struct_fields(query.args)]
+    given = [f"`{f.name}`: {wire_json.words(f.type)}" for f in fields.struct_fields(query.result)]
     null = " — or null if there is none" if query.nullable else ""
     return [
         f"### {query.contract}.{query.name}",
@@ -94,7 +95,9 @@ def on_chain_fields(contracts: Iterable[Contract]) -> str:
                 said = f"**{field.publication}**"
                 if field.publication is not Publication.PUBLIC:
                     said = field.publication.value
-                lines.append(f"| `{name}` | {said} | {fields.words(field.shape)} | {field.doc} |")
+                lines.append(
+                    f"| `{name}` | {said} | {wire_json.words(field.shape)} | {field.doc} |"
+                )
     lines += ["", "## Events", "", "| event | facts |", "|---|---|"]
     for contract in contracts:
         for event in contract.events.values():

@@ -20,6 +20,7 @@ from contracts.errors import (
 )
 from contracts.framework import Contract, Method
 from contracts.state import Read, ReadState
+from salus import wire_json
 from salus.codec import Uint, Wire, decode
 from salus.errors import BadMessage
 from salus.forms import ContractForm, FieldForm, MethodForm, QueryDeclaration
@@ -138,7 +139,7 @@ class Active:
         """The arguments by field name, JSON-ready; None if they do not decode."""
         try:
             method = self.find(operation)
-            document: dict[str, Any] = fields.to_json(method.decode(operation.args))
+            document: dict[str, Any] = wire_json.to_json(method.decode(operation.args))
         except BadMessage:
             return None
         return document
@@ -149,8 +150,8 @@ class Active:
         query = found.queries.get(name) if found else None
         if query is None:
             raise BadMessage("no such query", code=UNKNOWN_QUERY)
-        args = fields.from_json(query.args, dict(arguments))
-        return fields.to_json(query.answer(ReadState(read, contract), args))
+        args = wire_json.from_json(query.args, dict(arguments))
+        return wire_json.to_json(query.answer(ReadState(read, contract), args))
 
 
 def _form(contract: Contract) -> ContractForm:
@@ -165,7 +166,7 @@ def _form(contract: Contract) -> ContractForm:
                 m.doc,
                 tuple(capacity.value for capacity in m.senders) or ("anyone",),
                 tuple(
-                    FieldForm(f.name, fields.words(f.shape), f.publication.value, f.doc)
+                    FieldForm(f.name, wire_json.words(f.shape), f.publication.value, f.doc)
                     for f in m.fields
                 ),
             )
@@ -176,7 +177,7 @@ def _form(contract: Contract) -> ContractForm:
                 q.name,
                 q.doc,
                 tuple(
-                    FieldForm(f.name, fields.words(f.type), "public", "")
+                    FieldForm(f.name, wire_json.words(f.type), "public", "")
                     for f in fields.struct_fields(q.args)
                 ),
             )

@@ -16,7 +16,6 @@ from typing import NamedTuple
 from contracts.context import BlockFacts, Context, Identity, Turn
 from contracts.errors import (
     BAD_ARGUMENTS,
-    BAD_OPERATION,
     CONTRACT_FAULT,
     LIMIT_STATE,
     NOT_AUTHORISED,
@@ -31,7 +30,7 @@ from salus.block import EVENTS_PER_OPERATION_MAX, OK, Event, Fact, Receipt
 from salus.codec import Wire, decode
 from salus.errors import BadMessage
 from salus.parameters import Parameters
-from salus.transaction import Operation, ParsedTransaction
+from salus.transaction import ParsedTransaction
 
 # Frames that a contract may stack; ours need about ten. Recursion in contracts is banned by a
 # test (tests/test_purity.py), so this bound is met only by a fault, and then by all nodes.
@@ -73,6 +72,8 @@ class Runtime:
     # Contract and method of each operation, in the order of the receipts; None: there is no such.
     called: list[tuple[str, str] | None] = field(default_factory=list)
     _identities: dict[bytes, Identity | None] = field(default_factory=dict)
+    # By contract: it knows the overlay and a prefix, nothing of the operation.
+    _states: dict[str, State] = field(default_factory=dict)
 
     def run(self, tx: ParsedTransaction) -> list[Receipt]:
         """One receipt per operation; the overlay holds what stood."""
@@ -81,8 +82,7 @@ class Runtime:
         receipts: list[Receipt] = []
         ends_epoch = False
         for index, raw in enumerate(tx.body.operations):
-            mark = overlay.mark()
-            overlay.begin_operation(index)
+            mark = overlay.begin_operation(index)
             receipt, asks_end = self._operation(tx, index, raw)
             receipts.append(receipt)
             if receipt.code == OK:
@@ -146,21 +146,16 @@ class Runtime:
     def _operation(self, tx: ParsedTransaction, index: int, raw: bytes) -> tuple[Receipt, bool]:
         """The receipt, and whether the operation asks for the epoch's end."""
         try:
-            operation = decode(raw, Operation)
-        except BadMessage:
-            self.called.append(None)
-            return Receipt(tx.id, index, BAD_OPERATION, {}, ()), False
-        try:
-            method = self.active.find(operation)
+            method, encoded = self.active.dispatch(raw)
         except BadMessage as bad:
             self.called.append(None)
             return Receipt(tx.id, index, bad.code, dict(bad.facts), ()), False
         self.called.append((method.contract, method.name))
         try:
-            args = method.decode(operation.args)
+            args = decode(encoded, method.args)
         except BadMessage:
             return Receipt(tx.id, index, BAD_ARGUMENTS, {}, ()), False
-        identity = self.identity(tx.body.sender)
+        identity = self._identities.get(tx.body.sender) or self.identity(tx.body.sender)
         if not method.allows(identity):
             return Receipt(tx.id, index, NOT_AUTHORISED, {}, ()), False
         contract = self.active.contracts[method.contract]
@@ -184,7 +179,9 @@ class Runtime:
     def _call(
         self, contract: Contract, method: Method, context: Context, args: Wire
     ) -> list[Event]:
-        state = State(self.overlay, contract.name)
+        state = self._states.get(contract.name)
+        if state is None:
+            state = self._states[contract.name] = State(self.overlay, contract.name)
         events = method.run(context, state, args)
         if type(events) is not list or len(events) > EVENTS_PER_OPERATION_MAX:
             raise TypeError("a method returns a list of at most EVENTS_PER_OPERATION_MAX events")

@@ -7,12 +7,12 @@ that was done stays counted, so that failing on purpose is no way round a cap.
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from contracts.errors import LimitState, StoreFailed
-from salus.codec import UINT_MAX, Wire, check, decode, encode
+from salus.codec import UINT_MAX, Wire, check, decode, decode_known, encode
 from salus.parameters import Parameters
 
 T = TypeVar("T", bound=Wire)
@@ -24,7 +24,7 @@ STATE_KEY_BYTES_MAX = 128  # prefix, word and two hashes; a longer key is a cont
 Read = Callable[[bytes], bytes | None]
 
 
-class Write(NamedTuple):
+class Write(msgspec.Struct, frozen=True, gc=False):
     """The newest value of a key (None: deleted), and the operation that its salt comes from."""
 
     value: bytes | None
@@ -61,8 +61,10 @@ class Overlay:
         self._bytes_left = self._limits.state_bytes_written_max
         self._tx_id, self._operation = tx_id, 0
 
-    def begin_operation(self, operation: int) -> None:
+    def begin_operation(self, operation: int) -> int:
+        """Gives a point to return to, as `mark` does."""
         self._operation = operation
+        return len(self._undo)
 
     def begin_system(self, source: bytes) -> None:
         """What the block itself writes, once all transactions are through: no caps of theirs.
@@ -84,14 +86,21 @@ class Overlay:
                 self.writes[key] = before
 
     def get(self, key: bytes) -> bytes | None:
-        self._touch(key)
-        write = self.writes.get(key)
-        return self._base(key) if write is None else write.value
+        if key not in self._touched:
+            self._touch(key)
+        write = self.writes.get(key)  # as in peek, without its frame: each operation reads here
+        if write is not None:
+            return write.value
+        try:
+            return self._read(key)
+        except Exception as error:
+            raise StoreFailed from error
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """None deletes."""
-        self._touch(key)
-        size = len(value or b"")
+        if key not in self._touched:
+            self._touch(key)
+        size = 0 if value is None else len(value)
         if size > self._limits.state_value_bytes_max:
             raise LimitState("state_value_bytes_max", self._limits.state_value_bytes_max)
         self._bytes_left -= len(key) + size
@@ -103,20 +112,18 @@ class Overlay:
     def peek(self, key: bytes) -> bytes | None:
         """For the framework itself: not counted against the transaction."""
         write = self.writes.get(key)
-        return self._base(key) if write is None else write.value
-
-    def _touch(self, key: bytes) -> None:
-        touched = self._touched
-        if key not in touched:
-            if len(touched) >= self._limits.keys_touched_max:
-                raise LimitState("keys_touched_max", self._limits.keys_touched_max)
-            touched.add(key)
-
-    def _base(self, key: bytes) -> bytes | None:
+        if write is not None:
+            return write.value
         try:
             return self._read(key)
         except Exception as error:
             raise StoreFailed from error
+
+    def _touch(self, key: bytes) -> None:
+        """It is new to this transaction."""
+        if len(self._touched) >= self._limits.keys_touched_max:
+            raise LimitState("keys_touched_max", self._limits.keys_touched_max)
+        self._touched.add(key)
 
 
 def uncapped(parameters: Parameters) -> Parameters:
@@ -148,6 +155,11 @@ class ReadState:
         """The value under `key`, or None."""
         raw = self._get(self._key(key))
         return None if raw is None else decode(raw, kind)
+
+    def known(self, kind: type[T], key: bytes) -> T | None:
+        """As `get`, of what is read again and again: members, staff and their keys."""
+        raw = self._get(self._key(key))
+        return None if raw is None else decode_known(raw, kind)
 
     def _key(self, key: bytes) -> bytes:
         if not 0 < len(key) <= STATE_KEY_BYTES_MAX:

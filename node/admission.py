@@ -3,9 +3,11 @@
 Known bytes are never an error: whoever sends twice is told the present state (interfaces.md §5).
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from node.api.view import Submitted
+from node.drain import LATER_TRANSACTIONS_MAX
 from node.gossip import GossipTask
 from node.mempool import Mempool
 from node.metrics import Metrics
@@ -41,26 +43,37 @@ class Admission:
     def welcome(self) -> None:
         self.ready = True
 
-    async def submit(self, raws: Sequence[bytes]) -> list[Submitted]:
-        """Transactions of a client. Raises `SalusError` only if the node takes none at all."""
+    async def submit(self, raws: Sequence[bytes], room: int | None = None) -> list[Submitted]:
+        """Transactions of a client, or (`room` is None) of the node itself. `room`: how many that
+        nobody knows yet it may take (node/drain.py). Raises `SalusError` only if the node takes none
+        at all."""
         if not self.ready:
             code, message = self.not_ready
             raise SalusError(message, code=code)
         results: list[Submitted | None] = [None] * len(raws)
         fresh: list[tuple[int, ParsedTransaction]] = []
+        mempool = self.mempool
         for index, raw in enumerate(raws):
-            if self.mempool.get(raw) is not None:
-                tx = self.mempool.parse_check(raw)
+            known = mempool.get(raw)
+            if known is not None:
                 # Verified before, perhaps out of a proposal: nothing to check, but owed from now.
-                results[index] = self._add(tx, local=True)
+                results[index] = self._add(known, local=room is None or self._room_for_later(known))
                 continue
             try:
-                fresh.append((index, self.mempool.parse_check(raw, local=True)))
+                full = room is not None and len(fresh) >= room
+                tx = mempool.parse_check(raw, local=True, full=full)
             except SalusError as error:
                 results[index] = self._refused(raw, error)
+                continue
+            if full:
+                results[index] = _no_room(tx)
+            else:
+                fresh.append((index, tx))
         valid = await self.pool.verify([tx for _, tx in fresh])
         for (index, tx), good in zip(fresh, valid, strict=True):
-            if good:
+            if good and room is not None and not self._room_for_later(tx):
+                results[index] = _no_room(tx)
+            elif good:
                 results[index] = self._add(tx, local=True)
             else:
                 results[index] = Submitted(
@@ -72,10 +85,15 @@ class Admission:
         self._forward(results, raws)
         answers = [result for result in results if result is not None]
         assert len(answers) == len(raws)
-        for answer in answers:
-            if answer.code is not None:
-                self.metrics.rejected(answer.code)
+        codes = [answer.code for answer in answers if answer.code is not None]
+        for word, count in Counter(codes).items():
+            self.metrics.rejected(word, count)
         return answers
+
+    def _room_for_later(self, tx: ParsedTransaction) -> bool:
+        """What no block can hold yet leaves room to what one can (node/drain.py)."""
+        pool = self.mempool
+        return pool.taken_for_later < LATER_TRANSACTIONS_MAX or not pool.valid_later(tx)
 
     def _forward(self, results: Sequence[Submitted | None], raws: Sequence[bytes]) -> None:
         pending = [
@@ -157,6 +175,11 @@ class Admission:
         if added:
             gossip.perform(gossip.gossip.admitted(added, member, gossip.now_ms()))
             self.on_pending()
+
+
+def _no_room(tx: ParsedTransaction) -> Submitted:
+    why = "this node has taken as much as is committed in the next seconds"
+    return Submitted(TransactionState.REJECTED, tx.id, code="POOL_FULL", detail=why)
 
 
 # An honest peer checks all this before it passes a transaction on.

@@ -13,6 +13,7 @@ from salus.parameters import Parameters
 from storage.blocks import BlockStore
 
 Key = tuple[int, bytes]  # sequence, digest
+Body = tuple[int, bytes, bytes]  # sequence, digest, the proposal
 
 # Beside what is in flight and what is executed ahead: one that is being fetched, one in hand.
 BODIES_BESIDE = 2
@@ -31,7 +32,7 @@ class Bodies:
         store: BlockStore,
         height: int,
         pinned: Callable[[int, bytes], bool],
-        dropped: Callable[[int, bytes], None],
+        dropped: Callable[[int, bytes], object],
     ) -> None:
         """`height`: the certified one; `pinned`: does anybody still count on this body?
         `dropped`: it made room and is not here any more."""
@@ -85,8 +86,8 @@ class Bodies:
 
     # -- the disk -------------------------------------------------------------------------------
 
-    def persist(self, wanted: Iterable[Key]) -> list[tuple[int, bytes, bytes]]:
-        """(sequence, digest, body) of those that the block store lacks.
+    def persist(self, wanted: Iterable[Key]) -> list[Body]:
+        """Those of them that the block store lacks.
 
         Raises `BodyMissing`: a COMMIT must not leave without its body, nor a block be certified.
         """
@@ -101,11 +102,21 @@ class Bodies:
                 raise BodyMissing(*key)
         return found
 
-    def persisted(self, bodies: Iterable[tuple[int, bytes, bytes]]) -> None:
-        """They are on disk: memory may forget them."""
-        self._stored.update(
-            (sequence, digest) for sequence, digest, _ in bodies if sequence > self._floor
-        )
+    def unstored(self, keys: Iterable[Key]) -> list[Body]:
+        """Those of them that memory holds and the block store lacks; each once."""
+        found = {}
+        for key in keys:
+            raw = self._held(key)
+            if raw is not None and key not in self._stored and key[0] > self._floor:
+                found[key] = (*key, raw)
+        return list(found.values())
+
+    def persisted(self, bodies: Iterable[Body]) -> list[Key]:
+        """They are on disk: memory may forget them. Gives those that came there behind a block of
+        their height, which nobody asks about any more whether they are orphans."""
+        keys = [(sequence, digest) for sequence, digest, _ in bodies]
+        self._stored.update(key for key in keys if key[0] > self._floor)
+        return [key for key in keys if key[0] <= self._floor]
 
     def orphaned(self, height: int, digest: bytes) -> bool:
         """Does the block store hold another body for this height than the certified one?"""

@@ -16,10 +16,13 @@ from node.config_lines import element_line, error_line, key_lines
 from node.config_tables import Config, settings
 from node.errors import ConfigError, ConfigProblem
 from node.settings import BadValue
+from salus.errors import BadMessage
+from salus.site import parse_sites
 
 __all__ = ["Config", "Loaded", "load"]
 
 CONFIG_BYTES_MAX = 1024 * 1024  # what a person wrote is smaller
+_HERE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,14 @@ class Loaded:
 
     config: Config
     origins: dict[str, str]
+
+
+def _sites(texts: tuple[str, ...]) -> bool:
+    try:
+        parse_sites(texts)
+    except BadMessage:
+        return False
+    return True
 
 
 def load(
@@ -193,6 +204,25 @@ class _Reader:
             "log.redact",
             "CONFIG_UNSAFE",
             "log.redact «false» is allowed only with profile «dev»",
+        )
+        outbox = config.outbox
+        require(
+            outbox.smtp_security != "none" or outbox.smtp_host in (None, *_HERE) or dev,
+            "outbox.smtp_security",
+            "CONFIG_UNSAFE",
+            "outbox.smtp_security «none» is allowed only for a relay on this machine",
+        )
+        require(
+            outbox.smtp_host is None or "@" in (outbox.smtp_from or ""),
+            "outbox.smtp_from",
+            "CONFIG_VALUE",
+            "outbox.smtp_from must be an address where outbox.smtp_host is set",
+        )
+        require(
+            _sites(config.reading.sites),
+            "reading.sites",
+            "CONFIG_VALUE",
+            "reading.sites: each is SYSTEM|VALUE, printable and without blanks",
         )
         require(
             not config.dev.fault_injection or dev,

@@ -31,7 +31,7 @@ Consensus parameters are not here: genesis and governance hold what all nodes mu
 """
 
 # What stands for a setting that is not set by default.
-_EXAMPLES = {What.ENDPOINT: "host:port", What.TEXT: "FILE"}
+_EXAMPLES = {What.ENDPOINT: "host:port", What.TEXT: "FILE", What.KEY: What.KEY.value}
 
 
 def render_toml(values: Mapping[str, object] | None = None) -> str:
@@ -86,7 +86,7 @@ def _sentences(setting: Setting) -> list[str]:
         return [setting.doc, f"({setting.range_text})"]
     if setting.what is What.CHOICE:
         return [setting.doc, f"(one of {', '.join(setting.choices)})"]
-    if setting.what in (What.PEERS, What.ENDPOINT):
+    if setting.what in (What.PEERS, What.ENDPOINT, What.KEY):
         return [setting.doc, f"({setting.what.value})"]
     return [setting.doc]
 

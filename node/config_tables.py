@@ -122,7 +122,12 @@ class Api(Table, frozen=True, kw_only=True):
     ] = ()
     hosts: Annotated[
         tuple[str, ...],
-        Setting(What.TEXTS, "Names under which clients reach the API, beside loopback.", max=100),
+        Setting(
+            What.TEXTS,
+            "Names under which clients reach the API, beside loopback; beyond it, who logs in "
+            "there names one of them.",
+            max=100,
+        ),
     ] = ()
     rate_limit: Annotated[
         int,
@@ -134,7 +139,13 @@ class Api(Table, frozen=True, kw_only=True):
         int, Setting(What.COUNT, "Event streams open at once.", min=1, max=10_000)
     ] = 256
     document_max_bytes: Annotated[
-        int, Setting(What.SIZE, "Largest clinical document.", min=MIB, max=1024 * MIB)
+        int,
+        Setting(
+            What.SIZE,
+            "Largest document that is read whole: FHIR and JSON. All others stream, up to 128 MiB.",
+            min=MIB,
+            max=1024 * MIB,
+        ),
     ] = 32 * MIB
 
 
@@ -169,6 +180,29 @@ class Storage(Table, frozen=True, kw_only=True):
         int,
         Setting(What.SIZE, "With less free disk no new transactions are taken.", min=16 * MIB),
     ] = 512 * MIB
+    erase_on_request: Annotated[
+        bool,
+        Setting(
+            What.FLAG,
+            "Erase by itself what a certified request names; else the operator decides each time.",
+        ),
+    ] = True
+
+
+class Records(Table, frozen=True, kw_only=True):
+    """Documents and their anchors on the chain."""
+
+    batch_period_ms: Annotated[
+        int,
+        Setting(
+            What.DURATION,
+            "Documents are anchored together at multiples of this time, so that the chain does not say when "
+            "each came, nor how many. Nobody at a desk waits longer than ten seconds; set a minute where a "
+            "machine hands them in. 0: each at once.",
+            min=0,
+            max=60_000,
+        ),
+    ] = 10_000
 
 
 class Log(Table, frozen=True, kw_only=True):
@@ -207,6 +241,86 @@ class MetricsTable(Table, frozen=True, kw_only=True):
     enabled: Annotated[bool, Setting(What.FLAG, "Serve /metrics.")] = True
 
 
+class KeeperTable(Table, frozen=True, kw_only=True):
+    """The process that alone opens the keys of patients' documents; `salus keeper init` writes it here."""
+
+    public_key: Annotated[
+        bytes | None,
+        Setting(
+            What.KEY,
+            "The keys of patients' documents are sealed to it. Without one, such documents are refused.",
+        ),
+    ] = None
+    socket: Annotated[
+        str, Setting(What.TEXT, "Where it answers: a Unix socket in a folder of its own.")
+    ] = "keeper/keeper.sock"
+
+
+class OutboxTable(Table, frozen=True, kw_only=True):
+    """How patients who gave a contact hear of what happened; without medical content."""
+
+    smtp_host: Annotated[
+        str | None,
+        Setting(What.TEXT, "The mail server that takes messages. Without one no mail is sent."),
+    ] = None
+    smtp_port: Annotated[int, Setting(What.COUNT, "Its port.", min=1, max=65_535)] = 587
+    smtp_security: Annotated[
+        str,
+        Setting(
+            What.CHOICE,
+            "`none` only for a relay on this machine.",
+            choices=("starttls", "tls", "none"),
+        ),
+    ] = "starttls"
+    smtp_from: Annotated[
+        str | None, Setting(What.TEXT, "The sender's address, with the mail server.")
+    ] = None
+    smtp_user: Annotated[str | None, Setting(What.TEXT, "Who logs in there.")] = None
+    smtp_password_file: Annotated[
+        str | None, Setting(What.TEXT, "A file with the password, which only its owner can read.")
+    ] = None
+    webhook_hosts: Annotated[
+        tuple[str, ...],
+        Setting(
+            What.TEXTS,
+            "Hosts that a patient's webhook may be on, by HTTPS; all others are refused: the node "
+            "calls nothing in your own network.",
+            max=100,
+        ),
+    ] = ()
+    print_list: Annotated[
+        str | None,
+        Setting(
+            What.TEXT,
+            "A file of letters to print, for patients without mail; take it away when you have.",
+        ),
+    ] = None
+    gather_ms: Annotated[
+        int,
+        Setting(
+            What.DURATION,
+            "So long reads are counted before they are told in one message.",
+            min=0,
+            max=7 * 86_400_000,
+        ),
+    ] = 3_600_000
+
+
+class ReadingTable(Table, frozen=True, kw_only=True):
+    """What this organisation's staff may say when they ask to read elsewhere."""
+
+    sites: Annotated[
+        tuple[str, ...],
+        Setting(
+            What.TEXTS,
+            "Places (`SYSTEM|VALUE`) from where staff of this node may say that they read; patients "
+            "can permit reading from such a place alone. One that is not listed is refused here. A "
+            "single one is said by itself.",
+            max=16,
+        ),
+    ] = ()
+
+
 class Dev(Table, frozen=True, kw_only=True):
     """For test networks; refused unless `profile` is `dev`."""
 
@@ -230,8 +344,12 @@ class Config(Table, frozen=True, kw_only=True):
     api: Api = Api()
     mempool: Mempool = Mempool()
     storage: Storage = Storage()
+    records: Records = Records()
     log: Log = Log()
     metrics: MetricsTable = MetricsTable()
+    keeper: KeeperTable = KeeperTable()
+    outbox: OutboxTable = OutboxTable()
+    reading: ReadingTable = ReadingTable()
     dev: Dev = Dev()
 
 

@@ -2,7 +2,9 @@
 
 asyncio's common pool also serves peers that fetch blocks; a few slow reads there would hold up
 the journal's sync, and with it every vote (B26). Not a pool of one either: its chain of two
-futures, two locks and a copied context costs a block more than the syncs that it carries.
+futures, two locks and a copied context costs a block more than the syncs that it carries. Votes
+and blocks come back by a callback: a task that awaits them wakes up a turn of the loop later, with
+a round of other frames in between, four times a block.
 """
 
 import asyncio
@@ -15,6 +17,14 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# A sync takes milliseconds, a bad minute of a shared disk seconds. For all threads of a node at once: it
+# is killed 15 s after SIGTERM (cli/processes.py), and the API may have taken 5 s of them, peers that do
+# not read 3.
+CLOSE_TIMEOUT_MS = 4_000
+
+# Takes the result, or what was raised.
+Answer = Callable[[Any, BaseException | None], None]
+
 
 class DiskThread:
     def __init__(self, name: str) -> None:
@@ -25,27 +35,43 @@ class DiskThread:
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """In the order of the calls."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._put(_Job(partial(work, *args, **kwargs), partial(_settle, done), done))
+        return await done
+
+    def start(self, work: Callable[[], Any], answer: Answer) -> None:
+        """The same without a task: `answer` is called by the loop, and by nobody any more once
+        this is closed before the work began."""
+        self._put(_Job(work, answer, None))
+
+    def finish(self) -> None:
+        """What is under way is the last; `close` waits for it."""
+        self.closed = True
+        if self._thread is not None:
+            self._jobs.put(None)
+
+    def close(self, timeout_ms: int = CLOSE_TIMEOUT_MS) -> bool:
+        """Waits for what is under way; what has not begun is dropped. False: the disk hangs, and
+        what it writes to must not be closed under it."""
+        self.finish()
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_ms / 1000)
+        if self._thread.is_alive():
+            return False
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            if job is not None and job.awaited is not None:
+                job.awaited.cancel()
+        return True
+
+    def _put(self, job: "_Job") -> None:
         assert not self.closed, "nothing is written any more"
         if self._thread is None:
             # A daemon: what never was closed must not keep a failed process from ending.
             self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
-        job = _Job(partial(work, *args, **kwargs))
         self._jobs.put(job)
-        result: T = await job.done
-        return result
-
-    def close(self) -> None:
-        """Waits for what is under way; what has not begun is dropped."""
-        self.closed = True
-        if self._thread is None:
-            return
-        self._jobs.put(None)
-        self._thread.join()
-        while not self._jobs.empty():
-            job = self._jobs.get()
-            if job is not None:
-                job.done.cancel()
 
     def _work(self) -> None:
         while self._turn():
@@ -66,32 +92,35 @@ class DiskThread:
 class _Job:
     """One call, on its way to the thread and back."""
 
-    __slots__ = ("call", "done", "error", "loop", "result")
+    __slots__ = ("answer", "awaited", "call", "loop")
 
-    def __init__(self, call: Callable[[], Any]) -> None:
+    def __init__(
+        self, call: Callable[[], Any], answer: Answer, awaited: "asyncio.Future[Any] | None"
+    ) -> None:
+        """`awaited`: by a task that may be cancelled meanwhile."""
         self.loop = asyncio.get_running_loop()
-        self.done: asyncio.Future[Any] = self.loop.create_future()
-        self.call = call
-        self.result: Any = None
-        self.error: BaseException | None = None
+        self.call, self.answer, self.awaited = call, answer, awaited
 
     def run(self) -> None:
         """In the thread; nobody waits for a call whose task was cancelled, so it is not begun."""
-        if self.done.cancelled():
+        if self.awaited is not None and self.awaited.cancelled():
             return
+        result: Any = None
+        failed: BaseException | None = None
         try:
-            self.result = self.call()
-        except BaseException as error:  # noqa: BLE001 - raised where the answer is awaited
-            self.error = error
+            result = self.call()
+        except BaseException as error:  # noqa: BLE001 - told where the answer is awaited
+            failed = error
         try:
-            self.loop.call_soon_threadsafe(self._answer)
+            self.loop.call_soon_threadsafe(self.answer, result, failed)
         except RuntimeError:
             pass  # The loop is closed: nobody waits any more.
 
-    def _answer(self) -> None:
-        if self.done.done():
-            return  # Cancelled meanwhile.
-        if self.error is None:
-            self.done.set_result(self.result)
-        else:
-            self.done.set_exception(self.error)
+
+def _settle(done: "asyncio.Future[Any]", result: object, failed: BaseException | None) -> None:
+    if done.done():
+        return  # Cancelled meanwhile.
+    if failed is None:
+        done.set_result(result)
+    else:
+        done.set_exception(failed)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from consensus.config import ReplicaConfig
-from consensus.effects import ViewEntered
+from consensus.effects import CheckProposal, ViewEntered
 from consensus.replica import Replica
 from contracts.members import rejoin_of
 from contracts.proposals import CandidacyStage
@@ -154,6 +154,11 @@ class Epochs:
         primary = None if member == self.member else member
         self.gossip.perform(gossip.primary_changed(primary, self.gossip.now_ms()))
 
+    def in_view(self, question: CheckProposal) -> bool:
+        """A verdict for a view that is over must not mark transactions as ordered."""
+        core = self.replica.state
+        return question.view == core.view and not core.in_view_change
+
     def ticked(self) -> None:
         """What is decided is owed no more: what is left of it is this node's own work. The pool has
         let go of it when the view changed, if another sequence held it too, or never knew, if it was
@@ -161,12 +166,11 @@ class Epochs:
         mempool, replica = self.mempool, self.replica
         mempool.committed(replica.state.log.committed)
         for sequence, digest in replica.decided:
-            proposal = self.bodies.parsed(digest)
-            if proposal is None and (raw := self.bodies.get(sequence, digest)) is not None:
-                proposal = self.pipeline.parse_proposal(raw)
-                self.bodies.remember_parsed(proposal)
+            if mempool.is_decided(sequence, digest):
+                continue
+            proposal = self.bodies.parsed(digest) or self.pipeline.believed(sequence, digest)
             if proposal is not None:
-                mempool.ordered([tx.id for tx in proposal.transactions], sequence)
+                mempool.ordered([tx.id for tx in proposal.transactions], sequence, digest)
         self.runner.pending(mempool.owed > 0)
 
     def may_vote(self) -> bool:

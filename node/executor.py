@@ -17,14 +17,13 @@ from contracts.runtime import Runtime, Turns, fixed_depth
 from contracts.state import Overlay, ReadState
 from node.errors import UpgradeNeeded
 from node.replay import ReplayIndex
-from node.uncertified import CertifiedState, Executed, Uncertified, key_hash_of
-from salus import merkle
+from node.uncertified import CertifiedState, Executed, Head, Uncertified
 from salus.block import (
     BLOCK_VERSION,
     Header,
     ParsedProposal,
     Receipt,
-    receipt_leaf,
+    receipts_root,
     transactions_root,
 )
 from salus.certificate import Certificate
@@ -36,10 +35,8 @@ from salus.parameters import Parameters
 from salus.statemap import (
     SALT_BYTES,
     StateTree,
-    bucket_of,
-    change_bucket,
-    leaf_of,
-    salt_of,
+    change_entry,
+    salted,
 )
 from salus.transaction import ParsedTransaction
 from salus.writeset import write_sets_kept
@@ -84,7 +81,7 @@ class Executor:
         self._organisations: dict[bytes, str | None] = {}
         self.replay = ReplayIndex()
         for _, ids in recent:
-            self.replay.load(ids)
+            self.replay.add(ids)
         self.replay.passed(head.height)
 
     # ── moving ───────────────────────────────────────────────────────────────
@@ -115,7 +112,8 @@ class Executor:
             epoch.parameters,
             self._header_hash,
         )
-        runtime = Runtime(self.active, block, Overlay(self.read, epoch.parameters))
+        head = self._uncertified.head()
+        runtime = Runtime(self.active, block, Overlay(head.read, epoch.parameters))
         receipts: list[Receipt] = []
         new: list[ParsedTransaction] = []
         with fixed_depth():
@@ -136,7 +134,7 @@ class Executor:
             end = self._epoch_end(height, runtime.ends_epoch or turns.end_epoch)
             next_epoch = None
         self._write_epoch(runtime.overlay, end, next_epoch, proposal.digest)
-        writes, buckets, write_set = self._stored(runtime.overlay)
+        writes, buckets, write_set = self._stored(runtime.overlay, head)
 
         state_root = self.tree.update(height, buckets)  # From here on nothing may fail.
         validators_hash = parent.next_validators_hash
@@ -152,7 +150,7 @@ class Executor:
             transactions_count=len(proposal.transactions),
             transactions_root=transactions_root(proposal.transactions),
             receipts_count=len(receipts),
-            receipts_root=merkle.root([receipt_leaf(receipt) for receipt in receipts]),
+            receipts_root=receipts_root(receipts),
             state_root=state_root,
             validators_hash=validators_hash,
             next_validators_hash=next_epoch.validators.hash() if next_epoch else validators_hash,
@@ -275,36 +273,29 @@ class Executor:
         overlay.put(EPOCH_STATE_KEY, encode(record))
 
     def _stored(
-        self, overlay: Overlay
+        self, overlay: Overlay, head: Head
     ) -> tuple[dict[bytes, bytes | None], dict[int, bytes], bytes]:
         """The overlay's writes as they are stored, the contents of the buckets they change, and
         the changes themselves, by hashes."""
-        bits = self.tree.bits
         writes: dict[bytes, bytes | None] = {}
-        leaves: dict[int, dict[bytes, bytes | None]] = {}
-        for key, (value, tx_id, operation) in overlay.writes.items():
-            hashed = key_hash_of(key)
-            stored = leaf = None
-            if value is not None:
-                stored = salt_of(tx_id, operation, hashed) + value
-                leaf = leaf_of(hashed, stored)
-            writes[key] = stored
-            index = bucket_of(hashed, bits)
-            if index in leaves:
-                leaves[index][hashed] = leaf
-            else:
-                leaves[index] = {hashed: leaf}
+        buckets: dict[int, bytes] = {}
         changes: list[bytes] = []
-        buckets = {
-            index: change_bucket(self._uncertified.bucket(index), changed, changes)
-            for index, changed in leaves.items()
-        }
+        for key, write in overlay.writes.items():
+            hashed, index = head.place(key)
+            stored = leaf = None
+            if write.value is not None:
+                stored, leaf = salted(write.tx_id, write.operation, hashed, write.value)
+            writes[key] = stored
+            content = buckets.get(index)
+            if content is None:
+                content = head.bucket(index)
+            buckets[index], change = change_entry(content, hashed, leaf)
+            changes.append(change)
         return writes, buckets, b"".join(changes)
 
     def _push(self, executed: Executed, new: list[ParsedTransaction]) -> None:
         height, end = executed.header.height, executed.header.epoch_end
-        for tx in new:
-            self.replay.add(tx.id, tx.body.expiry_height)
+        self.replay.add([(tx.id, tx.body.expiry_height) for tx in new])
         self.replay.passed(height)
         if (
             len(self._organisations) > ORGANISATIONS_MAX

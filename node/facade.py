@@ -13,16 +13,24 @@ from contracts.registry import Registry
 from node import VERSION
 from node.admission import Admission
 from node.api.view import (
+    AccessView,
+    AuditView,
     BlockView,
+    EmergenciesView,
+    ErasuresView,
     FaultsView,
+    IdentityView,
     OpeningsView,
+    OutboxView,
     RecordsView,
     SimulationView,
     StateView,
     Submitted,
     TransactionView,
 )
+from node.clock_watch import ahead_ms, trouble
 from node.contracts_desk import ContractsDesk
+from node.drain import SINGLE_TRANSACTIONS, Drain
 from node.executor import Executor
 from node.feed import Feed
 from node.mempool import Mempool as Pool
@@ -33,13 +41,16 @@ from node.net.network import Network
 from node.pipeline import Pipeline
 from node.proofs import ProofMaker
 from node.roster import Roster
+from node.seen_asks import SeenAsks
 from node.sync import BlockSource, Sync
 from node.vitals import Vitals
 from node.waiters import Outcome, Waiters
 from salus.block import DUPLICATE, Header, Proposal, Receipt
 from salus.certificate import Certificate
 from salus.codec import decode, encode
-from salus.forms import (
+from salus.errors import SalusError
+from salus.forms import TransactionState
+from salus.forms_node import (
     Account,
     Consensus,
     Mempool,
@@ -49,7 +60,6 @@ from salus.forms import (
     Readiness,
     Slot,
     Status,
-    TransactionState,
     ValidatorForm,
     Validators,
 )
@@ -85,8 +95,7 @@ class Facade:
         waiters: Waiters,
         commits: CommitMeter,
         vitals: Vitals,
-        records: RecordsView | None,
-        openings: OpeningsView | None,
+        asks: SeenAsks,
         faults: FaultsView | None,
     ) -> None:
         self.genesis, self.genesis_hash, self.member = genesis, genesis.hash(), member
@@ -96,8 +105,18 @@ class Facade:
         self._network, self._sync, self._admission = network, sync, admission
         self._proofs, self._waiters, self._vitals = proofs, waiters, vitals
         self._commits = commits
-        self.feed, self.metrics, self.records, self.faults = feed, metrics, records, faults
-        self.openings = openings
+        self._drain, self._entering = Drain(), 0  # transactions of clients whose check is not done
+        self.feed, self.metrics, self.faults = feed, metrics, faults
+        self.asks = asks
+        # Desks for patients, as soon as the node has its organisation (node/care.py).
+        self.records: RecordsView | None = None
+        self.openings: OpeningsView | None = None
+        self.audit: AuditView | None = None
+        self.erasures: ErasuresView | None = None
+        self.access: AccessView | None = None
+        self.emergencies: EmergenciesView | None = None
+        self.identity: IdentityView | None = None
+        self.outbox: OutboxView | None = None
         self.contracts = ContractsDesk(registry, executor, state)
 
     # -- the node -------------------------------------------------------------------------------
@@ -117,11 +136,37 @@ class Facade:
             code, reason = "SYNCING", f"catching up to height {self._sync.target}"
         if code == "OK" and self._turned_away():
             code, reason = "NOT_A_MEMBER", "peers say that this node's key is no member's"
+        if code == "OK":
+            code, reason = trouble(self.clock_ahead_ms(), self.member or "this node")
         if code == "OK" and self._vitals.signing() == "signing":
             online, needed = self._vitals.online(), self._pipeline.epoch.validators.quorum
             if online < needed:
                 code, reason = "NO_QUORUM", f"{online} validators seen, {needed} needed"
         return Readiness(code == "OK", code, reason)
+
+    def require_news(self) -> None:
+        """Would this node know of a block that was certified just now? Raises `SalusError` with the
+        code of `readiness` if not. Who does not vote reads all the same, if a quorum is near."""
+        now = self.readiness()
+        if not now.ready and now.code != "QUARANTINE":
+            raise SalusError(now.reason, code=now.code)
+        if self._vitals.signing() != "signing":
+            validators = self._pipeline.epoch.validators
+            seated = {validator.member for validator in validators.validators}
+            near = {peer.member for peer in self._network.peers() if peer.connected}
+            if len(seated & (near | {self.member})) < validators.quorum:
+                raise SalusError("too few validators are near", code="NO_QUORUM")
+
+    def clock_ahead_ms(self) -> int:
+        """As last measured, negative if behind; in any thread."""
+        return self._vitals.clock_ahead_ms
+
+    def measure_clock(self) -> int:
+        """This clock minus those of the validators; 0 if it is none of a quorum's trouble. In the loop."""
+        epoch = self._pipeline.epoch
+        seated = {validator.member for validator in epoch.validators.validators}
+        readings = [one.clock_ahead_ms for one in self._network.peers() if one.member in seated]
+        return ahead_ms(readings, epoch.validators.weak, epoch.parameters.clock_drift_max_ms)
 
     def _turned_away(self) -> bool:
         """Do so many say it that one of them is honest? Whoever was cut off before it had read of
@@ -156,6 +201,7 @@ class Facade:
             ready=readiness.ready,
             signing=self._vitals.signing(),
             reason=readiness.reason or None,
+            code=None if readiness.code == "OK" else readiness.code,
             peers=PeerCount(len(connected), len(expected)),
             quorum=QuorumCount(epoch.validators.quorum, self._vitals.online()),
             last_block_time=_time_text(head.time_ms),
@@ -315,7 +361,16 @@ class Facade:
 
     async def submit(self, transactions: Sequence[bytes]) -> list[Submitted]:
         began = time.perf_counter()
-        answers = await self._admission.submit(transactions)
+        taken = self._pool.taken + self._entering
+        room = self._drain.room(taken, self._pool.served, int(1000 * time.monotonic()))
+        if len(transactions) > 1:
+            room = max(0, room - SINGLE_TRANSACTIONS)
+        entering = min(len(transactions), room)  # more are not checked
+        self._entering += entering
+        try:
+            answers = await self._admission.submit(transactions, room)
+        finally:
+            self._entering -= entering
         # Not what a block has taken, or time, while others of the request were checked.
         waiting = [
             a.tx_id for a in answers if a.tx_id and a.code is None and self._pool.find(a.tx_id)

@@ -16,8 +16,10 @@ from typing import Any, Self
 from salus.block import Fact, Header, Receipt
 from salus.errors import SalusError
 
-# Blocks kept decoded for those who keep up: a few seconds at full speed, ≈ 64 × 1,000 receipts.
+# Blocks kept decoded for those who keep up: a few seconds at full speed. Where each transaction has 100
+# operations a block has 7,000 receipts, of half a kilobyte each.
 RECENT_BLOCKS_MAX = 64
+RECENT_RECEIPTS_MAX = 64_000
 
 BlockReader = Callable[[int], tuple[Header, tuple[Receipt, ...]] | None]
 
@@ -68,6 +70,7 @@ class Feed:
         self._height = height
         self._first = first_height
         self._recent: OrderedDict[int, tuple[Header, tuple[Receipt, ...]]] = OrderedDict()
+        self._recent_receipts = 0
         self._grown = asyncio.Event()
         self._closed = False
         self._subscriptions: set[Subscription] = set()
@@ -85,9 +88,16 @@ class Feed:
         assert header.height == self._height + 1, "blocks are published without a gap"
         self._height = header.height
         self._recent[header.height] = (header, receipts)
-        if len(self._recent) > RECENT_BLOCKS_MAX:
-            self._recent.popitem(last=False)
+        self._recent_receipts += len(receipts)
+        while len(self._recent) > 1 and (
+            len(self._recent) > RECENT_BLOCKS_MAX or self._recent_receipts > RECENT_RECEIPTS_MAX
+        ):
+            self._forget(next(iter(self._recent)))
         self._wake()
+
+    def _forget(self, height: int) -> None:
+        _, receipts = self._recent.pop(height)
+        self._recent_receipts -= len(receipts)
 
     def recent(self, height: int) -> tuple[Receipt, ...] | None:
         """The receipts of a block of the last seconds, without reading the store."""
@@ -104,7 +114,7 @@ class Feed:
         """Blocks below `first_height` are gone."""
         self._first = max(self._first, first_height)
         for height in [height for height in self._recent if height < self._first]:
-            del self._recent[height]
+            self._forget(height)
 
     def close(self) -> None:
         """Ends all subscriptions after what they have; for a graceful stop."""

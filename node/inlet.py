@@ -16,6 +16,7 @@ from node.bodies import Bodies
 from node.divergence import Divergence
 from node.errors import BadFrame
 from node.evidence import EvidenceDesk
+from node.net.calls import Calls
 from node.net.frames import BodyFrame, EvidenceFrame, Kind, PrePrepareFrame
 from node.net.limits import TokenBucket
 from node.roster import Roster
@@ -44,10 +45,11 @@ class Inlet:
         divergence: Divergence,
         roster: Roster,
         pass_on: Callable[[str, bytes], None],
+        calls: Calls,
     ) -> None:
         self.runner, self.bodies, self.admission, self.sync = runner, bodies, admission, sync
         self.seats, self.evidence, self.pass_on = seats, evidence, pass_on
-        self.divergence, self.roster = divergence, roster
+        self.divergence, self.roster, self.calls = divergence, roster, calls
         self._fetches: dict[str, TokenBucket] = {}  # by member
 
     def deliver(self, member: str, kind: Kind, payload: bytes) -> Awaitable[None] | None:
@@ -76,6 +78,8 @@ class Inlet:
                 self.divergence.receive(member, payload)
             case Kind.EVIDENCE:
                 self._evidence(member, payload)
+            case Kind.CALL | Kind.REPLY:
+                self.calls.receive(member, kind, payload)
             case _:
                 raise BadFrame(f"a {kind.name} frame is not legal here", code="FRAME_KIND")
         return None

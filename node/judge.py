@@ -47,7 +47,7 @@ class Judge:
         verifier: Verifier,
         epoch: Callable[[], EpochRecord],
         now_ms: Callable[[], int],
-        answer: Callable[[ProposalChecked], None],
+        answer: Callable[[ProposalChecked], object],
         current: Callable[[CheckProposal], bool],
         fatal: Callable[[BaseException], None],
     ) -> None:

@@ -5,11 +5,14 @@ compares it with the tickets on the chain: each line names one.
 """
 
 import json
+import threading
 
 import msgspec
 
 from node.keeper import Unwrapping
 from storage.disk import Disk, RealDisk, io_errors
+
+PIECE_BYTES = 2**20
 
 
 class KeeperLog:
@@ -17,20 +20,35 @@ class KeeperLog:
 
     def __init__(self, path: str, disk: Disk | None = None) -> None:
         self.path, disk = path, disk or RealDisk()
+        self._one = threading.Lock()  # a question that timed out may still be on its way here
         with io_errors(path):
-            before = disk.read(path)
-            self._file = disk.create(path) if before is None else disk.open_append(path)
-            if before is None:
+            new = not disk.exists(path)
+            whole = new or _ends_whole(disk, path)
+            self._file = disk.create(path) if new else disk.open_append(path)
+            if new:
                 disk.sync_directory(path.rpartition("/")[0])
-            elif before and not before.endswith(b"\n"):
+            elif not whole:
                 self._file.write(b"\n")
 
     def record(self, line: Unwrapping) -> None:
         """Durable on return. Raises `StoreUnavailable`: then nothing may be opened."""
         document = msgspec.structs.asdict(line) | {"tx_id": line.tx_id.hex()}
-        with io_errors(self.path):
+        with self._one, io_errors(self.path):
             self._file.write(json.dumps(document, separators=(",", ":")).encode() + b"\n")
             self._file.sync()
 
     def close(self) -> None:
         self._file.close()
+
+
+def _ends_whole(disk: Disk, path: str) -> bool:
+    """Reads in pieces: nothing ever removes a line, so the file may be long."""
+    file = disk.open_read(path)
+    assert file is not None
+    try:
+        last = b"\n"
+        while piece := file.read(PIECE_BYTES):
+            last = piece[-1:]
+        return last == b"\n"
+    finally:
+        file.close()

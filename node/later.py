@@ -21,6 +21,7 @@ class Later:
         self._entries: dict[bytes, Entry] = {}
         self._groups: Counter[str | None] = Counter()
         self.bytes = 0
+        self.owed = 0  # to this node's own clients
 
     def __contains__(self, tx_id: object) -> bool:
         return tx_id in self._entries
@@ -61,6 +62,11 @@ class Later:
             self._entries[entry.tx.id] = entry
             self._groups[entry.group] += 1
             self.bytes += len(entry.tx.raw)
+            self.owed += entry.forwarded
+
+    def owe(self, entry: Entry) -> None:
+        """From now on it is owed to a client of this node; nothing, if it is not here."""
+        self.owed += entry.tx.id in self._entries and not entry.forwarded
 
     def pop(self, tx_id: bytes) -> None:
         """Nothing, if it is not here."""
@@ -68,6 +74,7 @@ class Later:
         if entry is None:
             return
         self.bytes -= len(entry.tx.raw)
+        self.owed -= entry.forwarded
         self._groups[entry.group] -= 1
         if not self._groups[entry.group]:
             del self._groups[entry.group]

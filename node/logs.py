@@ -168,7 +168,8 @@ class RepeatFilter(logging.Filter):
         fields = getattr(record, "fields", {})
         key = (record.name, record.levelno, record.msg, fields.get("member"), fields.get("reason"))
         started, count = self._seen.pop(key, (record.created, 0))
-        if record.created - started >= self._interval_s:
+        # Outside on either side: a clock that is set back must not silence an event until then.
+        if not 0 <= record.created - started < self._interval_s:
             if count > REPEATS_MAX:
                 record.repeated = count - REPEATS_MAX
             started, count = record.created, 0

@@ -60,16 +60,21 @@ class Mempool(VerifiedTransactions):
         self._owed: dict[bytes, Entry] = {}
         self._flying: dict[bytes, int] = {}  # id → sequence; also of ids that are not in the pool
         self._sequences: dict[int, list[bytes]] = {}
+        self._decided: dict[int, bytes] = {}  # sequence → digest, see `is_decided`
         self._expiries: dict[int, dict[bytes, None]] = {}
         self._forwarded: dict[bytes, Entry] = {}
         self._verified = Verified()
-        self._arrivals = self._ordered_total = self._view_began = 0
+        self._arrivals = self._ordered_total = self._view_began = self._served = 0
         self._committed = height
 
     # ── admission ────────────────────────────────────────────────────────────
 
-    def parse_check(self, raw: bytes, *, local: bool = False) -> ParsedTransaction:
-        """All of admission but the signature, cheap to dear; raises `BadMessage`.
+    def parse_check(
+        self, raw: bytes, *, local: bool = False, full: bool = False
+    ) -> ParsedTransaction:
+        """All of admission but the signature, cheap to dear; raises `BadMessage`. `full`: it will not
+        be taken, and whoever is turned away comes again and again. So it is only asked whether a block
+        may hold it (again): else nobody need come again.
 
         Bytes that were verified before come back as they are, whatever the state of the pool:
         sending something twice is no error.
@@ -81,9 +86,10 @@ class Mempool(VerifiedTransactions):
         check_heights(tx.body, self.parameters, self.height)
         if self._is_executed(tx):
             raise BadMessage("the transaction was executed before", code="DUPLICATE")
-        self._check_room(tx, self._organisation(tx.body.sender))
-        if local:
-            self._admit(tx)
+        if not full:
+            self._check_room(tx, self._organisation(tx.body.sender))
+            if local:
+                self._admit(tx)
         return tx
 
     def add(self, tx: ParsedTransaction, *, local: bool = False) -> bool:
@@ -136,6 +142,7 @@ class Mempool(VerifiedTransactions):
             self._wait(entry)
         elif entry.from_height <= self.height + 1 and self._flying[tx.id] > self._committed:
             self._owed[tx.id] = entry
+            self._decided.clear()
 
     def _arrive(self, entry: Entry) -> None:
         """It has come, or has become valid: whose turn it is counts from now."""
@@ -183,14 +190,16 @@ class Mempool(VerifiedTransactions):
         self.ordered(flying, sequence)
         return chosen
 
-    def ordered(self, ids: Iterable[bytes], sequence: int) -> None:
+    def ordered(self, ids: Iterable[bytes], sequence: int, decided: bytes | None = None) -> None:
         """A proposal for `sequence` holds them: they are in flight, do not propose them again.
+        `decided`: its digest, if no other can be committed there any more (`is_decided`).
 
         What an earlier proposal for the same sequence held, and this one does not, waits again:
         a new view chose otherwise, so the earlier one was committed nowhere (S9).
         """
         listed = list(ids)
         before = self._sequences.pop(sequence, None)
+        self._decided.pop(sequence, None)
         if before:
             still = set(listed)
             self._put_back([tx_id for tx_id in before if tx_id not in still])
@@ -201,6 +210,14 @@ class Mempool(VerifiedTransactions):
             if sequence <= self._committed:
                 self._owed.pop(tx_id, None)  # judged late
         self._sequences[sequence] = [i for i in listed if self._flying[i] == sequence]
+        if decided is not None:
+            self._decided[sequence] = decided
+
+    def is_decided(self, sequence: int, digest: bytes) -> bool:
+        """Was it marked as decided, and has nothing been let go since that it may hold? Asked with
+        every tick: marking all that is on its way to the disk each time anew costs as much as
+        admitting it."""
+        return self._decided.get(sequence) == digest
 
     def committed(self, sequence: int) -> bool:
         """All up to there is decided: what is left to do is this node's own work and its disk's, and
@@ -221,6 +238,8 @@ class Mempool(VerifiedTransactions):
 
     def _put_back(self, ids: list[bytes]) -> None:
         landed = [tx_id for tx_id in ids if self._flying.pop(tx_id, None) is not None]
+        if landed:
+            self._decided.clear()
         back = [self._pool[tx_id] for tx_id in landed if tx_id in self._pool]
         for entry in back:
             self._wait(entry)
@@ -244,9 +263,12 @@ class Mempool(VerifiedTransactions):
                 self.quotas.serve(self._organisation(extra.body.sender))
             elif tx_id in self._pool:
                 self.quotas.serve(self._pool[tx_id].group)
+            self._served += tx_id in self._forwarded
             self._remove(tx_id)
         for sequence in sorted(s for s in self._sequences if s <= height):
             self.release(sequence)  # Another proposal was agreed on there.
+        for sequence in [s for s in self._decided if s <= height]:
+            del self._decided[sequence]
         return self.expire(height)
 
     def expire(self, height: int) -> list[bytes]:
@@ -288,6 +310,7 @@ class Mempool(VerifiedTransactions):
         """New limits: what they exclude leaves, and what they allow at a later height only waits for
         that: a primary that took it would refuse its own proposal, each time anew (S15)."""
         self.parameters = parameters
+        self._decided.clear()
         for entry in tuple(self._pool.values()):
             tx = entry.tx
             try:
@@ -335,6 +358,7 @@ class Mempool(VerifiedTransactions):
 
     def _watch(self, entry: Entry) -> None:
         if not entry.forwarded:
+            self._later.owe(entry)
             entry.forwarded = True
             # Perhaps it came earlier, by gossip: what was ordered meanwhile wronged nobody.
             entry.ordered, entry.before = self._ordered_total, len(self._pool) - 1
@@ -357,6 +381,25 @@ class Mempool(VerifiedTransactions):
         """Of them, those that could stand in a block by now: work that the progress timer counts
         on (L17). No primary can help it if a transaction is valid from a later height only."""
         return len(self._owed)
+
+    @property
+    def taken(self) -> int:
+        """Of all, those that this node owes to its own clients."""
+        return len(self._forwarded)
+
+    @property
+    def taken_for_later(self) -> int:
+        """Of these, those that are valid from a later height only: nothing serves them yet."""
+        return self._later.owed
+
+    def valid_later(self, tx: ParsedTransaction) -> bool:
+        """From a later height only than the next."""
+        return earliest(tx.body, self.parameters) > self.height + 1
+
+    @property
+    def served(self) -> int:
+        """How many of its own clients' were executed so far."""
+        return self._served
 
     @property
     def in_flight(self) -> int:

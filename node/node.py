@@ -6,31 +6,15 @@ no rules and no formats, only who knows whom.
 
 import asyncio
 import logging
-import os
 import secrets
 import time
-from collections.abc import Awaitable, Iterable
-from dataclasses import replace
+from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
 from random import Random
 
-from consensus.effects import (
-    CheckProposal,
-    Evidence,
-    Halt,
-    PersistBody,
-    Quarantine,
-    ViewEntered,
-    ViewLeft,
-)
-from consensus.events import (
-    BlockWritten,
-    BodyDropped,
-    CaughtUp,
-    Complain,
-    ProposalChecked,
-)
+from consensus.effects import Evidence, Halt, Quarantine, ViewEntered, ViewLeft
+from consensus.events import BlockWritten, BodyDropped, CaughtUp, Complain
 from contracts.catalogue import registry
 from contracts.registry import Registry
 from node.admissible import check_admissible
@@ -39,54 +23,47 @@ from node.alarms import Alarms
 from node.api.app import Api, ApiServer
 from node.api_options import api_settings, api_tls
 from node.bodies import Bodies
+from node.care import Care
 from node.config import Config
-from node.disk_thread import DiskThread
+from node.dialling import Dialling, current
+from node.disk import Disk
 from node.divergence import Divergence
 from node.epochs import Epochs
 from node.evidence import EvidenceDesk
 from node.executor import Executor
 from node.facade import Facade
 from node.faults import FaultSwitch
-from node.feed import Feed
 from node.fhir_workers import FhirWorkers
-from node.genesis_block import genesis_block
 from node.gossip import Gossip, GossipTask
 from node.inlet import Inlet
 from node.judge import Judge
 from node.logs import describe_error, log_event
+from node.me import Me
 from node.mempool import Mempool
-from node.meters import BlockMeter, CommitMeter, MeteredSigner
+from node.meters import BlockMeter, MeteredSigner
 from node.metrics import Metrics, NetMeter
+from node.net.calls import Calls
 from node.net.frames import Kind
 from node.net.handshake import Chain
 from node.net.network import Network
-from node.net.peer import PeerAddress
-from node.openings import Openings
+from node.news import News
 from node.outlet import Outlet
 from node.pace import Pace
 from node.pipeline import Pipeline, Written
 from node.proofs import ProofMaker
 from node.proposer import Proposer
 from node.ready import Ready, is_waited_for
-from node.records import RecordService
 from node.rejoin import Rejoin
 from node.roster import Roster
 from node.runner import Runner
 from node.seats import Seats
-from node.standing import Voter
 from node.sync import BlockSource, Sync
 from node.upkeep import Upkeep
 from node.verify import VerifyPool, default_threads
 from node.vitals import Vitals
-from node.waiters import Waiters
 from salus.genesis import Genesis
 from salus.keys import SigningKey, verify
-from salus.statemap import SALT_BYTES, StateTree
-from salus.vote import JournalEntry
-from storage.blocks import BlockStore
-from storage.kv import LevelKV
-from storage.recent import check_recent
-from storage.state import StateStore
+from salus.statemap import StateTree
 from storage.vault import Vault, vault_lock
 from storage.votes import floor_entry
 
@@ -114,9 +91,12 @@ class Node:
         contracts: Registry | None = None,
     ) -> None:
         """`contracts`: other ones than the catalogue's, for tests; all nodes must have the same."""
+        self.home = home
         self.config, self.genesis, self.key = config, genesis, key
         self.genesis_hash, self.domain = genesis.hash(), genesis.vote_domain()
         self.stop_asked = asyncio.Event()
+        self.runner: Runner
+        self.inlet: Inlet
         self.facade: Facade
         self.epochs: Epochs
         self.alarms: Alarms
@@ -124,17 +104,12 @@ class Node:
 
         # -- disk: stores, the state tree, the journal
         data = home / "data"
-        data.mkdir(parents=True, exist_ok=True)
         self.contracts = contracts or registry()
-        cache = config.storage.cache_bytes
-        self.blocks = BlockStore(LevelKV(data / "blocks", cache_bytes=cache), self.genesis_hash)
-        self.state = StateStore(LevelKV(data / "state", cache_bytes=cache), self.genesis_hash)
-        if not self.state.initialised:
-            self.state.initialise(genesis_block(genesis, self.contracts))
-        check_recent(self.blocks, self.state)
-        self.voter = Voter(data, self.state, self.genesis_hash, key.public_key)
+        cache_bytes = config.storage.cache_bytes
+        self.disk = Disk(data, genesis, self.contracts, key.public_key, cache_bytes, self.metrics)
+        self.blocks, self.state, self.voter = self.disk.blocks, self.disk.state, self.disk.voter
         epoch = self.state.current_epoch()
-        self.roster = Roster(self._read, (peer.public_key for peer in config.p2p.peers))
+        self.roster = Roster(self.state.value, (peer.public_key for peer in config.p2p.peers))
         contract_names = {name for name, _ in self.contracts.contracts}
         self.metrics.expect((v.member for v in epoch.validators.validators), contract_names)
         tree = StateTree(
@@ -145,14 +120,9 @@ class Node:
         tree.load(self.state.buckets())
 
         # -- execution and the pool
+        recent = self.state.recent_ids(self.state.replay_start())
         self.executor = Executor(
-            self.contracts,
-            genesis,
-            self.state,
-            tree,
-            self.state.head,
-            epoch,
-            self.state.recent_ids(self.state.replay_start()),
+            self.contracts, genesis, self.state, tree, self.state.head, epoch, recent
         )
         self.mempool = Mempool(
             genesis.chain_id,
@@ -167,13 +137,17 @@ class Node:
             per_sender_max=config.mempool.per_sender_max,
         )
         self.pace = Pace(self.mempool, epoch.parameters)
-        self.bodies = Bodies(self.blocks, self.state.height(), self._counted_on, self._body_dropped)
+        self.bodies = Bodies(
+            self.blocks,
+            self.state.height(),
+            self._counted_on,
+            lambda *body: self.runner.step(BodyDropped(*body)),
+        )
         threads = config.mempool.verify_threads or default_threads()
         self.verify_pool = VerifyPool(threads, observe=self.metrics.crypto_verify_seconds.observe)
         self.metrics.count_at_scrape(
             self.metrics.crypto_verified_total, lambda: self.verify_pool.verified_total
         )
-        self.writer, self.journalist = DiskThread("writer"), DiskThread("journal")
         self.pipeline = Pipeline(
             self.executor,
             self.state,
@@ -185,7 +159,8 @@ class Node:
             self.voter.vouch,
             lambda fault: self.alarms.contract_fault(fault),
             self.metrics,
-            self.writer,
+            self.disk.writer,
+            lambda error: self.runner.fatal(error),
         )
 
         # -- peers
@@ -193,7 +168,7 @@ class Node:
             key,
             Chain(genesis.chain_id, self.genesis_hash),
             (config.p2p.listen.host, config.p2p.listen.port),
-            [self._address(peer) for peer in config.p2p.peers],
+            current(self.roster, config.p2p.peers),
             self.roster.peer,
             self._deliver,
             random=Random(secrets.randbits(64)),
@@ -201,11 +176,15 @@ class Node:
             metrics=NetMeter(self.metrics),
             fault_injection=config.dev.fault_injection,
         )
+        self.dialling = Dialling(self.network, self.roster, config.p2p.peers)
+        self.calls = Calls(self.network.send, lambda: self.member, secrets.randbits(48))
         self.gossip = GossipTask(Gossip(self.mempool, (), None), self.network.send)
 
         # -- agreement
         self.seats = Seats(lambda: self.pipeline.epoch, self.state.epoch)
-        self.runner = Runner(self._persist, self, epoch.parameters.tick_ms)
+        self.runner = Runner(
+            partial(self.disk.persist, self.bodies), self, epoch.parameters.tick_ms
+        )
         source = BlockSource(self.state, self.blocks)
         self.sync = Sync(
             self.network,
@@ -224,8 +203,8 @@ class Node:
             verify,
             lambda: self.pipeline.epoch,
             _now_ms,
-            self._judged,
-            self._in_view,
+            lambda checked: self.runner.step(checked),
+            lambda question: self.epochs.in_view(question),
             self.runner.fatal,
         )
         self.outlet = Outlet(
@@ -249,12 +228,10 @@ class Node:
             lambda: self.epochs.may_vote(),
             lambda: [peer.member for peer in self.network.peers() if peer.connected_in],
         )
-        self.waiters = Waiters(self.state.height())
-        self.commits = CommitMeter(self.metrics)
-        self.feed = Feed(
-            lambda height: (self.state.header(height), self.state.receipts(height)),
-            height=self.state.height(),
+        self.news = News(
+            self.state, self.mempool, self.pace, self.gossip, self.vitals, self.meter, self.metrics
         )
+        self.waiters, self.feed = self.news.waiters, self.news.feed
         self.admission = Admission(
             self.mempool,
             self.verify_pool,
@@ -297,6 +274,7 @@ class Node:
             self.divergence,
             self.roster,
             self.alarms.pass_on,
+            self.calls,
         )
         self.epochs = Epochs(
             genesis,
@@ -331,8 +309,9 @@ class Node:
             self.state,
             self.rejoin,
             self.ready,
-            lambda: is_waited_for(self._read, self.member),
+            lambda: is_waited_for(self.state.value, self.member),
             self.epochs.may_vote,
+            lambda: self.facade.measure_clock(),
         )
         self.proofs = ProofMaker(genesis, self.state, self.blocks, tree)
         self.vault = Vault.open(str(data / "vault"), vault_lock(box_seed))
@@ -354,16 +333,17 @@ class Node:
             feed=self.feed,
             metrics=self.metrics,
             waiters=self.waiters,
-            commits=self.commits,
+            commits=self.news.commits,
             vitals=self.vitals,
-            records=self._records(),
-            openings=self._openings(),
+            asks=self.disk.asks,
             faults=FaultSwitch(self.network) if config.dev.fault_injection else None,
         )
+        self.care: Care | None = None
+        self._box_seed = box_seed
+        self._has_care = asyncio.Event()
+        self._found_care()
         self.api = ApiServer(Api(self.facade, api_settings(home, config)))
-        self.home = home
         self.epochs.begin(epoch)
-        self.addresses = config.p2p.peers
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -390,18 +370,18 @@ class Node:
                     for name, work in (
                         ("failure", self.runner.failure()),
                         ("tick", self.runner.tick(self._ticked)),
-                        ("journal", self.runner.sync()),
-                        ("propose", self.outlet.propose()),
-                        ("write", self.pipeline.write()),
                         ("sync", self.sync.run()),
                         ("offer", self.sync.offer_blocks()),
                         ("gossip", self.gossip.run(self.admission.intake, self.network.penalise)),
                         ("upkeep", self.upkeep.run()),
                         ("divergence", self.divergence.run()),
                         ("answer", self.divergence.answer()),
+                        ("care", self._attend()),
                     )
                 ]
                 await self.stop_asked.wait()
+                if self.care is not None:
+                    await self.care.close()
                 for task in tasks:
                     task.cancel()
         except BaseExceptionGroup as failures:
@@ -411,39 +391,30 @@ class Node:
             await self._stop()
 
     async def _stop(self) -> None:
+        self.runner.close()
+        self.pipeline.close()
         self.admission.turn_away("NOT_READY", "the node is stopping")
         await self.api.stop()
         await self._fhir.close()
+        await self.calls.close()
         await self.network.stop()
         self.verify_pool.close()
-        self.journalist.close()
-        self.writer.close()
-        self.voter.close()
-        self.state.close()
-        self.blocks.close()
+        self.disk.close()
         log_event(log, logging.INFO, "stopped")
 
     # -- blocks ---------------------------------------------------------------------------------
+
+    def _deliver(self, member: str, kind: Kind, payload: bytes) -> Awaitable[None] | None:
+        """Every frame of a peer comes by here: tests write down what was said to a node."""
+        return self.inlet.deliver(member, kind, payload)
 
     def _block_written(self, written: Written) -> None:
         """A certified block is on disk: now everybody may know."""
         batch, height = written.batch, written.batch.header.height
         assert batch.certificate is not None
-        gone = self.mempool.executed(batch.tx_ids, height)
-        self.vitals.expired(gone)
-        self.pace.block(batch.header.transactions_count, written.size_bytes)
-        self.gossip.gossip.gone([*batch.tx_ids, *gone])
-        members = [v.member for v in written.epoch.validators.validators]
-        signers = [members[s.index] for s in batch.certificate.signatures]
-        self.vitals.certified(height, signers)
-        self.metrics.certificate_signed(height, signers, members)
-        self.metrics.block_certified(height, batch.header.transactions_count, time.time())
-        self.meter.written(height, fetched=written.fetched)
-        self.commits.committed(batch.tx_ids)
-        self.commits.expired(gone)
-        self.metrics.mempool_evicted_total.labels("expired").inc(len(gone))
-        self.feed.publish(batch.header, batch.receipts)
-        self.waiters.block(batch.header, batch.tx_ids, batch.receipts)
+        self.news.tell(written)
+        if self.care is not None:
+            self.care.see(batch.receipts)
         if written.fetched:
             # Block by block, so that the core sees each certificate that bears its signature (S4).
             self.runner.step(CaughtUp(height, batch.certificate, batch.header.epoch_end))
@@ -457,44 +428,9 @@ class Node:
 
     # -- between the parts ----------------------------------------------------------------------
 
-    async def _persist(self, bodies: list[PersistBody], entries: list[JournalEntry]) -> None:
-        raws = self.bodies.persist([(body.sequence, body.digest) for body in bodies])
-        took = await self.journalist.run(self._write_votes, raws, entries)
-        self.bodies.persisted(raws)
-        for part, seconds in took.items():
-            self.metrics.storage_write_seconds.labels(part).observe(seconds)
-
-    def _write_votes(
-        self, bodies: list[tuple[int, bytes, bytes]], entries: list[JournalEntry]
-    ) -> dict[str, float]:
-        """In the journal's thread; how many seconds each store took."""
-        took, began = {}, time.perf_counter()
-        if bodies:
-            self.blocks.put_bodies(bodies, sync=True)
-            took["blocks"] = time.perf_counter() - began
-        if entries:
-            began = time.perf_counter()
-            self.voter.append(entries)
-            took["journal"] = time.perf_counter() - began
-        return took
-
     def _counted_on(self, sequence: int, digest: bytes) -> bool:
         """Bodies of executed blocks are needed until those are on disk, all others by the core."""
         return sequence <= self.executor.head.height or self.runner.counts_on(sequence, digest)
-
-    def _body_dropped(self, sequence: int, digest: bytes) -> None:
-        self.runner.step(BodyDropped(sequence, digest))
-
-    def _deliver(self, member: str, kind: Kind, payload: bytes) -> Awaitable[None] | None:
-        return self.inlet.deliver(member, kind, payload)
-
-    def _judged(self, checked: ProposalChecked) -> None:
-        self.runner.step(checked)
-
-    def _in_view(self, question: CheckProposal) -> bool:
-        """A verdict for a view that is over must not mark transactions as ordered."""
-        core = self.epochs.replica.state
-        return question.view == core.view and not core.in_view_change
 
     def _ticked(self, waited_ms: float) -> None:
         self.verify_pool.note_wait_ms(waited_ms)
@@ -506,54 +442,48 @@ class Node:
         self.runner.pending(self.mempool.owed > 0)
         self.outlet.nudge()
 
-    def _read(self, key: bytes) -> bytes | None:
-        """The certified state, as contracts see it."""
-        stored = self.state.get(key)
-        return None if stored is None else stored[SALT_BYTES:]
-
     @property
     def member(self) -> str | None:
         """The organisation of this node; None until a vote has made it one."""
         return self.roster.organisation(self.key.public_key)
 
-    def _records(self) -> RecordService | None:
+    def _found_care(self) -> None:
         """Documents belong to an organisation: there are none before the node has one."""
-        if self.member is None:
-            return None
-        return RecordService(
+        if self.care is not None or self.member is None:
+            return
+        self.facade.member = self.member
+        self.care = Care(
+            Me(self.member, self.key, self._box_seed, self.genesis.chain_id, self.genesis_hash),
+            self.home,
+            self.config,
             self.vault,
-            self.state,
+            self.sync.source,
             self.proofs,
-            self.member,
-            random=os.urandom,
+            self._fhir,
+            self.feed,
+            self.waiters,
+            self.calls,
+            self.admission,
+            self.facade,
+            self.metrics,
+            parameters=lambda: self.pipeline.epoch.parameters,
+            behind=lambda: self.sync.behind,
             now_ms=_now_ms,
-            damaged=self.metrics.damaged,
-            check=self._fhir.check,
         )
+        self._has_care.set()
 
-    def _openings(self) -> Openings | None:
-        return None if self.member is None else Openings(self.vault, self.state, self.member)
+    async def _attend(self) -> None:
+        await self._has_care.wait()
+        assert self.care is not None
+        await self.care.run()
 
     def _roster_changed(self) -> None:
         """Members, or keys of theirs, are new with this epoch."""
         epoch = self.pipeline.epoch
         self.metrics.expect((v.member for v in epoch.validators.validators), ())
         self.network.set_membership(self.roster.peer)
-        self.dial(self.addresses)
-        if self.facade.records is None and self.member is not None:
-            self.facade.member, self.facade.records = self.member, self._records()
-            self.facade.openings = self._openings()
-
-    def dial(self, addresses: Iterable[PeerAddress]) -> None:
-        """From now on these as well; those with a key that was replaced, by the new one."""
-        self.addresses = tuple(addresses)
-        self.roster.pin(address.public_key for address in self.addresses)
-        for address in self.addresses:
-            self.network.add_peer(self._address(address))
-
-    def _address(self, configured: PeerAddress) -> PeerAddress:
-        current = self.roster.current_key(configured.public_key)
-        return replace(configured, public_key=current)
+        self.dialling.again()
+        self._found_care()
 
     def _alarm(self, action: Evidence | Quarantine | Halt | ViewEntered | ViewLeft) -> None:
         if isinstance(action, ViewEntered):

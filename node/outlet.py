@@ -72,7 +72,7 @@ class Outlet:
         self.me: int | None = None
         self._others: list[str] = []
         self._drawn: dict[str, TokenBucket] = {}  # by member
-        self._due = asyncio.Event()  # it may be time to propose
+        self._called = False  # `_propose` comes with the next turn of the loop
         self._clock: asyncio.TimerHandle | None = None  # rings when it will be
         self._rings_at = 0.0
 
@@ -142,25 +142,28 @@ class Outlet:
     # -- proposing ------------------------------------------------------------------------------
 
     def nudge(self) -> None:
-        """Something changed that may make it time to propose: asked for every transaction, so
-        the task wakes up only when it is, and a clock that is set already rings for all."""
+        """Something changed that may make it time to propose: asked for every transaction. What
+        else this turn of the loop brings goes along, and a clock that is set already rings for all."""
         wait_ms = self.proposer.wait_ms()
         if wait_ms == 0:
-            self._due.set()
+            if not self._called:
+                self._called = True
+                asyncio.get_running_loop().call_soon(self._propose)
         elif wait_ms is not None:
             self._ring_after(wait_ms)
 
-    async def propose(self) -> None:
+    def _propose(self) -> None:
         """Use the core's permission to propose as soon as the pacing says so."""
-        while True:
-            await self._due.wait()
-            self._due.clear()
+        self._called = False
+        try:
             built = self.proposer.propose()
             if built is not None:
                 self.runner.step(built)
                 self.nudge()
             elif (wait_ms := self.proposer.wait_ms()) is not None:
                 self._ring_after(max(wait_ms, 1))  # the pool could not give what it promised
+        except Exception as error:  # noqa: BLE001 - a primary that cannot propose only seems to live
+            self.runner.fatal(error)
 
     def _ring_after(self, wait_ms: int) -> None:
         loop = asyncio.get_running_loop()
@@ -173,4 +176,4 @@ class Outlet:
 
     def _rings(self) -> None:
         self._clock = None
-        self._due.set()
+        self._propose()

@@ -10,11 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from contracts.runtime import Fault
-from node.bodies import Bodies
+from node.bodies import Bodies, Body
 from node.disk_thread import DiskThread
 from node.executor import Executor
 from node.metrics import Metrics
@@ -64,17 +65,20 @@ class Pipeline:
         on_fault: Callable[[Fault], None],
         metrics: Metrics,
         disk: DiskThread,
+        fatal: Callable[[BaseException], None],
     ) -> None:
         """`vouch`: what the state store shall remember of the vote journal, with each block;
-        `on_fault`: a contract failed, and whoever looks after this node must hear of it (S16)."""
+        `on_fault`: a contract failed, and whoever looks after this node must hear of it (S16);
+        `fatal`: takes what went wrong on the way to the disk."""
         self.executor, self.state, self.bodies = executor, state, bodies
         self.domain, self.verifier, self.epoch = domain, verifier, epoch
         self.on_written, self.vouch, self.on_fault = on_written, vouch, on_fault
-        self.metrics, self.disk = metrics, disk
+        self.metrics, self.disk, self.fatal = metrics, disk, fatal
         self.headers: dict[int, Header] = {}  # executed, not yet on disk: at most execute_ahead_max
         self._queue: deque[tuple[int, Certificate, bool]] = deque()
         self._queued_height = state.height()
-        self._wake = asyncio.Event()
+        self._writing = False
+        self._closed = False
         self._progress = asyncio.Event()
 
     # -- executing ------------------------------------------------------------------------------
@@ -87,7 +91,8 @@ class Pipeline:
             assert known.proposal_digest == digest, "the core never executes two digests (S6)"
             return known
         assert sequence == self.executor.head.height + 1, "executed strictly in order (S6)"
-        proposal = self.bodies.parsed(digest) or self._parse(sequence, digest)
+        proposal = self.bodies.parsed(digest) or self.believed(sequence, digest)
+        assert proposal is not None, "a committed body is on disk before COMMIT leaves (S3)"
         began = time.perf_counter()
         executed = self.executor.execute(proposal)
         self.metrics.block_apply_seconds.observe(time.perf_counter() - began)
@@ -105,11 +110,16 @@ class Pipeline:
     def _written_header(self, sequence: int) -> Header | None:
         return self.state.header(sequence) if sequence <= self.state.height() else None
 
-    def _parse(self, sequence: int, digest: bytes) -> ParsedProposal:
-        """From the block store, after a restart; its signatures were checked before the vote."""
+    def believed(self, sequence: int, digest: bytes) -> ParsedProposal | None:
+        """What q others committed before it was judged here, or what was voted for before a restart.
+        None if its body is not here."""
         raw = self.bodies.get(sequence, digest)
-        assert raw is not None, "a committed body is on disk before COMMIT leaves (S3)"
-        return self.parse_proposal(raw)
+        if raw is None:
+            return None
+        proposal = self.parse_proposal(raw)
+        self.bodies.remember_parsed(proposal)  # counted, and parsed, once
+        self.metrics.crypto_covered_total.inc(len(proposal.transactions))
+        return proposal
 
     def parse_proposal(self, raw: bytes) -> ParsedProposal:
         """Without the checks of rule S15: for what a quorum has already agreed on."""
@@ -129,7 +139,7 @@ class Pipeline:
         assert height in self.headers
         self._queued_height = height
         self._queue.append((height, certificate, fetched))
-        self._wake.set()
+        self.write_next()
 
     @property
     def queued_height(self) -> int:
@@ -154,30 +164,60 @@ class Pipeline:
             self.bodies.put(height, header.proposal_digest, block.proposal)
             executed = self.executor.execute(proposal)
             self._executed(executed)
+            self.metrics.crypto_covered_total.inc(executed.header.transactions_count)
             mine = executed.header
         if mine != header:
             raise Diverged(mine, header.hash())
         self.certify(height, block.certificate, fetched=True)
 
-    async def write(self) -> None:
+    def close(self) -> None:
+        """The node stops: what is under way is finished, and nobody hears of it."""
+        self._closed = True
+
+    def write_next(self) -> None:
         """The one writer: certified blocks to disk, in order, one synced batch each."""
-        while True:
-            while not self._queue:
-                self._wake.clear()
-                await self._wake.wait()
-            batch, bodies = self.due()
+        if self._writing or self._closed or not self._queue:
+            return
+        self._writing = True
+        batch, bodies = self.due()
+        work = partial(self._commit, batch, bodies, self.vouch())
+        self.disk.start(work, partial(self._written, batch, bodies))
+
+    def _commit(self, batch: BlockBatch, bodies: list[Body], meta: dict[str, bytes]) -> float:
+        """In the writer's thread; how many seconds the batch took."""
+        if bodies:
+            self.bodies.store.put_bodies(bodies, sync=True)
+        began = time.perf_counter()
+        self.state.commit(batch, meta=meta)
+        return time.perf_counter() - began
+
+    def _written(
+        self, batch: BlockBatch, bodies: list[Body], took: float, failed: BaseException | None
+    ) -> None:
+        self._writing = False
+        if self._closed:
+            return
+        if failed is not None:
+            self.fatal(failed)
+            return
+        try:
             if bodies:
-                await self.disk.run(self.bodies.store.put_bodies, bodies, sync=True)
                 self.bodies.persisted(bodies)
-            began = time.perf_counter()
-            await self.disk.run(self.state.commit, batch, meta=self.vouch())
-            self.metrics.storage_write_seconds.labels("state").observe(time.perf_counter() - began)
+            self.metrics.storage_write_seconds.labels("state").observe(took)
             height, digest = batch.header.height, batch.header.proposal_digest
             if self.bodies.orphaned(height, digest):
-                await self.disk.run(self.bodies.store.drop_orphans, [(height, digest)])
+                drop = partial(self.bodies.store.drop_orphans, [(height, digest)])
+                self.disk.start(drop, self._dropped)
             self.stands(batch)
+            self.write_next()
+        except Exception as error:  # noqa: BLE001 - a block that is half told of is fatal
+            self.fatal(error)
 
-    def due(self) -> tuple[BlockBatch, list[tuple[int, bytes, bytes]]]:
+    def _dropped(self, _: object, failed: BaseException | None) -> None:
+        if failed is not None and not self._closed:
+            self.fatal(failed)
+
+    def due(self) -> tuple[BlockBatch, list[Body]]:
         """The next block to be written, and the body that the block store lacks of it: a fetched
         one, for example, was never persisted for a vote."""
         height, certificate, _ = self._queue[0]

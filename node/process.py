@@ -63,7 +63,7 @@ def _reload(node: Node, path: Path, overrides: Mapping[str, str]) -> None:
         log_event(log, logging.ERROR, "reload_failed", error=describe_error(error))
     else:
         set_level(config.log.level)
-        node.dial(config.p2p.peers)
+        node.dialling.dial(config.p2p.peers)
         log_event(
             log,
             logging.INFO,

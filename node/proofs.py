@@ -6,7 +6,7 @@ while both stand at the same height, and checked before it is handed out.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from salus import merkle
@@ -26,6 +26,7 @@ from salus.proof import (
     write_proof,
 )
 from salus.record import anchor_key, anchoring_org, spent_key
+from salus.state_file import STATE_FILE_VERSION, StateBundle, write_state_file
 from salus.statemap import StateProof, StateTree, bucket_of, key_hash, verify_state
 from salus.transaction import Operation, operation_leaves, parse
 from storage.blocks import BlockStore
@@ -33,6 +34,8 @@ from storage.state import StateStore
 
 ATTEMPTS_MAX = 100  # a commit takes milliseconds; after a second something else is wrong
 ATTEMPT_PAUSE_S = 0.01
+
+Values = Callable[[bytes], bytes | None]  # what is proved of a key
 
 
 class StateMoved(SalusError):
@@ -156,6 +159,36 @@ class ProofMaker:
             raise StateMoved("the state tree is a block behind the store")
         header = self.state.header(height)
         return header, self._state_proof(key, header)
+
+    async def state_file(self, walk: Callable[[Values], Iterable[bytes]]) -> bytes:
+        """A state file (salus/state_file.py) of the keys that `walk` names, all of the newest certified
+        height; it may read the value of each key that it has named. Raises `SalusError` (BUSY,
+        NOT_CERTIFIED, TOO_LARGE)."""
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                bundle = self._state_bundle(walk)
+            except StateMoved:
+                await asyncio.sleep(ATTEMPT_PAUSE_S)
+                continue
+            return await asyncio.to_thread(write_state_file, bundle)
+        raise StateMoved("the state kept changing while the proof was made; try again")
+
+    def _state_bundle(self, walk: Callable[[Values], Iterable[bytes]]) -> StateBundle:
+        """One attempt: all at one height, for nothing is awaited here."""
+        found: dict[bytes, tuple[Header, StateProof]] = {}
+        # The walk reads what is proved, so that both are of one moment.
+        for key in walk(lambda key: found[key][1].value):
+            found[key] = self.state_of(key)
+        header, _ = next(iter(found.values()))
+        if any(other != header for other, _ in found.values()):
+            raise StateMoved("a block was written while the proof was made")
+        epochs, certificate = self.trust(header)
+        values = tuple(proof for _, proof in found.values())
+        return StateBundle(STATE_FILE_VERSION, self.genesis, epochs, header, certificate, values)
+
+    def trust(self, header: Header) -> tuple[tuple[EpochStep, ...], Certificate]:
+        """What leads from genesis to a certified header."""
+        return self._epochs(header.epoch), self._certificate(header.height)
 
     # -- the state ---------------------------------------------------------------------------
 

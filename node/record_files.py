@@ -5,56 +5,24 @@ node except as parts of a proof. One file per record, replaced as a whole.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import msgspec
 
 from node.logs import log_event
+from node.record_files_older import read_older
 from node.record_subject import Subject
+from node.record_version import VERSIONS_MAX, PrivateVersion
 from salus.codec import Bytes32, Uint, Wire, decode, encode
-from salus.document import Context
-from salus.errors import BadMessage
-from salus.record import LeafPath
+from salus.errors import BadMessage, SalusError
 from storage.errors import StorageError, StoreVersion, VaultDamaged
 from storage.vault import Vault
 
 log = logging.getLogger("salus.records")
 
-RECORD_FILE_VERSION = 2
+RECORD_FILE_VERSION = 3
 RECORD_ID_BYTES = 16
-VERSIONS_MAX = 10_000  # of one record: its file stays below the vault's 16 MiB
-
-
-REASONS_MAX = 16  # for one retraction: so often somebody changed his mind before it was certified
-
-
-class Reason(Wire, frozen=True):
-    """Why a version is withdrawn, and the salt that opens its commitment."""
-
-    salt: Bytes32
-    text: str
-
-
-class PrivateVersion(Wire, frozen=True):
-    """One version of a record as its keeper knows it; sealed in the vault, never on a wire."""
-
-    document: Bytes32  # its name in the vault
-    size: Uint
-    media_type: str
-    salt_seed: Bytes32  # of the parts' salts
-    tag: Bytes32
-    commitment: Bytes32
-    root: Bytes32
-    leaves: Uint
-    index: Uint
-    path: LeafPath
-    author_salt: Bytes32
-    author: str
-    context_salt: Bytes32
-    context: Context
-    # Of its retraction: every one that was handed out for signing, for any may be on the chain.
-    reasons: Annotated[tuple[Reason, ...], msgspec.Meta(max_length=REASONS_MAX)] = ()
 
 
 class RecordFile(Wire, frozen=True):
@@ -64,12 +32,15 @@ class RecordFile(Wire, frozen=True):
     subject: Subject | None = None  # of whom it is, if it was said
 
 
-class RecordFile1(Wire, frozen=True):
-    """Version 1, which knew no subject; still read, and written anew as version 2."""
+class Tombstone(Wire, frozen=True):
+    """All that stays of an erased record: that it was, and the case on the chain (rule X-6)."""
 
     version: Uint
-    created_ms: Uint
-    versions: Annotated[tuple[PrivateVersion, ...], msgspec.Meta(max_length=VERSIONS_MAX)]
+    case: Bytes32
+
+
+TOMBSTONE_VERSION = 1
+_TOMBSTONE = b"x"  # in the vault, before the record id
 
 
 class RecordFiles:
@@ -81,20 +52,48 @@ class RecordFiles:
 
     def __init__(self, vault: Vault, damaged: Callable[[StorageError], None]) -> None:
         """`damaged`: takes what made a file unreadable."""
-        self._vault, self._damaged = vault, damaged
+        self._vault, self.damaged = vault, damaged
         # (creation, id), newest first, for pages; all else stays in the vault. Replaced and never
         # changed, for it is read while a thread writes.
         self.order: tuple[tuple[int, bytes], ...] = ()
-        # Openings of consents lie beside them under longer names (node/openings.py).
-        self.order = tuple((0, one) for one in vault.records() if len(one) == RECORD_ID_BYTES)
+        # handle → record ids, oldest first; so that a patient's list reads no other's files.
+        self._whose: dict[bytes, tuple[bytes, ...]] = {}
+        # What is not a record lies beside them under longer names (node/openings.py).
+        names = tuple(vault.records())
+        self._erased = {
+            one[1:]
+            for one in names
+            if len(one) == RECORD_ID_BYTES + 1 and one.startswith(_TOMBSTONE)
+        }
+        self.order = tuple(
+            (0, one) for one in names if len(one) == RECORD_ID_BYTES and one not in self._erased
+        )
+        # Patients' records with a version that the node opens by itself (node/record_seals.py).
+        self.unsealed: list[bytes] = []
         named: set[bytes] = set()
         ages = []
+        subjects: dict[bytes, Subject] = {}
         for record_id, file in self.readable():
             ages.append((file.created_ms, record_id))
+            if file.subject is not None:
+                subjects[record_id] = file.subject
+            if file.subject is not None and not all(one.sealed for one in file.versions):
+                self.unsealed.append(record_id)
             named.update(version.document for version in file.versions)
         whole = len(ages) == len(self.order)
         self.order = tuple(sorted(ages, reverse=True))
+        for _, record_id in sorted(ages):
+            self._note(record_id, subjects.get(record_id))
         self._settle(named, whole)
+
+    def of(self, handle: bytes) -> tuple[bytes, ...]:
+        """The record ids of one patient, newest first."""
+        return self._whose.get(handle, ())[::-1]
+
+    def _note(self, record_id: bytes, subject: Subject | None) -> None:
+        known = () if subject is None else self._whose.get(subject.handle, ())
+        if subject is not None and record_id not in known:
+            self._whose[subject.handle] = (*known, record_id)
 
     def _settle(self, named: set[bytes], whole: bool) -> None:
         """After a crash: documents that a record names are kept, those that no record names go.
@@ -123,20 +122,43 @@ class RecordFiles:
         except (VaultDamaged, StoreVersion) as error:
             # «salus db check» names the file.
             log_event(log, logging.ERROR, "record_damaged", error=error.code)
-            self._damaged(error)
+            self.damaged(error)
             return None
         return file
 
     def find(self, record_id: str) -> RecordFile | None:
         """By id in hex; None for an unknown one, and for what is no id at all. Raises
-        `VaultDamaged`."""
+        `VaultDamaged`, and `SalusError` (ERASED)."""
         try:
             raw = bytes.fromhex(record_id)
         except ValueError:
             return None
         if len(raw) != RECORD_ID_BYTES or raw.hex() != record_id:
             return None
+        if raw in self._erased:
+            raise SalusError("the record was erased", code="ERASED")
         return self._read(raw)
+
+    # -- erasing: one caller at a time, which has the vault erase what is buried -----------------
+
+    def is_erased(self, record_id: bytes) -> bool:
+        """From its tombstone on, though its files may still be going."""
+        return record_id in self._erased
+
+    def even_erased(self, record_id: bytes) -> RecordFile | None:
+        """What is left of it; None once it has gone. For whoever erases."""
+        return self._read(record_id)
+
+    def bury(self, record_ids: Sequence[bytes], case: bytes) -> None:
+        """Durable on return: nobody is told of these records any more."""
+        for record_id in record_ids:
+            if record_id not in self._erased:
+                stone = encode(Tombstone(TOMBSTONE_VERSION, case))
+                self._vault.put_record(_TOMBSTONE + record_id, stone)
+        self._erased = self._erased.union(record_ids)
+        for handle, ids in self._whose.items():
+            self._whose[handle] = tuple(one for one in ids if one not in self._erased)
+        self.order = tuple(place for place in self.order if place[1] not in self._erased)
 
     def _read(self, record_id: bytes) -> RecordFile | None:
         stored = self._vault.record(record_id)
@@ -156,6 +178,7 @@ class RecordFiles:
         """Durable on return, the documents that it names no longer staged; one caller at a time."""
         self._vault.put_record(record_id, encode(file))
         self._vault.keep(file.versions[-1].document)
+        self._note(record_id, file.subject)
         place = (file.created_ms, record_id)
         if place not in self.order[:1] and len(file.versions) == 1:
             rest = [other for other in self.order if other != place]
@@ -166,10 +189,13 @@ def _decoded(stored: bytes) -> RecordFile:
     try:
         return decode(stored, RecordFile)
     except BadMessage:
-        old = decode(stored, RecordFile1)
-        if old.version != 1:
-            raise
-        return RecordFile(RECORD_FILE_VERSION, old.created_ms, old.versions)
+        created_ms, versions, subject = read_older(stored)
+    return RecordFile(
+        RECORD_FILE_VERSION,
+        created_ms,
+        tuple(PrivateVersion(*msgspec.structs.astuple(one)) for one in versions),
+        subject,
+    )
 
 
 def cursor(place: tuple[int, bytes]) -> str:

@@ -5,10 +5,10 @@ lost the answer to a staging can ask again, and nothing is anchored twice.
 """
 
 from contracts.records import AnchorArgs, RetractArgs, SupersedeArgs
-from node.record_files import PrivateVersion, Reason
+from node.record_version import PrivateVersion, Reason
 from salus.codec import Wire, encode
 from salus.document import author_commitment, context_commitment, reason_commitment
-from salus.forms import UnsignedOperation
+from salus.forms_records import UnsignedOperation
 
 
 def anchor(version: PrivateVersion) -> UnsignedOperation:

@@ -4,9 +4,11 @@ Stays in the record's private file: the chain learns a handle and classes when s
 read, by a ticket, and never by the record itself.
 """
 
+from collections.abc import Sequence
+
 from node.fhir import FHIR_NDJSON, is_checked
 from node.fhir_json import read_json
-from salus.codec import Bytes32, Wire, decode
+from salus.codec import Bytes32, Wire, decode_known
 from salus.consent.carried import objects
 from salus.document import line_spans
 from salus.errors import BadMessage, SalusError
@@ -21,31 +23,28 @@ _CONTAINERS = ("Bundle", "Parameters")
 
 
 class Subject(Wire, frozen=True):
-    """A relation of this organisation, and the classes of all that any version holds or held: a
-    ticket for the record names them all."""
+    """A relation of this organisation, and the classes of all that any version holds or held. A ticket
+    names those of the versions that it is for (node/record_files.py)."""
 
     handle: Bytes32
     classes: Classes
 
 
 def subject_of(
-    before: Subject | None, handle: bytes | None, content: bytes, media_type: str
+    before: Subject | None, handle: bytes | None, found: Sequence[RecordClass]
 ) -> Subject | None:
-    """Of a record with one more version. Takes 15 ms a megabyte of FHIR: call it in a thread.
+    """Of a record with one more version, in which these classes were found.
 
     `handle`: None is the one that the record has. Raises `BadMessage` (OTHER_PATIENT)."""
-    if before is None and handle is None:
-        return None
     if before is not None and handle not in (None, before.handle):
         raise BadMessage("the record is another patient's", code="OTHER_PATIENT")
-    known = () if before is None else before.classes
-    whose = before.handle if before is not None else handle
-    assert whose is not None
-    return Subject(whose, tuple(sorted({*known, *classes_in(content, media_type)})))
+    known, whose = ((), handle) if before is None else (before.classes, before.handle)
+    return None if whose is None else Subject(whose, tuple(sorted({*known, *found})))
 
 
 def classes_in(content: bytes, media_type: str) -> tuple[RecordClass, ...]:
-    """Ascending. Of what cannot be read it is `documents`; contained resources count."""
+    """Ascending. Of what cannot be read it is `documents`; contained resources count. Takes 15 ms a
+    megabyte of FHIR: call it in a thread."""
     if not is_checked(media_type):
         return (RecordClass.DOCUMENTS,)
     lines = [content]
@@ -72,4 +71,4 @@ def require_relation(state: StateStore, org: str, handle: bytes) -> RelationEntr
         raise SalusError(
             "this organisation has no relation with this handle", code="UNKNOWN_RELATION"
         )
-    return decode(stored[SALT_BYTES:], RelationEntry)
+    return decode_known(stored[SALT_BYTES:], RelationEntry)

@@ -1,82 +1,53 @@
 """The records service: documents into the vault, their commitments ready for the chain.
 
-Law of the file: a document leaves the vault only through here; its bytes are never changed;
-what stands on the chain is read from the certified state and never remembered beside it. The
-operator signs: this service returns operations and holds no key.
+Law of the file: a document's bytes are never changed; a patient's is sealed to the keeper before it has
+a name. The operator signs: this service returns operations and holds no key.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 import msgspec
 
 from node import record_operations
-from node.api.view import Document
-from node.fhir import FhirChecked, check_fhir
+from node.errors import NodeBusy
+from node.fhir import FhirChecked, check_fhir, is_checked
 from node.proofs import ProofMaker
-from node.record_drafts import Draft
-from node.record_files import (
-    REASONS_MAX,
-    RECORD_FILE_VERSION,
-    RECORD_ID_BYTES,
-    VERSIONS_MAX,
-    PrivateVersion,
-    Reason,
-    RecordFile,
-    RecordFiles,
-    cursor,
-)
-from node.record_subject import require_relation, subject_of
-from salus.codec import decode
+from node.record_anchors import RecordAnchors
+from node.record_batches import RecordBatches
+from node.record_drafts import Draft, Kept, Submission
+from node.record_files import RecordFile
+from node.record_reader import RecordReader
+from node.record_seals import RecordSeals
+from node.record_streams import CLASSES, RecordStreams
+from node.record_subject import classes_in, require_relation, subject_of
+from node.record_version import REASONS_MAX, VERSIONS_MAX, PrivateVersion, Reason
 from salus.document import (
     SALT_BYTES,
+    ChunkedCommitment,
     Context,
-    Opening,
-    batch,
     batch_size,
     commitment,
+    cut_by_meaning,
     open_all,
     split,
 )
 from salus.errors import SalusError
-from salus.forms import RecordForm, Staged, VersionForm
-from salus.proof import RecordProof
-from salus.record import Anchor, Spent, anchor_key, spent_key, tag_hash
-from salus.statemap import SALT_BYTES as STATE_SALT_BYTES
-from storage.errors import DocumentMissing, StorageError
+from salus.forms_records import Staged
+from storage.errors import StorageError
 from storage.state import StateStore
 from storage.vault import Vault
 
-ANCHORS_KNOWN_MAX = 10_000  # 2 MB
-DOCUMENTS_AT_ONCE = 2  # in memory with all their parts: each takes about three times its size
+LARGE_AT_ONCE = 8  # read whole: 256 MiB with the default of api.document_max
 
 Random = Callable[[int], bytes]
+Leftovers = Callable[[], Sequence[tuple[bytes, bytes, bytes]]]  # old name, new name, content
 Check = Callable[[bytes, str], Awaitable[FhirChecked | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A document to be staged; `previous`: the record (hex) that it is a new version of; `handle`:
-    the patient's, 32 bytes, if it is somebody's."""
-
-    content: bytes
-    media_type: str
-    previous: str | None = None
-    author: str = ""
-    handle: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the certified state says of a version."""
-
-    state: str  # staged | anchored | superseded | retracted
-    anchor: Anchor | None = None
-    spent: Spent | None = None
-
-
-class RecordService:
+class RecordService(RecordReader):
     """Implements `node.api.view.RecordsView` over a vault and the certified state."""
 
     def __init__(
@@ -90,18 +61,22 @@ class RecordService:
         now_ms: Callable[[], int],
         damaged: Callable[[StorageError], None] = lambda error: None,
         check: Check | None = None,
+        keeper: bytes | None = None,
+        batch_period_ms: int = 0,
     ) -> None:
-        """`org`: the member whose records these are; `random`: the system's, fit for keys;
-        `damaged`: takes what made a record file unreadable; `check`: as `check_fhir`."""
-        self.vault, self.state, self.proofs, self.org = vault, state, proofs, org
-        self._random, self._now_ms = random, now_ms
+        """`random`: the system's, fit for keys; `check`: as `check_fhir`; `keeper`: the public key to
+        which the keys of patients' documents are sealed; `batch_period_ms`: as in `RecordBatches`;
+        the others as in `RecordReader`."""
+        super().__init__(vault, state, proofs, org, damaged=damaged)
+        self._random, self.now_ms = random, now_ms
         self._check = check or _check_in_thread
+        self._room = asyncio.Semaphore(LARGE_AT_ONCE)
         self._writing = asyncio.Lock()  # record files are read, changed and replaced
-        self._documents = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
-        self.files = RecordFiles(vault, damaged)
-        # root → what anchored it. Certified, so it never changes; else a page of records would
-        # decode the receipts of as many blocks.
-        self._anchors: dict[bytes, tuple[bytes, int]] = {}
+        self.batches = RecordBatches(self.place, batch_period_ms, now_ms)
+        self._seals = RecordSeals(vault, proofs.genesis.chain_id, org, keeper)
+        self._seals.hand_over_all(self.files)
+        self._places = RecordAnchors(self.files, self._seals, random, now_ms)
+        self._streams = RecordStreams(vault, self._seals, random)
 
     # -- staging -----------------------------------------------------------------------------
 
@@ -113,17 +88,75 @@ class RecordService:
         *,
         author: str = "",
         handle: bytes | None = None,
+        record_id: str | None = None,
         context: Context | None = None,
     ) -> Staged:
         """Encrypt a document into the vault; returns the operations that anchor it.
 
         With `previous` it becomes the next version of that record, and its operations end the
-        version before. Raises `SalusError`: those of `BadFhir`, TOO_LARGE, UNKNOWN_RECORD, NOT_ANCHORED,
-        VERSION_ENDED, UNKNOWN_RELATION, OTHER_PATIENT.
+        version before. With a `record_id` that the caller has drawn, the same document again gives the
+        same operations, also while the first call is still under way: NOT_FOUND once it is anchored,
+        BAD_ARGUMENT for another document. Raises `SalusError`: those of `BadFhir`, TOO_LARGE,
+        UNKNOWN_RECORD, NOT_ANCHORED, VERSION_ENDED, UNKNOWN_RELATION, OTHER_PATIENT, KEEPER_MISSING.
         """
-        submission = Submission(content, media_type, previous, author, handle)
+        submission = Submission(content, media_type, previous, author, handle, record_id)
         (staged,) = await self.stage_batch([submission], context=context)
         return staged
+
+    async def deposit(
+        self,
+        content: bytes,
+        media_type: str,
+        previous: str | None,
+        *,
+        handle: bytes | None = None,
+        record_id: str | None = None,
+    ) -> Awaitable[Staged]:
+        """`stage` with the others of the next fixed time, in two steps: when this returns, the content is
+        in the vault and needed no more; what it returns ends with the batch. What a drawn `record_id`
+        staged before waits for none. Raises as `stage`, and NODE_BUSY where the same waits already."""
+        submission = Submission(content, media_type, previous, handle=handle, record_id=record_id)
+        if not self.batches.period_ms or self._kept(submission) is not None:
+            return _ready(
+                await self.stage(content, media_type, previous, handle=handle, record_id=record_id)
+            )
+        return self.batches.stage(await self.keep(submission))
+
+    async def keep(self, submission: Submission) -> Kept:
+        """In the vault and in no batch yet. Raises as `stage`."""
+        if submission.handle is not None:
+            require_relation(self.state, self.org, submission.handle)
+        file, _ = self._amended(submission.previous)  # refuse before anything is written
+        if self._is_patients(submission):
+            self._seals.require()
+        async with self._documents:
+            checked = await self._check(submission.content, submission.media_type)
+            return await asyncio.to_thread(self._stored, submission, file, checked)
+
+    async def place(
+        self, kept: Sequence[Kept], context: Context | None = None
+    ) -> Sequence[Staged | SalusError]:
+        """One batch of what is kept. What its record does not take any more is refused alone: an error
+        in its place. The first that is placed carries the operations of all."""
+        async with self._writing:
+            drafts: list[Draft] = []
+            refused: dict[int, SalusError] = {}
+            drawn: set[str] = set()
+            for number, one in enumerate(kept):
+                try:
+                    drafts.append(self._place_now(one, drawn))
+                except SalusError as error:
+                    refused[number] = error
+            placed: Sequence[Staged] = ()
+            if drafts:
+                placed = await asyncio.to_thread(
+                    self._places.anchored, drafts, context or Context()
+                )
+        left = iter(placed)
+        return [
+            refused[number] if number in refused else _told(next(left), one.checked)
+            for number, one in enumerate(kept)
+        ]
 
     async def stage_batch(
         self, submissions: Sequence[Submission], *, context: Context | None = None
@@ -141,6 +174,8 @@ class RecordService:
             raise SalusError("a record stands twice in the batch", code="BAD_ARGUMENT")
         for handle in {one.handle for one in submissions if one.handle is not None}:
             require_relation(self.state, self.org, handle)
+        if any(self._is_patients(one) for one in submissions):
+            self._seals.require()
         checked = []
         for submission in submissions:
             async with self._documents:
@@ -148,13 +183,61 @@ class RecordService:
                 checked.append(await self._check(submission.content, submission.media_type))
                 await asyncio.to_thread(split, submission.content, submission.media_type)
         async with self._writing:
+            if (again := await asyncio.to_thread(self._again, submissions)) is not None:
+                return [_told(again, checked[0])]
             drafts = []
             for submission in submissions:
                 file, base = self._amended(submission.previous)
                 async with self._documents:
                     drafts.append(await asyncio.to_thread(self._draft, submission, file, base))
-            staged = await asyncio.to_thread(self._anchor, drafts, context or Context())
+            staged = await asyncio.to_thread(self._places.anchored, drafts, context or Context())
         return [_told(one, found) for one, found in zip(staged, checked, strict=True)]
+
+    def room(self) -> AbstractAsyncContextManager[None]:
+        return self._room
+
+    @staticmethod
+    def streams(media_type: str) -> bool:
+        """Whether nobody here looks into such a document: neither to check nor to cut it."""
+        return not (is_checked(media_type) or cut_by_meaning(media_type))
+
+    async def stage_stream(
+        self,
+        pieces: AsyncIterator[bytes],
+        media_type: str,
+        previous: str | None = None,
+        *,
+        author: str = "",
+        handle: bytes | None = None,
+        record_id: str | None = None,
+        context: Context | None = None,
+        batched: bool = False,
+    ) -> Staged:
+        """`stage` for what nobody here reads (`streams`): as it comes, in pieces of 1 MiB of which the
+        last is shorter, and never whole in memory. Raises as `stage`, what `pieces` raises,
+        BAD_REQUEST if nothing comes, and NODE_BUSY while the same is still coming by another call."""
+        assert self.streams(media_type)
+        submission = Submission(b"", media_type, previous, author, handle, record_id)
+        if (known := self._kept(submission)) is not None:
+            found = ChunkedCommitment(media_type, known.versions[0].salt_seed)
+            async for piece in pieces:
+                await asyncio.to_thread(found.add, piece)
+            return self._same(submission, known, found.finish())
+        kept = await self._keep_stream(pieces, submission)
+        if batched and self.batches.period_ms:
+            return await self.batches.stage(kept)
+        (staged,) = await self.place([kept], context)
+        if isinstance(staged, SalusError):
+            raise staged  # what is refused now lies staged, and goes at the next start
+        return staged
+
+    async def _keep_stream(self, pieces: AsyncIterator[bytes], submission: Submission) -> Kept:
+        handle = submission.handle
+        if handle is not None:
+            require_relation(self.state, self.org, handle)
+        file, _ = self._amended(submission.previous)  # refuse before anything is written
+        subject = subject_of(None if file is None else file.subject, handle, CLASSES)
+        return await self._streams.keep(pieces, submission, subject)
 
     async def retract(self, record_id: str, reason: str) -> Staged:
         """The operation that ends the current version without a successor."""
@@ -213,6 +296,38 @@ class RecordService:
             tuple(operations),
         )
 
+    def _kept(self, submission: Submission) -> RecordFile | None:
+        """What an earlier call with the caller's own id has staged. Raises `SalusError` (ERASED)."""
+        if submission.record_id is None:
+            return None
+        if submission.previous is not None:
+            raise SalusError("a new version keeps its record's id", code="BAD_ARGUMENT")
+        return self.files.find(submission.record_id)
+
+    def _again(self, submissions: Sequence[Submission]) -> Staged | None:
+        """In a thread: cuts the document. A batch has no ids of its caller."""
+        if len(submissions) > 1:
+            assert all(one.record_id is None for one in submissions)
+            return None
+        (submission,) = submissions
+        kept = self._kept(submission)
+        if kept is None:
+            return None
+        parts = split(submission.content, submission.media_type)
+        found = commitment(open_all(parts, kept.versions[0].salt_seed))
+        return self._same(submission, kept, found)
+
+    def _same(self, submission: Submission, kept: RecordFile, found: bytes) -> Staged:
+        """`found`: the commitment to what came, under the salts of what is kept."""
+        first, subject = kept.versions[0], kept.subject
+        known = first.commitment, first.media_type, None if subject is None else subject.handle
+        if known != (found, submission.media_type, submission.handle):
+            raise SalusError("another document is kept under this id", code="BAD_ARGUMENT")
+        assert submission.record_id is not None
+        staged = self.operations(submission.record_id)
+        assert staged is not None, "its file was read a moment ago"
+        return staged
+
     def _amended(self, previous: str | None) -> tuple[RecordFile | None, PrivateVersion | None]:
         """The record to amend and its current version."""
         if previous is None:
@@ -233,203 +348,65 @@ class RecordService:
             raise SalusError("the version before is not anchored yet", code="NOT_ANCHORED")
         raise SalusError("the record was retracted", code="VERSION_ENDED")
 
+    def _is_patients(self, submission: Submission) -> bool:
+        if submission.handle is not None or submission.previous is None:
+            return submission.handle is not None
+        file = self.files.find(submission.previous)
+        return file is not None and file.subject is not None
+
     def _draft(
         self, submission: Submission, file: RecordFile | None, base: PrivateVersion | None
     ) -> Draft:
-        """In a thread: cuts, salts and encrypts."""
+        return self._places.drafted(self._stored(submission, file, None), file, base)
+
+    def _stored(
+        self, submission: Submission, file: RecordFile | None, checked: FhirChecked | None
+    ) -> Kept:
+        """In a thread: cuts, salts, encrypts, and seals the key of what is a patient's."""
+        content, media_type = submission.content, submission.media_type
         seed = self._random(SALT_BYTES)
-        version = commitment(open_all(split(submission.content, submission.media_type), seed))
-        subject = subject_of(
-            None if file is None else file.subject,
-            submission.handle,
-            submission.content,
-            submission.media_type,
-        )
-        entry = self.vault.put([submission.content])
-        record_id = submission.previous
-        return Draft(
-            self._random(RECORD_ID_BYTES) if record_id is None else bytes.fromhex(record_id),
-            file,
-            base,
-            entry.document,
-            entry.size,
-            submission.media_type,
-            submission.author,
-            seed,
-            self._random(SALT_BYTES),
-            version,
-            subject,
-        )
+        version = commitment(open_all(split(content, media_type), seed))
+        before = None if file is None else file.subject
+        patients = submission.handle is not None or before is not None
+        classes = classes_in(content, media_type) if patients else ()
+        subject = subject_of(before, submission.handle, classes)
+        seal = None if subject is None else self._seals.sealer(subject.handle, classes, version)
+        entry = self.vault.put([content], seal)
+        bare = replace(submission, content=b"")  # it may wait for a while, and lies in the vault
+        return Kept(bare, entry, seed, version, classes, seal is not None, checked)
 
-    def _anchor(self, drafts: Sequence[Draft], context: Context) -> Sequence[Staged]:
-        """In a thread: places the drafts in one batch and writes their record files."""
-        size = batch_size(len(drafts))
-        padding = [self._random(SALT_BYTES) for _ in range(size - len(drafts))]
-        root, places = batch([draft.leaf for draft in drafts], padding)
-        author_salt, context_salt = self._random(SALT_BYTES), self._random(SALT_BYTES)
-        author = drafts[0].author
-        versions = [
-            draft.private(root, place, author_salt, author, context_salt, context)
-            for draft, place in zip(drafts, places, strict=True)
-        ]
-        operations = [record_operations.anchor(versions[0])]
-        operations += (
-            record_operations.supersede(draft.base, root)
-            for draft in drafts
-            if draft.base is not None
-        )
-        staged: list[Staged] = []
-        for draft, version in zip(drafts, versions, strict=True):
-            before = draft.file or RecordFile(RECORD_FILE_VERSION, self._now_ms(), ())
-            file = msgspec.structs.replace(
-                before, versions=(*before.versions, version), subject=draft.subject
-            )
-            self.files.store(draft.record_id, file)
-            staged.append(
-                Staged(
-                    draft.record_id.hex(),
-                    len(file.versions),
-                    version.commitment.hex(),
-                    root.hex(),
-                    () if staged else tuple(operations),
-                )
-            )
-        return staged
+    def _place_now(self, kept: Kept, drawn: set[str]) -> Draft:
+        """Its place in its record, as that is now: meanwhile it may have been amended, or erased. `drawn`:
+        the ids of their callers' that stand in this batch; grows."""
+        record_id = kept.submission.record_id
+        if record_id in drawn or self._kept(kept.submission) is not None:
+            raise NodeBusy("the same document has come by another call; ask again")
+        if record_id is not None:
+            drawn.add(record_id)
+        file, base = self._amended(kept.submission.previous)
+        if file is not None and file.subject is not None and not kept.classes:
+            raise SalusError("the record became a patient's meanwhile", code="NOT_ANCHORED")
+        return self._places.drafted(kept, file, base)
 
-    # -- looking up --------------------------------------------------------------------------
+    async def erase(self, record_ids: Sequence[bytes], case: bytes, leftovers: Leftovers) -> None:
+        """Erase records with all their versions, for a case of the chain; durable on return, and
+        may be repeated (rule X-6). `leftovers`: what else in the vault says less from now on."""
+        async with self._writing:
+            await asyncio.to_thread(self._erase, record_ids, case, leftovers)
 
-    def standing(self, version: PrivateVersion) -> Standing:
-        """Where a version stands in the newest certified state."""
-        stored = self.state.get(anchor_key(self.org, version.root))
-        if stored is None:
-            return Standing("staged")
-        anchor = decode(stored[STATE_SALT_BYTES:], Anchor)
-        stored = self.state.get(spent_key(self.org, tag_hash(version.tag)))
-        if stored is None:
-            return Standing("anchored", anchor)
-        spent = decode(stored[STATE_SALT_BYTES:], Spent)
-        return Standing(
-            "retracted" if spent.successor_root is None else "superseded", anchor, spent
-        )
+    def _erase(self, record_ids: Sequence[bytes], case: bytes, leftovers: Leftovers) -> None:
+        files = [self.files.even_erased(record_id) for record_id in record_ids]
+        versions = [one for file in files if file is not None for one in file.versions]
+        self.files.bury(record_ids, case)
+        names = list(record_ids)
+        for name, new_name, content in leftovers():
+            self.vault.put_record(new_name, content)
+            names.append(name)
+        self.vault.erase([one.document for one in versions], names)
 
-    def show(self, record_id: str) -> RecordForm | None:
-        file = self.files.find(record_id)
-        return None if file is None else self._form(record_id, file)
 
-    def list(self, after: str | None, limit: int) -> tuple[tuple[RecordForm, ...], str | None]:
-        """A page, newest first, and the cursor of the next one."""
-        order = self.files.order
-        if after is not None:
-            order = tuple(place for place in order if cursor(place) < after)
-        page = order[:limit]
-        files = ((record_id, self.files.readable_one(record_id)) for _, record_id in page)
-        forms = tuple(
-            self._form(record_id.hex(), file) for record_id, file in files if file is not None
-        )
-        return forms, cursor(page[-1]) if len(order) > len(page) > 0 else None
-
-    def by_root(self, root: bytes) -> Sequence[tuple[str, int]]:
-        """(record id, version) of every version in a batch; reads all records that can be read."""
-        return [
-            (record_id.hex(), number)
-            for record_id, file in self.files.readable()
-            for number, version in enumerate(file.versions, 1)
-            if version.root == root
-        ]
-
-    async def document(self, record_id: str, version: int | None = None) -> Document | None:
-        """The bytes that came; None if there is no such version, or it was erased."""
-        private = self._version(record_id, version)
-        if private is None:
-            return None
-        async with self._documents:
-            try:
-                content = await asyncio.to_thread(self._content, private)
-            except DocumentMissing:
-                return None
-        return Document(private.media_type, content)
-
-    async def proof(
-        self, record_id: str, version: int | None = None, as_of: bool = False
-    ) -> bytes | None:
-        """A proof file with the whole document in it. Raises `SalusError` (NOT_ANCHORED …)."""
-        private = self._version(record_id, version)
-        if private is None:
-            return None
-        anchor = self.standing(private).anchor
-        if anchor is None:
-            raise SalusError("the version is not anchored yet", code="NOT_ANCHORED")
-        tx_id, operation = self._anchored_by(private.root, anchor.height)
-        async with self._documents:
-            try:
-                opening = await asyncio.to_thread(self._opening, private)
-            except DocumentMissing:
-                return None
-            record = RecordProof(private.index, private.path, tag_hash(private.tag), opening)
-            return await self.proofs.file(tx_id, operation, record=record, as_of=as_of)
-
-    def _anchored_by(self, root: bytes, height: int) -> tuple[bytes, int]:
-        """Which operation of that block anchored the root for us; another organisation's may
-        have anchored the same one in the same block."""
-        known = self._anchors.get(root)
-        if known is not None:
-            return known
-        for receipt in self.state.receipts(height):
-            for event in receipt.events:
-                told = event.data.get("org"), event.data.get("root")
-                if event.kind == "records.anchored" and told == (self.org, root.hex()):
-                    if len(self._anchors) >= ANCHORS_KNOWN_MAX:
-                        self._anchors.clear()
-                    self._anchors[root] = receipt.tx_id, receipt.operation
-                    return self._anchors[root]
-        raise SalusError(f"the receipts of height {height} are no longer kept", code="PRUNED")
-
-    def _content(self, private: PrivateVersion) -> bytes:
-        return b"".join(self.vault.get(private.document))
-
-    def _opening(self, private: PrivateVersion) -> Opening:
-        opening = open_all(split(self._content(private), private.media_type), private.salt_seed)
-        assert commitment(opening) == private.commitment, "the cut of documents never changes"
-        return opening
-
-    def _version(self, record_id: str, number: int | None) -> PrivateVersion | None:
-        """By number, from 1; without one the current version, or the newest if there is none."""
-        file = self.files.find(record_id)
-        if file is None:
-            return None
-        if number is not None:
-            return file.versions[number - 1] if 0 < number <= len(file.versions) else None
-        current = [one for one in file.versions if self.standing(one).state == "anchored"]
-        return (current or list(file.versions))[-1]
-
-    def _form(self, record_id: str, file: RecordFile) -> RecordForm:
-        return RecordForm(
-            record_id=record_id,
-            media_type=file.versions[-1].media_type,
-            versions=tuple(
-                self._version_form(number, version)
-                for number, version in enumerate(file.versions, 1)
-            ),
-            handle=None if file.subject is None else file.subject.handle.hex(),
-            classes=() if file.subject is None else file.subject.classes,
-        )
-
-    def _version_form(self, number: int, version: PrivateVersion) -> VersionForm:
-        standing = self.standing(version)
-        tx_id = None
-        if standing.anchor is not None:
-            try:
-                tx_id = self._anchored_by(version.root, standing.anchor.height)[0].hex()
-            except SalusError:
-                tx_id = None  # pruned: the state still knows the height
-        return VersionForm(
-            version=number,
-            commitment=version.commitment.hex(),
-            root=version.root.hex(),
-            state=standing.state,
-            tx_id=tx_id,
-            height=None if standing.anchor is None else standing.anchor.height,
-        )
+async def _ready(staged: Staged) -> Staged:
+    return staged
 
 
 async def _check_in_thread(content: bytes, media_type: str) -> FhirChecked | None:

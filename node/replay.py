@@ -67,17 +67,15 @@ class ReplayIndex:
     def __init__(self) -> None:
         self._buckets: dict[int, _Bucket] = {}
 
-    def load(self, ids: Iterable[tuple[bytes, int]]) -> None:
-        """(id or its first 8 bytes, expiry height), at start."""
+    def add(self, ids: Iterable[tuple[bytes, int]]) -> None:
+        """(id or its first 8 bytes, expiry height): of a block, or of all at start."""
+        buckets = self._buckets
         for tx_id, expiry_height in ids:
-            self.add(tx_id, expiry_height)
-
-    def add(self, tx_id: bytes, expiry_height: int) -> None:
-        number = expiry_height // HEIGHTS_PER_BUCKET
-        bucket = self._buckets.get(number)
-        if bucket is None:
-            bucket = self._buckets[number] = _Bucket()
-        bucket.add(int.from_bytes(tx_id[:8]))
+            number = expiry_height // HEIGHTS_PER_BUCKET
+            bucket = buckets.get(number)
+            if bucket is None:
+                bucket = buckets[number] = _Bucket()
+            bucket.add(int.from_bytes(tx_id[:8]))
 
     def maybe(self, tx_id: bytes, expiry_height: int) -> bool:
         """False: certainly not executed before. True: confirm by the full id."""

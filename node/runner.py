@@ -11,7 +11,8 @@ never repeated, so a node that went on would only seem to live; `failure` ends i
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from consensus.effects import Action, Effects, PersistBody, Sending
@@ -36,10 +37,14 @@ class Outlet(Protocol):
         """Do, or start, what the core asked for; answers come back as events."""
 
 
-Persist = Callable[[list[PersistBody], list[JournalEntry]], Awaitable[None]]
+# Called by the loop when all of it is synced, or with what went wrong, then or later.
+Synced = Callable[[BaseException | None], None]
+Persist = Callable[[list[PersistBody], list[JournalEntry], Synced], None]
 
 
-class _Step:
+class Step:
+    """What one event has brought; it may leave once what it persists is synced (S3)."""
+
     __slots__ = ("effects", "synced")
 
     def __init__(self, effects: Effects) -> None:
@@ -56,10 +61,13 @@ class Runner:
         self.replica: Replica | None = None
         self._told_pending: bool | None = None  # what this replica knows; None: nothing yet
         self.steps_total = 0
-        self._steps: deque[_Step] = deque()
+        self._steps: deque[Step] = deque()
         self._releasing = False
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
+        self._called = False  # `_sync` comes with the next turn of the loop
+        self._syncing = False
+        self._closed = False
+        self.full = False  # too many steps wait for the disk; asked for every frame
+        self._room = asyncio.Event()  # set while it is not
         self._room.set()
         self._cause: BaseException | None = None
         self._failed = asyncio.Event()
@@ -72,6 +80,7 @@ class Runner:
         safe: a vote that never left binds nobody.
         """
         self._steps.clear()
+        self.full = False
         self._room.set()
         self.replica, self._told_pending = replica, None
 
@@ -101,8 +110,9 @@ class Runner:
             self._follow(Effects(persist=[entry]))
 
     def _follow(self, effects: Effects) -> None:
-        self._steps.append(_Step(effects))
+        self._steps.append(Step(effects))
         if len(self._steps) >= STEPS_WAITING_MAX:
+            self.full = True
             self._room.clear()
         self._release()
 
@@ -125,11 +135,6 @@ class Runner:
     def counts_on(self, sequence: int, digest: bytes) -> bool:
         return self.replica is not None and self.replica.counts_on(sequence, digest)
 
-    @property
-    def full(self) -> bool:
-        """Too many steps wait for the disk."""
-        return not self._room.is_set()
-
     async def room(self) -> None:
         """Waits while too many steps wait for the disk; the network reads no faster than this."""
         await self._room.wait()
@@ -148,21 +153,47 @@ class Runner:
             due = max(due + self.tick_s, loop.time())
             self.step(Tick())
 
-    async def sync(self) -> None:
-        """Write what must be written, all that has gathered at once; then let it out."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            batch = [step for step in self._steps if not step.synced]
-            if not batch:
-                continue
-            wanted = [wish for step in batch for wish in step.effects.persist]
-            bodies = [wish for wish in wanted if isinstance(wish, PersistBody)]
-            entries = [wish for wish in wanted if isinstance(wish, JournalEntry)]
-            await self.persist(bodies, entries)
-            for step in batch:
-                step.synced = True
-            self._release()
+    def close(self) -> None:
+        """The node stops: what has not begun to be written never was said."""
+        self._closed = True
+
+    def _sync_soon(self) -> None:
+        """What this turn of the loop still brings goes to disk with it."""
+        if not self._called and not self._syncing and not self._closed:
+            self._called = True
+            asyncio.get_running_loop().call_soon(self._sync)
+
+    def _sync(self) -> None:
+        """Write what must be written, all that has gathered at once."""
+        self._called = False
+        batch = [step for step in self._steps if not step.synced]
+        if not batch or self._closed:
+            return
+        bodies: list[PersistBody] = []
+        entries: list[JournalEntry] = []
+        for step in batch:
+            for wish in step.effects.persist:
+                if isinstance(wish, PersistBody):
+                    bodies.append(wish)
+                else:
+                    entries.append(wish)
+        self._syncing = True
+        try:
+            self.persist(bodies, entries, partial(self._synced, batch))
+        except Exception as error:  # noqa: BLE001 - the law of this file
+            self.fatal(error)
+
+    def _synced(self, batch: list[Step], failed: BaseException | None) -> None:
+        """Now it may leave, and with it what had to stand behind it."""
+        self._syncing = False
+        if failed is not None:
+            self.fatal(failed)
+            return
+        if self._closed:
+            return
+        for step in batch:
+            step.synced = True
+        self._release()
 
     def _release(self) -> None:
         if self._releasing:
@@ -182,6 +213,7 @@ class Runner:
         finally:
             self._releasing = False
         if self._steps:
-            self._wake.set()
-        if len(self._steps) < STEPS_WAITING_MAX and not self._room.is_set():
+            self._sync_soon()
+        if self.full and len(self._steps) < STEPS_WAITING_MAX:
+            self.full = False
             self._room.set()

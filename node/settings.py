@@ -59,6 +59,7 @@ class What(Enum):
     ENDPOINT = "«host:port»"
     PEERS = "list of «sal1…@host:port»"
     TEXTS = "list of texts"
+    KEY = "64 hex digits"
     CHOICE = "one of"
 
 
@@ -101,6 +102,9 @@ class Setting:
         if self.what is What.TEXTS:
             assert isinstance(value, tuple)
             return list(value)
+        if self.what is What.KEY:
+            assert isinstance(value, bytes)
+            return value.hex()
         return str(value) if self.what is What.ENDPOINT else value
 
     @property
@@ -207,6 +211,12 @@ def _texts(setting: Setting, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _key(setting: Setting, value: object) -> bytes:
+    if not isinstance(value, str) or re.fullmatch(r"[0-9a-f]{64}", value) is None:
+        raise BadValue("must be 64 hex digits, lower-case")
+    return bytes.fromhex(value)
+
+
 def _choice(setting: Setting, value: object) -> str:
     if not isinstance(value, str) or value not in setting.choices:
         raise BadValue(f"must be one of {', '.join(setting.choices)}")
@@ -233,5 +243,6 @@ _PARSERS: dict[What, Callable[[Setting, object], Any]] = {
     What.ENDPOINT: _endpoint,
     What.PEERS: _peers,
     What.TEXTS: _texts,
+    What.KEY: _key,
     What.CHOICE: _choice,
 }

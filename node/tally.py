@@ -50,19 +50,20 @@ class Tally(Collector):
         self.label_names = tuple(labels)
         self._series: dict[tuple[str, ...], Series] = {}
         if not self.label_names:
-            self.labels()
+            # Some eight times for each block: without a step in between.
+            self.observe = self.labels().observe
 
     def labels(self, *values: object) -> Series:
         """The series of these label values, made when it is first asked for."""
+        series = self._series.get(values)  # type: ignore[arg-type]
+        if series is not None:
+            return series  # words, which they mostly are
         key = tuple(map(str, values))
         series = self._series.get(key)
         if series is None:
             assert len(key) == len(self.label_names)
             series = self._series[key] = Series(self.bounds)
         return series
-
-    def observe(self, value: float, times: int = 1) -> None:
-        self._series[()].observe(value, times)
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
         family = HistogramMetricFamily(self.name, self.doc, labels=self.label_names)

@@ -4,7 +4,7 @@ Law of the file: whatever lies here can still be thrown away with the process; n
 shown (S12). What is asked for is looked up here first, then in the certified state below.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -14,7 +14,7 @@ from salus.block import Header, Receipt
 from salus.epoch import EpochRecord
 from salus.statemap import SALT_BYTES, StateTree, bucket_of, find_entry, key_hash
 
-# A key is mostly read before it is written, in the same block.
+# Members, the epoch and what turns look at are read by each block, however small.
 key_hash_of = lru_cache(maxsize=8_192)(key_hash)
 
 
@@ -94,18 +94,11 @@ class Uncertified:
 
     def read(self, key: bytes) -> bytes | None:
         """The value of a state key at the head, without salt."""
-        found = self._values.get(key)
-        if found is not None:
-            stored = found[1]
-        else:
-            # The bucket, which a write needs anyway, knows what is absent; the disk is asked
-            # only for what is there.
-            hashed = key_hash_of(key)
-            content = self.bucket(bucket_of(hashed, self._tree.bits))
-            if not content or find_entry(content, hashed)[1] is None:
-                return None
-            stored = self._reader.get(key)
-        return None if stored is None else stored[SALT_BYTES:]
+        return self.head().read(key)
+
+    def head(self) -> "Head":
+        """For the block that comes next."""
+        return Head(self._values, self.bucket, self._reader.get, self._tree.bits)
 
     def bucket(self, index: int) -> bytes:
         """The content of a bucket of the state at the head."""
@@ -118,3 +111,56 @@ class Uncertified:
     def sizes(self) -> tuple[int, ...]:
         """How much lies here, part by part: nothing may stay once all is certified."""
         return len(self._blocks), len(self._values), len(self._buckets), len(self._ids)
+
+
+class Head:
+    """The state at the head, as one block reads and changes it: each key is hashed once, however
+    often it is read and written, and each bucket fetched once.
+
+    For that block alone: once another one is pushed, it says what was."""
+
+    __slots__ = ("_bits", "_bucket", "_contents", "_places", "_stored", "_values")
+
+    def __init__(
+        self,
+        values: Mapping[bytes, tuple[int, bytes | None]],
+        bucket: Callable[[int], bytes],
+        stored: Callable[[bytes], bytes | None],
+        bits: int,
+    ) -> None:
+        """`values`: of uncertified blocks; `stored`: salt ‖ value of all others."""
+        self._values, self._bucket, self._stored, self._bits = values, bucket, stored, bits
+        # As many as the block's transactions may touch.
+        self._places: dict[bytes, tuple[bytes, int]] = {}
+        self._contents: dict[int, bytes] = {}
+
+    def read(self, key: bytes) -> bytes | None:
+        """The value of a state key, without salt."""
+        found = self._values.get(key)
+        if found is not None:
+            stored = found[1]
+        else:
+            # The bucket, which a write needs anyway, knows what is absent; the disk is asked
+            # only for what is there.
+            hashed, index = self.place(key)
+            content = self.bucket(index)
+            # Searched first: mostly the key is new, and stands nowhere.
+            if hashed not in content or find_entry(content, hashed)[1] is None:
+                return None
+            stored = self._stored(key)
+        return None if stored is None else stored[SALT_BYTES:]
+
+    def place(self, key: bytes) -> tuple[bytes, int]:
+        """The key's hash, and the number of its bucket."""
+        found = self._places.get(key)
+        if found is None:
+            hashed = key_hash_of(key)
+            found = self._places[key] = hashed, bucket_of(hashed, self._bits)
+        return found
+
+    def bucket(self, index: int) -> bytes:
+        """The content of a bucket."""
+        content = self._contents.get(index)
+        if content is None:
+            content = self._contents[index] = self._bucket(index)
+        return content

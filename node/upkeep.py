@@ -1,4 +1,4 @@
-"""What is looked after once a second: the disk, the loop, a censoring primary, the way back.
+"""What is looked after once a second: the disk, the clock, the loop, a censoring primary, the way back.
 
 Law of the file: nothing here may end the node; what fails is said and tried again.
 """
@@ -41,13 +41,15 @@ class Upkeep:
         ready: Ready,
         candidate: Callable[[], bool],
         may_vote: Callable[[], bool],
+        clock_ahead: Callable[[], int],
     ) -> None:
-        """`candidate`: the consortium waits for this node to have caught up."""
+        """`candidate`: the consortium waits for this node to have caught up; `clock_ahead`: milliseconds,
+        as in node/clock_watch.py."""
         self.free_min_bytes = free_min_bytes
         self.vitals, self.metrics, self.mempool = vitals, metrics, mempool
         self.runner, self.admission, self.sync = runner, admission, sync
         self.state, self.rejoin, self.may_vote = state, rejoin, may_vote
-        self.ready, self.candidate = ready, candidate
+        self.ready, self.candidate, self.clock_ahead = ready, candidate, clock_ahead
         self._unknown = False  # the disk does not say how much is free, and that was logged
 
     async def run(self) -> None:
@@ -57,6 +59,7 @@ class Upkeep:
             late_s = time.monotonic() - began - UPKEEP_S
             self.metrics.event_loop_lag_seconds.set(max(0, late_s))
             self._disk()
+            self._clock()
             if self.mempool.fairness():
                 self.runner.step(Complain())
             await self._rejoin()
@@ -83,6 +86,14 @@ class Upkeep:
             self.admission.turn_away("DISK_FULL", "the disk is nearly full")
         else:
             self.admission.welcome()
+
+    def _clock(self) -> None:
+        """Threads of the gate read it, and only the loop knows the peers."""
+        ahead_ms = self.clock_ahead()
+        if bool(ahead_ms) != bool(self.vitals.clock_ahead_ms):
+            level = logging.ERROR if ahead_ms else logging.INFO
+            log_event(log, level, "clock_off", ahead_ms=ahead_ms)
+        self.vitals.clock_ahead_ms = ahead_ms
 
     async def _rejoin(self) -> None:
         if self.vitals.me is None or self.may_vote() or self.sync.behind:

@@ -54,6 +54,7 @@ class Vitals:
         self.halted: str | None = None
         self.quarantined: str | None = None
         self.disk_full = False
+        self.clock_ahead_ms = 0  # measured once a second (node/clock_watch.py)
         self.view_changes = 0
         self.equivocations = 0
         self.contract_faults = 0

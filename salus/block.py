@@ -4,6 +4,7 @@ A proposal depends on no state, so several are in flight at once and a view chan
 a digest unchanged; the header is derived by executing proposals in order (architecture.md).
 """
 
+from hashlib import sha256
 from typing import Annotated
 
 import msgspec
@@ -183,7 +184,13 @@ class Receipt(Wire, frozen=True):
 
 def transactions_root(transactions: list[ParsedTransaction]) -> bytes:
     """Leaves are the transaction ids, which cover content and signature."""
-    return merkle.root([merkle.leaf_hash(tx.id) for tx in transactions])
+    # `merkle.leaf_hash` and `encode` written out, here and below: for each transaction of a block.
+    return merkle.root([sha256(b"\0" + tx.id).digest() for tx in transactions])
+
+
+def receipts_root(receipts: list[Receipt]) -> bytes:
+    """In the order of the operations."""
+    return merkle.root([sha256(b"\0" + encode(receipt)).digest() for receipt in receipts])
 
 
 def receipt_leaf(receipt: Receipt) -> bytes:

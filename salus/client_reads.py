@@ -6,6 +6,7 @@ Law of the file: nothing here changes anything, so every call may be repeated at
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -14,15 +15,9 @@ from salus.client_errors import ClientError
 from salus.client_events import ChainEvent, Checkpoint, subscribe
 from salus.client_http import Answer, Transport
 from salus.errors import VerificationError
-from salus.forms import (
-    Account,
-    Block,
-    ParametersForm,
-    QueryAnswer,
-    Status,
-    TransactionForm,
-    Validators,
-)
+from salus.forms import Block, QueryAnswer, TransactionForm
+from salus.forms_node import Account, ParametersForm, Status, Validators
+from salus.forms_public import Directory
 from salus.genesis import Genesis
 from salus.report import Report
 from salus.verifier import verify_file
@@ -68,6 +63,11 @@ class Reads:
         self.timeout_s = timeout_s
         self._chain: Chain | None = None
 
+    @property
+    def seen_height(self) -> int:
+        """The newest certified height that any answer has named; 0 before the first."""
+        return self._http.height
+
     async def chain(self) -> Chain:
         """Genesis and limits; raises `VerificationError` if it is not the trusted chain."""
         known = self._chain
@@ -94,6 +94,10 @@ class Reads:
 
     async def status(self) -> Status:
         return (await self._get("/v1/status")).decode(Status)
+
+    async def directory(self) -> Directory:
+        """The public directory: organisations, their kinds, and what each says that it offers."""
+        return (await self._get("/v1/directory")).decode(Directory)
 
     async def validators(self) -> Validators:
         return (await self._get("/v1/validators")).decode(Validators)
@@ -156,6 +160,27 @@ class Reads:
             content_type=content_type or "application/json",
             timeout_s=self.timeout_s,
             repeatable=method == "GET",
+        )
+
+    @property
+    def origin(self) -> str:
+        """Of the first node, as a browser would write it."""
+        url = urlsplit(self._http.endpoints[0].url)
+        return f"{url.scheme}://{url.netloc}"
+
+    async def at_home(
+        self, method: str, path: str, body: bytes | None = None, *, bearer: str | None = None
+    ) -> Answer:
+        """A JSON call of the first node; `bearer`: a session's in the place of the node's token."""
+        return await self._http.request(
+            method,
+            path,
+            body=body,
+            content_type="application/json",
+            headers=None if bearer is None else {"Authorization": f"Bearer {bearer}"},
+            timeout_s=self.timeout_s,
+            repeatable=method == "GET",
+            home=True,
         )
 
     async def _get(

@@ -10,8 +10,7 @@ Law of the file: contents flow through. Writer and reader hold the list of parts
 MiB), never a document. Nothing read is proved before `Reader.finish` has returned.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
@@ -94,7 +93,7 @@ def disclose(leaves: Sequence[bytes], shown: Iterable[ShownPart]) -> Disclosure:
     assert not places or places[-1] < len(leaves)
     hidden = [
         merkle.root(leaves[start:end])
-        for start, end, is_shown in _subtrees(len(leaves), places)
+        for start, end, is_shown in merkle.subtrees(len(leaves), places)
         if not is_shown
     ]
     return Disclosure(len(leaves), parts, tuple(hidden))
@@ -112,13 +111,27 @@ def of_opening(opening: Opening) -> Disclosure:
     )
 
 
+def opening_of(disclosure: Disclosure, contents: Mapping[int, bytes]) -> Opening:
+    """What is shown as an `Opening`, for a proof file: each hidden node in the place of the first
+    part that it covers. `contents`: of every shown part."""
+    parts: list[OpenPart | bytes] = [b""] * disclosure.count
+    places = [part.index for part in disclosure.shown]
+    hidden = iter(disclosure.hidden)
+    for start, _, is_shown in merkle.subtrees(disclosure.count, places):
+        if not is_shown:
+            parts[start] = next(hidden)
+    for part in disclosure.shown:
+        parts[part.index] = OpenPart(part.salt, contents[part.index])
+    return Opening(tuple(parts))
+
+
 def write(
     disclosure: Disclosure, contents: Callable[[int], Iterable[bytes]], *, start: int = 0
 ) -> Iterator[bytes]:
     """The shown bytes from offset `start` on; `contents(index)` gives a part in pieces.
 
     Parts that end before `start` are not asked for: a transfer that broke off goes on."""
-    head = _head(disclosure)
+    head = list_bytes(disclosure)
     if start < len(head):
         yield head[start:]
     at = len(head)
@@ -135,10 +148,11 @@ def write(
 
 def shown_size(disclosure: Disclosure) -> int:
     """How many bytes `write` gives from offset 0."""
-    return len(_head(disclosure)) + disclosure.size
+    return len(list_bytes(disclosure)) + disclosure.size
 
 
-def _head(disclosure: Disclosure) -> bytes:
+def list_bytes(disclosure: Disclosure) -> bytes:
+    """The list of parts, with which the shown bytes begin."""
     encoded = encode(disclosure)
     return len(encoded).to_bytes(_LENGTH_BYTES) + encoded
 
@@ -157,19 +171,16 @@ def commitment_of(disclosure: Disclosure, leaves: Sequence[bytes]) -> bytes:
     if not ascending or (places and places[-1] >= disclosure.count):
         raise VerificationError("the shown parts are not in ascending places of the document")
     shown, hidden = iter(leaves), iter(disclosure.hidden)
-    stack: list[tuple[int, bytes]] = []
     try:
-        # From left to right; a node is made as soon as its two halves are there (RFC 9162 §2.1.1).
-        for start, end, is_shown in _subtrees(disclosure.count, places):
-            stack.append((end - start, next(shown) if is_shown else next(hidden)))
-            _merge(stack)
+        nodes = [
+            (end - start, next(shown) if is_shown else next(hidden))
+            for start, end, is_shown in merkle.subtrees(disclosure.count, places)
+        ]
     except StopIteration:
         raise VerificationError("a node of a withheld part is missing") from None
     if next(hidden, None) is not None:
         raise VerificationError("there are more nodes than withheld parts")
-    while len(stack) > 1:
-        _join(stack)
-    return version_commitment(disclosure.count, stack[0][1])
+    return version_commitment(disclosure.count, merkle.root_of_subtrees(nodes))
 
 
 class Reader:
@@ -248,32 +259,3 @@ class Reader:
         while self._left == 0 and self._current() is not None:
             self._leaves.append(self._hash.digest())
             self._open_part()
-
-
-# -- the shape of the tree -----------------------------------------------------------------------
-
-
-def _subtrees(count: int, shown: Sequence[int]) -> Iterator[tuple[int, int, bool]]:
-    """(start, end, is it a shown leaf), left to right: shown leaves, and the largest others."""
-    todo = [(0, count)]
-    while todo:
-        start, end = todo.pop()
-        at = bisect_left(shown, start)
-        if at == len(shown) or shown[at] >= end:
-            yield start, end, False
-        elif end - start == 1:
-            yield start, end, True
-        else:
-            middle = start + (1 << (end - start - 1).bit_length() - 1)
-            todo += [(middle, end), (start, middle)]
-
-
-def _merge(stack: list[tuple[int, bytes]]) -> None:
-    # All but the last subtree have a power of two of leaves, in descending sizes from the left.
-    while len(stack) > 1 and stack[-1][0] == stack[-2][0]:
-        _join(stack)
-
-
-def _join(stack: list[tuple[int, bytes]]) -> None:
-    (right_size, right), (left_size, left) = stack.pop(), stack.pop()
-    stack.append((left_size + right_size, merkle.node_hash(left, right)))

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 OWNER_ONLY = 0o600
 
@@ -45,11 +46,7 @@ def _write(
         publish(temp, path)
     finally:
         temp.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    _sync_directory(path)
 
 
 def _publish(temp: Path, path: Path) -> None:
@@ -63,3 +60,42 @@ def _publish(temp: Path, path: Path) -> None:
         if path.exists():
             raise FileExistsError(path) from None
         temp.rename(path)
+
+
+class NewFile:
+    """A new file that is written in pieces: there once `publish` has returned, else never.
+
+    with NewFile(path) as file: file.write(…); file.publish()
+    """
+
+    def __init__(self, path: Path, *, random: Callable[[int], bytes] = os.urandom) -> None:
+        self._path = path
+        self._temp = path.with_name(f".{path.name[:200]}.{random(8).hex()}.tmp")
+
+    def __enter__(self) -> Self:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._stream = os.fdopen(os.open(self._temp, flags, OWNER_ONLY), "wb")
+        return self
+
+    def write(self, data: bytes) -> None:
+        self._stream.write(data)
+
+    def publish(self) -> None:
+        """Durable on return. Raises `FileExistsError` if the name is taken."""
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        _publish(self._temp, self._path)
+        self._temp.unlink(missing_ok=True)
+        _sync_directory(self._path)
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._temp.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -33,143 +33,6 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every request body."""
 
 
-# ── the node ─────────────────────────────────────────────────────────────────
-
-
-class PeerCount(Form, frozen=True, omit_defaults=False):
-    connected: Uint
-    expected: Uint
-
-
-class QuorumCount(Form, frozen=True, omit_defaults=False):
-    needed: Uint
-    online: Uint
-
-
-class Status(Form, frozen=True, kw_only=True, omit_defaults=False):
-    """One screen about this node; `height` and roots are certified ones."""
-
-    chain_id: str
-    genesis_hash: Hex32
-    member: str | None  # the organisation whose node this is; None for an observer
-    version: str
-    height: Uint
-    epoch: Uint
-    epoch_end: Uint  # 0 while the last height of the epoch is open
-    view: Uint
-    primary: str  # member id of the primary of this view
-    is_primary: bool
-    syncing: bool
-    sync_lag_blocks: Uint
-    ready: bool
-    signing: str  # "signing", "observer", "quarantine" or "halted"
-    reason: str | None  # why it is not ready, or does not sign
-    peers: PeerCount
-    quorum: QuorumCount
-    last_block_time: TimeText
-    last_block_age_s: float
-    block_hash: Hex32
-    state_root: Hex32
-    mempool_transactions: Uint
-    mempool_bytes: Uint
-    storage_bytes: dict[str, Uint]  # per store: journal, blocks, state, vault
-    contract_faults: Uint = 0  # since the start: contracts that failed instead of refusing
-    equivocations: Uint = 0  # since the start: proved contradictions of validators
-
-
-class Readiness(Form, frozen=True):
-    """Whether the node takes transactions, answers up to date and, as a validator, votes and sees
-    enough others to agree."""
-
-    ready: bool
-    code: str = "OK"
-    reason: str = ""
-
-
-class ValidatorForm(Form, frozen=True, omit_defaults=False):
-    index: Uint
-    member: MemberText
-    name: str
-    address: AddressText
-    primary: bool
-    connected: bool
-    last_signed_height: Uint | None
-
-
-class Validators(Form, frozen=True, omit_defaults=False):
-    epoch: Uint
-    hash: Hex32
-    n: Uint
-    f: Uint
-    quorum: Uint
-    items: tuple[ValidatorForm, ...]
-
-
-class PeerForm(Form, frozen=True, kw_only=True, omit_defaults=False):
-    member: MemberText
-    address: str  # host:port that we dial
-    connected_in: bool
-    connected_out: bool
-    rtt_ms: float | None
-    clock_ahead_ms: float | None = None  # this node's clock minus the peer's, to some 10 ms
-    last_seen: TimeText | None
-    queued: Uint
-    refused: str | None  # why the last connection was refused, by them or by us
-
-
-class Slot(Form, frozen=True, omit_defaults=False):
-    """One sequence in agreement: who prepared and committed (indexes of validators)."""
-
-    sequence: Uint
-    digest: Hex32 | None
-    phase: str
-    prepares: tuple[Uint, ...]
-    commits: tuple[Uint, ...]
-    checkpoints: tuple[Uint, ...]
-
-
-class Consensus(Form, frozen=True, kw_only=True, omit_defaults=False):
-    """A snapshot of the agreement, for operators; says nothing about certified state."""
-
-    epoch: Uint
-    view: Uint
-    primary: str
-    phase: str
-    stable_height: Uint
-    executed_height: Uint
-    watermark_low: Uint
-    watermark_high: Uint
-    timeout_ms: Uint
-    view_changes: Uint
-    slots: tuple[Slot, ...]
-
-
-class Mempool(Form, frozen=True, omit_defaults=False):
-    transactions: Uint
-    bytes: Uint
-    transactions_max: Uint
-    senders: Uint
-    in_flight: Uint
-
-
-class ParametersForm(Form, frozen=True, omit_defaults=False):
-    epoch: Uint
-    hash: Hex32
-    parameters: dict[str, Any]
-
-
-class Account(Form, frozen=True, omit_defaults=False):
-    """What the chain knows of a public key."""
-
-    address: AddressText
-    public_key: Hex32
-    member: str | None
-    name: str | None
-    capacity: str | None  # "operator", "node" or "staff"
-    roles: tuple[str, ...]
-    active: bool
-
-
 # ── blocks ───────────────────────────────────────────────────────────────────
 
 
@@ -371,9 +234,9 @@ class Contracts(Form, frozen=True, omit_defaults=False):
 
 
 class QueryRequest(Request, frozen=True):
-    """Arguments of a contract's query by name; byte fields as hex."""
+    """Arguments of a contract's query by name; byte fields as hex, null where the query says so."""
 
-    arguments: dict[str, bool | Uint | Annotated[str, Meta(max_length=65_536)]] = {}
+    arguments: dict[str, bool | Uint | Annotated[str, Meta(max_length=65_536)] | None] = {}
 
 
 class QueryAnswer(Form, frozen=True, omit_defaults=False):
@@ -394,71 +257,6 @@ class VerifyAnswer(Form, frozen=True, omit_defaults=False):
     claim: str  # what is proved; empty if nothing is
     limit: str  # what is not
     checks: tuple[CheckForm, ...]
-
-
-# ── records ──────────────────────────────────────────────────────────────────
-
-
-class UnsignedOperation(Form, frozen=True, omit_defaults=False):
-    """An operation that the caller signs into a transaction."""
-
-    contract: str
-    method: str
-    version: Uint
-    args: Hex
-
-
-class Staged(Form, frozen=True, omit_defaults=False):
-    """A document that lies encrypted in the vault and waits for its anchor on the chain."""
-
-    record_id: Hex
-    version: Uint
-    commitment: Hex32
-    root: Hex32
-    operations: tuple[UnsignedOperation, ...]
-    resources: Uint = 0  # of FHIR in it
-    schemaless: Uint = 0  # of them of a type whose fields cannot be checked
-    notices: tuple[str, ...] = ()  # what was not checked, and why; at most 20
-
-
-class RetractRequest(Request, frozen=True):
-    """`reason` is for people and may name one: it stays in the vault."""
-
-    reason: Annotated[str, Meta(min_length=1, max_length=1000)]
-
-
-class VersionForm(Form, frozen=True, kw_only=True, omit_defaults=False):
-    version: Uint
-    commitment: Hex32
-    root: Hex32
-    state: str  # "staged", "anchored", "superseded" or "retracted"
-    tx_id: Hex32 | None = None
-    height: Uint | None = None
-
-
-class RecordForm(Form, frozen=True, kw_only=True, omit_defaults=False):
-    record_id: Hex
-    media_type: str
-    versions: tuple[VersionForm, ...]
-    handle: Hex32 | None = None  # of the patient, if it is one's
-    classes: tuple[str, ...] = ()  # coarse ones, of all its versions
-
-
-class OpeningRequest(Request, frozen=True):
-    """The inner terms of a permit (salus/consent/terms.py)."""
-
-    handle: Hex32
-    salt: Hex32
-    terms: Annotated[Hex, Meta(min_length=2, max_length=2 * 16_384)]
-
-
-class OpeningAnswer(Form, frozen=True):
-    commitment: Hex32  # what the permit names
-
-
-class RecordPage(Form, frozen=True, omit_defaults=False):
-    items: tuple[RecordForm, ...]
-    next: str | None
 
 
 # ── faults for tests, and errors ─────────────────────────────────────────────

@@ -19,6 +19,7 @@ from salus.validators import MemberId, Validator, ValidatorSet, check_validators
 from salus.vote import VoteDomain
 
 GENESIS_VERSION = 1
+NO_PEPPER = bytes(32)
 
 ChainId = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{2,31}$(?!\n)")]
 DisplayName = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
@@ -61,6 +62,8 @@ class Genesis(Wire, frozen=True):
     time_ms: Uint
     members: tuple[Member, ...]  # ascending by id
     parameters: Parameters
+    # Of the secret under which identity tags are made (salus/pepper.py); NO_PEPPER: none are.
+    pepper_commitment: Bytes32
 
     def hash(self) -> bytes:
         return _hash_genesis(encode(self))
@@ -130,6 +133,7 @@ def to_json(genesis: Genesis) -> str:
             if name != "contracts"
         }
         | {"contracts": {c.contract: c.version for c in genesis.parameters.contracts}},
+        "pepper_commitment": genesis.pepper_commitment.hex(),
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
@@ -154,8 +158,9 @@ def from_json(text: str | bytes) -> Genesis:
             document["time_ms"],
             [_row(Member, entry) for entry in members],
             _row(Parameters, {**document["parameters"], "contracts": contracts}),
+            _hex(document["pepper_commitment"]),
         ]
-        extra = set(document) - {"version", "chain_id", "time_ms", "members", "parameters"}
+        extra = set(document) - set(Genesis.__struct_fields__)
         if extra:
             raise BadMessage(f"unknown field {min(extra)!r}", code="BAD_GENESIS")
         genesis = msgspec.convert(plain, Genesis)
@@ -182,7 +187,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _hex(text: str) -> bytes:
     raw = bytes.fromhex(text)
     if raw.hex() != text:
-        raise BadMessage("keys are lowercase hex without spaces")
+        raise BadMessage("keys and commitments are lowercase hex without spaces")
     return raw
 
 

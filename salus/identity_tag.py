@@ -27,7 +27,7 @@ from salus.errors import BadMessage
 from salus.hashing import domain, hasher
 from salus.patient_keys import Relation
 
-PEPPER_BYTES = ROOT_BYTES = 32
+PEPPER_BYTES = ROOT_BYTES = TAG_BYTES = 32
 # As they are typed. The longest real ones are URLs, and passport lines of 44 letters.
 SYSTEM_CHARS_MAX, VALUE_CHARS_MAX = 200, 64
 

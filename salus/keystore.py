@@ -61,6 +61,10 @@ class Kdf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 INTERACTIVE = Kdf()
 
+# Where the password is random (144 bits) and lies beside the file, in a test network: there is
+# nothing to guess, and each start and command would pay. The profile `prod` refuses it.
+TESTNET = Kdf(passes=1, memory_bytes=8192)
+
 
 class KeystoreFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The JSON document."""

@@ -5,7 +5,8 @@ Leaves and nodes have separate domains (0x00, 0x01) and an odd node moves up und
 sibling hashes from the leaf upwards (RFC 9162 §2.1.3).
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
 from salus.errors import VerificationError
@@ -33,10 +34,49 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 
 def _parents(level: list[bytes]) -> list[bytes]:
-    above = [sha256(b"\1" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
+    nodes = b"".join(level)
+    pair = 2 * HASH_BYTES
+    ends = range(pair, len(nodes) + 1, pair)
+    above = [sha256(b"\1" + nodes[end - pair : end]).digest() for end in ends]
     if len(level) % 2:
         above.append(level[-1])
     return above
+
+
+def subtrees(count: int, shown: Sequence[int]) -> Iterator[tuple[int, int, bool]]:
+    """(start, end, is it a shown leaf), left to right: shown leaves (ascending), and between them
+    the largest subtrees of a tree of `count` leaves that hold none."""
+    todo = [(0, count)]
+    while todo:
+        start, end = todo.pop()
+        at = bisect_left(shown, start)
+        if at == len(shown) or shown[at] >= end:
+            yield start, end, False
+        elif end - start == 1:
+            yield start, end, True
+        else:
+            middle = start + (1 << (end - start - 1).bit_length() - 1)
+            todo += [(middle, end), (start, middle)]
+
+
+def root_of_subtrees(nodes: Iterable[tuple[int, bytes]]) -> bytes:
+    """The root over subtrees as `subtrees` gives them: (number of leaves, hash), left to right.
+
+    A node is made as soon as its two halves are there (RFC 9162 §2.1.1)."""
+    stack: list[tuple[int, bytes]] = []
+    for node in nodes:
+        stack.append(node)
+        # All but the last subtree have a power of two of leaves, in descending sizes from the left.
+        while len(stack) > 1 and stack[-1][0] == stack[-2][0]:
+            _join(stack)
+    while len(stack) > 1:
+        _join(stack)
+    return stack[0][1] if stack else EMPTY_ROOT
+
+
+def _join(stack: list[tuple[int, bytes]]) -> None:
+    (right_size, right), (left_size, left) = stack.pop(), stack.pop()
+    stack.append((left_size + right_size, node_hash(left, right)))
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:

@@ -57,9 +57,25 @@ class Parameters(Wire, frozen=True):
     # the notice can object, and no longer than somebody without his key can wait.
     rotation_wait_ms: Positive = 86_400_000
     recovery_wait_ms: Positive = 3 * 86_400_000
+    # Emergencies, in block time (decision 0014). A colleague elsewhere can be woken within the hour; what
+    # he agreed to lasts a shift; the opener writes after a weekend, the reviewer within a week.
+    emergency_cosign_ms: Positive = 3_600_000
+    emergency_open_ms: Positive = 86_400_000
+    emergency_justify_ms: Positive = 3 * 86_400_000
+    emergency_review_ms: Positive = 7 * 86_400_000
+    emergency_sanction_ms: Positive = (
+        90 * 86_400_000
+    )  # after an abuse, as long as a quarterly audit
+    # By a holder's own clock: twice the longest view change but one, and a patient can wait for it.
+    emergency_silence_ms: Positive = 30_000
+    # An erasure that one key asks for, in block time (decision 0015): as long as a recovery, for whoever
+    # hears of a thief's request must be able to stop it; the law leaves a month (GDPR art. 12(3)).
+    erasure_wait_ms: Positive = 3 * 86_400_000
     contracts: Annotated[tuple[ContractVersion, ...], msgspec.Meta(max_length=64)] = (
         ContractVersion("access", 1),
         ContractVersion("consent", 1),
+        ContractVersion("emergency", 1),
+        ContractVersion("erasure", 1),
         ContractVersion("governance", 1),
         ContractVersion("identity", 1),
         ContractVersion("members", 1),
@@ -85,6 +101,13 @@ _BY_VOTE: dict[str, tuple[int, int]] = {
     "epoch_blocks_max": (8, 10**9),
     "rotation_wait_ms": (3_600_000, 30 * 86_400_000),  # an hour: nobody reads a notice sooner
     "recovery_wait_ms": (3_600_000, 90 * 86_400_000),
+    "emergency_cosign_ms": (300_000, 86_400_000),  # nobody is woken within less than five minutes
+    "emergency_open_ms": (300_000, 7 * 86_400_000),
+    "emergency_justify_ms": (3_600_000, 30 * 86_400_000),
+    "emergency_review_ms": (3_600_000, 90 * 86_400_000),
+    "emergency_sanction_ms": (86_400_000, 3_650 * 86_400_000),
+    "emergency_silence_ms": (5_000, 600_000),  # beneath it an ordinary view change would do
+    "erasure_wait_ms": (3_600_000, 21 * 86_400_000),  # of a month, the rest is for the holders
 }
 
 # The longest of each timer, all doublings done (L18). With a shorter one a view change over slow lines
@@ -136,6 +159,11 @@ def check_parameters(
     require(
         new.epoch_blocks_max >= new.watermark_window,
         "an epoch is at least one watermark window long",
+    )
+    # Keys that others ask for give the owner longer notice than those that he names himself.
+    require(
+        new.rotation_wait_ms < new.recovery_wait_ms,
+        "rotation_wait_ms must be less than recovery_wait_ms",
     )
     names = [entry.contract for entry in new.contracts]
     require(names == sorted(set(names)), "contracts sorted by name, once each")

@@ -32,6 +32,8 @@ _BOX = domain("patient-box")
 _BROWSER_SIGNING = domain("patient-browser-signing")
 _BROWSER_BOX = domain("patient-browser-box")
 _CARD = domain("patient-card")
+_GUARDIAN = domain("patient-guardian")
+_DELEGATE = domain("patient-delegate")
 
 _hash_card = hasher("look-up-card")
 _hash_fingerprint = hasher("patient-seed")
@@ -46,6 +48,7 @@ class Relation(Wire, frozen=True):
 
 _ALONE: Any = tuple[Relation]
 _NUMBERED: Any = tuple[Relation, Uint]
+_OTHERS: Any = tuple[Relation, Bytes32, Uint]
 
 
 class PublicKeys(Wire, frozen=True):
@@ -98,6 +101,19 @@ def browser_keys(seed: bytes, relation: Relation, device: Uint) -> KeyPair:
     )
 
 
+def guardian_key(seed: bytes, relation: Relation, of: bytes, number: Uint = 0) -> SigningKey:
+    """What the person with this seed signs with as a guardian of the relation whose handle is `of`.
+
+    One for each relation: a key that stood under two would join them. `number` goes up by one when
+    somebody who was no guardian any more becomes one again: keys are entered once."""
+    return SigningKey.from_seed(_derive(seed, _GUARDIAN, relation, of, number))
+
+
+def delegate_key(seed: bytes, relation: Relation, of: bytes, number: Uint = 0) -> SigningKey:
+    """As `guardian_key`, for who acts as a delegate of the relation whose handle is `of`."""
+    return SigningKey.from_seed(_derive(seed, _DELEGATE, relation, of, number))
+
+
 def card_secret(seed: bytes, relation: Relation, card: Uint) -> bytes:
     """The look-up handle on an emergency card or QR: 32 bytes, for one organisation.
 
@@ -123,8 +139,9 @@ def fingerprint(seed: bytes) -> bytes:
     return _hash_fingerprint(seed)[:FINGERPRINT_BYTES]
 
 
-def _derive(seed: bytes, kind: bytes, relation: Relation, *number: int) -> bytes:
+def _derive(seed: bytes, kind: bytes, relation: Relation, *more: int | bytes) -> bytes:
     assert len(seed) == PATIENT_SEED_BYTES
-    context = encode((relation, *number))
-    check(context, _NUMBERED if number else _ALONE)  # a mistyped organisation makes no stranger
+    context = encode((relation, *more))
+    shape = _ALONE if not more else _OTHERS if isinstance(more[0], bytes) else _NUMBERED
+    check(context, shape)  # a mistyped organisation makes no stranger
     return HKDF(SHA256(), 32, salt=None, info=kind + context).derive(seed)

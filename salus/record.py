@@ -8,6 +8,7 @@ by the organisation too: whoever sees a root or a tag in a pending transaction o
 nothing by sending it first.
 """
 
+from hashlib import sha256
 from typing import Annotated
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from salus.block import Receipt
 from salus.codec import Bytes32, Uint, Wire, encode
 from salus.errors import VerificationError
-from salus.hashing import hasher
+from salus.hashing import domain, hasher
 from salus.validators import MemberId
 
 BATCH_LEAVES_MAX = 4096  # ◆ a path has at most 12 hashes; a day of a large hospital is one batch
@@ -30,7 +31,7 @@ _SPENT = b"records/spent/"
 
 _hash_tag = hasher("record-tag")
 _hash_leaf = hasher("record-leaf")
-_hash_anchor = hasher("record-anchor")
+_ANCHOR_HASH = domain("record-anchor")  # written out below: for each record
 _hash_spent = hasher("record-spent")
 
 
@@ -62,7 +63,7 @@ def record_leaf(version_commitment: bytes, hash_of_tag: bytes) -> bytes:
 
 def anchor_key(org: str, root: bytes) -> bytes:
     """The state key of a batch that this organisation anchored."""
-    return _ANCHOR + _hash_anchor(encode((org, root)))
+    return _ANCHOR + sha256(_ANCHOR_HASH + encode((org, root))).digest()
 
 
 def anchoring_org(receipt: Receipt) -> str:

@@ -5,6 +5,7 @@ relations of one patient share no value (decision 0010). State keys carry the or
 so nobody can occupy another one's handle.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
@@ -16,8 +17,11 @@ from salus.hashing import domain, hasher
 DAY_MS = 86_400_000
 GUARDIANS_MAX = 7  # a family; each is a key in the entry that every grant reads
 DELEGATES_MAX = 8  # browsers and devices of one person
+PROPOSALS_MAX = 2 * (GUARDIANS_MAX + 1)  # one each of guardians and organisations; bounds the entry
+CANCELLED_WAITS = 2  # of recovery_wait_ms: time enough to propose once more (rule I-4)
 
-Day = Annotated[int, msgspec.Meta(ge=0, le=3_000_000)]  # UTC days since 1970; beyond the year 9999
+DAY_MAX = 2_932_896  # 9999-12-31: what comes later no page, no FHIR and no RFC 3339 can say
+Day = Annotated[int, msgspec.Meta(ge=0, le=DAY_MAX)]  # UTC days since 1970
 Threshold = Annotated[int, msgspec.Meta(ge=0, le=GUARDIANS_MAX)]
 Guardians = Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=GUARDIANS_MAX)]
 
@@ -29,6 +33,14 @@ _MATCH = domain("biometric-match")
 _RELATION = b"identity/relation/"  # ◆ what a proof speaks of
 _hash_document = hasher("terms-document")
 _hash_operator = hasher("relation-approver")
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """A relation by its name: the custodian, and the handle there (32 bytes)."""
+
+    org: str
+    handle: bytes
 
 
 class Right(StrEnum):
@@ -60,14 +72,15 @@ class PendingRotation(Wire, frozen=True):
 
 
 class Recovery(Wire, frozen=True):
-    """New keys that wait for approvals and for time. `approvals`: guardians' keys, or hashes of
-    organisations where there are no guardians."""
+    """New keys that wait for approvals, and then for time. Proposer and approvals: guardians' keys,
+    or hashes of organisations."""
 
     new_key: Bytes32
     new_box_key: Bytes32
+    proposer: Bytes32
     approvals: Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=GUARDIANS_MAX + 1)]
     needed: Annotated[int, msgspec.Meta(ge=1, le=GUARDIANS_MAX + 1)]
-    ready_ms: Uint  # block time
+    ready_ms: Uint  # block time: a proposal is over then, an approved recovery can be finished
     cancellable: bool
 
 
@@ -81,27 +94,43 @@ class RelationEntry(Wire, frozen=True):
     threshold: Threshold  # so many guardians; 0 without any
     delegates: Annotated[tuple[Delegate, ...], msgspec.Meta(max_length=DELEGATES_MAX)]
     rotation: PendingRotation | None
-    recovery: Recovery | None
-    cancelled: bool  # a recovery was, and neither finished since nor guardians changed
+    recovery: Recovery | None  # approved: no rotation and no grant until it ends
+    proposals: Annotated[tuple[Recovery, ...], msgspec.Meta(max_length=PROPOSALS_MAX)]
+    cancelled_until_ms: Uint  # block time to which a cancellation counts; 0: none does
     generation: Uint  # raised with every change of who may speak: what was co-signed fits one
-    terms_version: Uint  # accepted; 0: none
+    terms_version: Uint  # accepted by the owner key; 0: none
     since_height: Uint
 
     def owner_at(self, time_ms: int) -> bytes:
         """The owner key in force at this block time (rule I-3)."""
-        rotation = self.rotation
-        if rotation is not None and time_ms >= rotation.effective_ms:
-            return rotation.new_key
-        return self.owner_key
+        return self.settled_at(time_ms).owner_key
 
-    def recovery_at(self, time_ms: int) -> Recovery | None:
-        """The recovery that is open at this block time: one that was not approved in time is
-        over, else a single guardian could freeze a relation for ever (rule I-4)."""
-        recovery = self.recovery
-        if recovery is None:
-            return None
-        approved = len(recovery.approvals) >= recovery.needed
-        return recovery if approved or time_ms < recovery.ready_ms else None
+    def settled_at(self, time_ms: int) -> "RelationEntry":
+        """With a rotation that is in force by this block time entered."""
+        rotation = self.rotation
+        if rotation is None or time_ms < rotation.effective_ms:
+            return self
+        return msgspec.structs.replace(
+            self,
+            owner_key=rotation.new_key,
+            box_key=rotation.new_box_key,
+            rotation=None,
+            generation=self.generation + 1,
+        )
+
+    @property
+    def frozen(self) -> bool:
+        """No rotation and no grant: as many as it takes want other keys (rule I-4)."""
+        return self.recovery is not None
+
+    def contested(self, time_ms: int) -> bool:
+        """Others want other keys, or wanted them not long ago: what cannot be undone rests."""
+        return self.frozen or time_ms < self.cancelled_until_ms
+
+    def proposals_at(self, time_ms: int) -> tuple[Recovery, ...]:
+        """What waits for approvals at this block time. It freezes nothing: else a single guardian
+        could, by proposing again and again."""
+        return tuple(one for one in self.proposals if time_ms < one.ready_ms)
 
     def rights_at(self, key: bytes, time_ms: int) -> tuple[Right, ...]:
         """What this key may do as a delegate at this block time; of a stranger: nothing."""

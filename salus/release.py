@@ -50,7 +50,7 @@ class Terms(Wire, frozen=True):
         Bytes16  # with the custodian: the certified ticket that permits it (salus/ticket.py)
     )
     commitment: Bytes32  # of the record version (salus/document.py)
-    digest: Bytes32  # of the disclosure: which parts are shown
+    disclosure: Bytes32  # digest of the list of shown parts (salus/disclosure.py)
     size: Annotated[int, msgspec.Meta(ge=1, le=SHOWN_BYTES_MAX)]  # bytes of plain text
 
 
@@ -75,6 +75,14 @@ def seal(terms: Terms, release_key: bytes, requester: bytes) -> tuple[Release, S
     except ValueError:  # of another length, or of low order: a shared secret of zeroes
         raise BadMessage("nothing can be sealed to this key", code="BAD_BOX_KEY") from None
     return Release(terms, wrapped), SealedStream(release_key, bound, terms.size)
+
+
+def check_key(requester: bytes) -> None:
+    """Raises `BadMessage` (BAD_BOX_KEY) for a key to which nothing can be sealed."""
+    try:
+        _SUITE.encrypt(b"", X25519PublicKey.from_public_bytes(requester), b"")
+    except ValueError:
+        raise BadMessage("nothing can be sealed to this key", code="BAD_BOX_KEY") from None
 
 
 def read(raw: bytes) -> Release:

@@ -38,7 +38,7 @@ class KeyOwner(Wire, frozen=True):
     chain_id: ChainId
     custodian: MemberId
     handle: Bytes32
-    classes: Classes  # of all that stands in the record, ascending
+    classes: Classes  # of what stands in this version of the record, ascending
     commitment: Bytes32  # of the record version
     document: Bytes32  # the SHA-256 of its ciphertext
 

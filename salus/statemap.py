@@ -33,9 +33,11 @@ _ARITY = 1 << _ARITY_BITS
 _GROUP_BYTES = _ARITY * HASH_BYTES
 
 key_hash = hasher("state-key")
-_hash_leaf = hasher("state-leaf")
-_hash_bucket = hasher("state-bucket")
-_hash_salt = hasher("state-salt")
+# Written out where they are used: a call each is a third of what a short hash costs, and there are
+# a dozen for a transaction.
+_LEAF = domain("state-leaf")
+_BUCKET = domain("state-bucket")
+_SALT = domain("state-salt")
 
 
 def bucket_of(hashed_key: bytes, bits: int) -> int:
@@ -46,16 +48,24 @@ def bucket_of(hashed_key: bytes, bits: int) -> int:
 def salt_of(tx_id: bytes, operation: int, hashed_key: bytes) -> bytes:
     """The salt that this operation gives the value it writes: whoever holds the raw
     transactions derives it, whoever holds only a proof file cannot guess values by it."""
-    return _hash_salt(tx_id + operation.to_bytes(4) + hashed_key)[:SALT_BYTES]
+    return sha256(_SALT + tx_id + operation.to_bytes(4) + hashed_key).digest()[:SALT_BYTES]
 
 
 def leaf_of(hashed_key: bytes, stored: bytes) -> bytes:
     """`stored`: salt ‖ value, as it lies in the state store."""
-    return _hash_leaf(hashed_key + stored)
+    return sha256(_LEAF + hashed_key + stored).digest()
+
+
+def salted(tx_id: bytes, operation: int, hashed_key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """What an operation writes: the value as it is stored, salt ‖ value, and its leaf."""
+    # As `salt_of` and `leaf_of`: for each key that a block writes.
+    salt = sha256(_SALT + tx_id + operation.to_bytes(4) + hashed_key).digest()[:SALT_BYTES]
+    stored = salt + value
+    return stored, sha256(_LEAF + hashed_key + stored).digest()
 
 
 def bucket_hash(content: bytes) -> bytes:
-    return _hash_bucket(content) if content else ZERO_HASH
+    return sha256(_BUCKET + content).digest() if content else ZERO_HASH
 
 
 def find_entry(content: bytes, hashed_key: bytes) -> tuple[int, bytes | None]:
@@ -78,13 +88,19 @@ def change_bucket(
 ) -> bytes:
     """The bucket after `leaves` (key hash → new leaf, None = gone); `changes` takes each change."""
     for hashed_key, leaf in leaves.items():
-        at, old = find_entry(content, hashed_key)
+        content, change = change_entry(content, hashed_key, leaf)
         if changes is not None:
-            changes.append(hashed_key + (old or ZERO_HASH) + (leaf or ZERO_HASH))
-        rest = at if old is None else at + ENTRY_BYTES
-        entry = b"" if leaf is None else hashed_key + leaf
-        content = content[:at] + entry + content[rest:]
+            changes.append(change)
     return content
+
+
+def change_entry(content: bytes, hashed_key: bytes, leaf: bytes | None) -> tuple[bytes, bytes]:
+    """The bucket after a key has its new leaf (None = gone), and the change."""
+    at, old = find_entry(content, hashed_key)
+    rest = at if old is None else at + ENTRY_BYTES
+    entry = b"" if leaf is None else hashed_key + leaf
+    change = hashed_key + (old or ZERO_HASH) + (leaf or ZERO_HASH)
+    return content[:at] + entry + content[rest:], change
 
 
 class StateProof(Wire, frozen=True):
@@ -198,7 +214,18 @@ class StateTree:
     def load(self, buckets: Iterable[tuple[int, bytes]]) -> bytes:
         """Fill an empty tree with the contents of the non-empty buckets; gives the root."""
         assert self.root == ZERO_HASH, "load is for a new tree"
-        self._overwrite({index: bucket_hash(content) for index, content in buckets})
+        # Not by `_overwrite`: there is nothing to undo, and a start walks through all buckets.
+        below, width, nodes = self._levels[0], 1 << self.bits, set[int]()
+        for index, content in buckets:
+            assert 0 <= index < width
+            at = index * HASH_BYTES
+            below[at : at + HASH_BYTES] = bucket_hash(content)
+            nodes.add(index >> _ARITY_BITS)
+        for level in self._levels[1:]:
+            for node in nodes:
+                at, group = node * HASH_BYTES, node * _GROUP_BYTES
+                level[at : at + HASH_BYTES] = _hash_group(below[group : group + _GROUP_BYTES])
+            below, nodes = level, {node >> _ARITY_BITS for node in nodes}
         return self.root
 
     @property
@@ -218,7 +245,11 @@ class StateTree:
         """Put the next block's new bucket contents on top; gives the root after it."""
         assert height == self.height + 1, "blocks are executed in order"
         assert len(self._undo) < self.uncertified_max, "execution runs too far ahead"
-        hashes = {index: bucket_hash(content) for index, content in buckets.items()}
+        # `bucket_hash`, written out.
+        hashes = {
+            index: sha256(_BUCKET + content).digest() if content else ZERO_HASH
+            for index, content in buckets.items()
+        }
         self._undo.append(self._overwrite(hashes))
         self.height = height
         return self.root
@@ -274,13 +305,18 @@ class StateTree:
             before[index] = below[at : at + HASH_BYTES]
             below[at : at + HASH_BYTES] = value
             changed.add(index >> _ARITY_BITS)
+        # What lies above a bucket that is not empty is not either: no need to compare.
+        emptied = ZERO_HASH in hashes.values()
         undo = [before]
         for level in self._levels[1:]:
             before, above = {}, set()
             for node in changed:
                 at, group = node * HASH_BYTES, node * _GROUP_BYTES
                 before[node] = level[at : at + HASH_BYTES]
-                level[at : at + HASH_BYTES] = _hash_group(below[group : group + _GROUP_BYTES])
+                children = below[group : group + _GROUP_BYTES]
+                level[at : at + HASH_BYTES] = (
+                    _hash_group(children) if emptied else sha256(_NODE + children).digest()
+                )
                 above.add(node >> _ARITY_BITS)
             undo.append(before)
             below, changed = level, above

@@ -7,6 +7,7 @@ patient above all, can check all of it again.
 """
 
 from salus.codec import Bytes16, Bytes32, Uint, Wire, encode
+from salus.consent.terms import Code
 from salus.hashing import domain, hasher
 from salus.permit import Classes, Purpose, Reason
 from salus.validators import MemberId
@@ -19,7 +20,7 @@ _REQUEST = domain("access-request")
 _hash_request = hasher("access-request-commitment")
 _hash_records = hasher("access-records")
 _hash_care = hasher("access-care")
-_hash_digest = hasher("access-digest")
+_hash_arrival = hasher("access-digest")
 _OWN_REQUEST = domain("access-own-request")
 
 
@@ -38,6 +39,7 @@ class Request(Wire, frozen=True):
     permit: Bytes32 | None
     requester: MemberId
     key: Bytes32  # of the staff member, the owner or a delegate
+    site: Code | None = None  # from where, as the reader says (rule G-19)
 
     def payload(self) -> bytes:
         """What is signed."""
@@ -73,6 +75,21 @@ class TrailHead(Wire, frozen=True):
     denials: Uint  # that were answered without a ticket of their own (rule G-4)
 
 
+class Reader(Wire, frozen=True):
+    """State value under `reader_key`: an organisation had a permitted ticket under a handle; the
+    one that came before it (rule X-3 of decision 0015)."""
+
+    first_height: Uint
+    before: MemberId | None
+
+
+class Readers(Wire, frozen=True):
+    """State value under `readers_key`: the newest reader of a handle, and how many there are."""
+
+    newest: MemberId
+    count: Uint
+
+
 def ticket_key(custodian: str, request_id: bytes) -> bytes:
     """The state key of a ticket."""
     return b"access/ticket/" + custodian.encode("ascii") + b"/" + request_id
@@ -81,6 +98,16 @@ def ticket_key(custodian: str, request_id: bytes) -> bytes:
 def trail_key(custodian: str, handle: bytes) -> bytes:
     """The state key of the newest ticket of a handle."""
     return b"access/trail/" + custodian.encode("ascii") + b"/" + handle
+
+
+def reader_key(custodian: str, handle: bytes, reader: str) -> bytes:
+    """The state key of an organisation that may have read under a handle."""
+    return readers_key(custodian, handle) + reader.encode("ascii")
+
+
+def readers_key(custodian: str, handle: bytes) -> bytes:
+    """The state key of the newest reader of a handle."""
+    return b"access/readers/" + custodian.encode("ascii") + b"/" + handle
 
 
 # -- commitments -----------------------------------------------------------------------------
@@ -101,9 +128,9 @@ def care_commitment(salt: bytes, relation: bytes) -> bytes:
     return _hash_care(salt + relation)
 
 
-def digest_commitment(salt: bytes, digest: bytes) -> bytes:
-    """Binds to the SHA-256 of what arrived at the reader."""
-    return _hash_digest(salt + digest)
+def arrival_commitment(salt: bytes, arrived: bytes) -> bytes:
+    """Binds to the digest of what arrived at the reader (`salus.reading.arrived`)."""
+    return _hash_arrival(salt + arrived)
 
 
 def own_request(

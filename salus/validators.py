@@ -57,7 +57,7 @@ class ValidatorSet(Wire, frozen=True):
     def primary(self, view: int) -> int:
         """The index of the primary of a view. The epochs take turns as well (L22, decision 0009):
         else one member would lead every epoch that is too short to replace it."""
-        return (self.epoch + view) % self.n
+        return (self.epoch + view) % len(self.validators)
 
     def key(self, index: int) -> bytes:
         return self.validators[index].public_key

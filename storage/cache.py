@@ -1,5 +1,6 @@
 """A dict of hot values with a bound in bytes; the least recently used goes first."""
 
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bytes, int)
@@ -26,9 +27,24 @@ class ByteBoundCache(Generic[K]):
         while self.bytes > self.bytes_max:
             self.drop(next(iter(self._values)))
 
-    def has_room_for(self, value: bytes) -> bool:
-        """Whether nothing would have to go for it."""
-        return self.bytes + len(value) + ENTRY_OVERHEAD_BYTES <= self.bytes_max
+    def put_all(self, values: Mapping[K, bytes | None]) -> None:
+        """As `put` for each, and `drop` where the value is None: what a block has changed."""
+        held, size = self._values, self.bytes
+        for key, value in values.items():
+            old = held.pop(key, None)
+            if old is not None:
+                size -= len(old) + ENTRY_OVERHEAD_BYTES
+            if value is not None:
+                held[key] = value
+                size += len(value) + ENTRY_OVERHEAD_BYTES
+        self.bytes = size
+        while self.bytes > self.bytes_max:
+            self.drop(next(iter(held)))
+
+    @property
+    def room(self) -> int:
+        """Bytes, overhead included, for which nothing would have to go."""
+        return self.bytes_max - self.bytes
 
     def drop(self, key: K) -> None:
         old = self._values.pop(key, None)

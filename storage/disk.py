@@ -8,9 +8,9 @@ implements exactly that promise and no more.
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol
 
 from storage.birth import born_us
@@ -34,6 +34,9 @@ class AppendFile(Protocol):
 
 class ReadFile(Protocol):
     def read(self, size: int) -> bytes: ...
+
+    def seek(self, position: int) -> None:
+        """What is read next begins so many bytes after the file's first."""
 
     def close(self) -> None: ...
 
@@ -92,6 +95,9 @@ class _File:
 
     def read(self, size: int) -> bytes:
         return os.read(self._descriptor, size)
+
+    def seek(self, position: int) -> None:
+        os.lseek(self._descriptor, position, os.SEEK_SET)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -179,17 +185,35 @@ def sweep_temps(disk: Disk, directory: str) -> None:
             disk.remove(f"{directory}/{name}")
 
 
-@contextmanager
-def io_errors(what: str) -> Iterator[None]:
+def io_errors(what: str) -> "_IoErrors":
     """`OSError`s inside become `StoreUnavailable` with a next step."""
-    try:
-        yield
-    except OSError as error:
+    return _IoErrors(what)
+
+
+class _IoErrors:
+    """Around each append of the journal: a class, for a generator costs as much as the append."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, OSError):
+            return
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreUnavailable(
-                f"no space left for {what}",
+                f"no space left for {self._what}",
                 code="DISK_FULL",
                 hint="Free some space and start the node again; nothing certified is lost.",
             ) from error
         reason = os.strerror(error.errno or errno.EIO)
-        raise StoreUnavailable(f"{what} could not be read or written ({reason})") from error
+        raise StoreUnavailable(f"{self._what} could not be read or written ({reason})") from error

@@ -10,7 +10,8 @@
     ├── SigningRefused         a vote that must not be signed
     │   ├── DoubleSign         it contradicts one that was signed before (S4)
     │   └── BelowFloor         its height lies at or below the floor (S12)
-    └── DocumentMissing        the vault holds no such document or record (or no longer)
+    ├── DocumentMissing        the vault holds no such document or record (or no longer)
+    └── DocumentSealed         its key is sealed to the keeper: nothing here opens it
 
 A caller's mistake is an `assert`, as everywhere. Texts name files and heights, never content.
 """
@@ -101,3 +102,10 @@ class DocumentMissing(StorageError):
 
     code = "NOT_FOUND"
     hint = "It was never stored here, or it was erased."
+
+
+class DocumentSealed(StorageError):
+    """The document's key is sealed to the keeper, and none was given."""
+
+    code = "GATE_ONLY"
+    hint = "Ask through the gate: salus record get RECORD_ID --as STAFF --purpose PURPOSE."

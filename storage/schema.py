@@ -14,8 +14,10 @@ VERSIONS = {
     "blocks": 1,
     "state": 2,  # after 0.1.0: write sets, and the birth time in the identity of the vote journal
     "journal": 1,
-    "vault": 1,
+    "vault": 2,  # after 0.1.0: keys that are sealed to a keeper, which an older eraser would lose
 }
+# The oldest that is read as well; its stores are stamped anew by whoever opens them.
+OLDEST = {"vault": 1}
 
 _OLDER_HINT = (
     "Go on with the version of the software that wrote it; CHANGELOG.md names the way to this one."
@@ -31,7 +33,7 @@ def check_version(store: str, found: int) -> None:
         )
     if found < 1:
         raise StoreVersion(f"the {store} store has no valid format version")
-    if found < known:
+    if found < OLDEST.get(store, known):
         raise StoreVersion(
             f"the {store} store has the older format version {found}; "
             f"this software reads version {known}",

@@ -29,7 +29,6 @@ TAG_BYTES: int = crypto_aead_xchacha20poly1305_ietf_ABYTES
 
 CHUNK_BYTES = 2**20  # bounds the memory of a reader; 16 bytes of overhead each do not matter
 SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES
-SEALED_KEY_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
 
 DOCUMENT_TAG_BYTES = 16
 _DOCUMENT_MAGIC = b"SALUSDOC"  # Do not change.
@@ -51,34 +50,55 @@ def document_header(tag: bytes) -> bytes:
     return _DOCUMENT_MAGIC + VERSIONS["vault"].to_bytes(4) + tag
 
 
+class ChunkSealer:
+    """Encrypts a document that comes in pieces of any size, chunk by chunk."""
+
+    def __init__(self, key: bytes, header: bytes) -> None:
+        self._key, self._header = key, header
+        self._pending = bytearray()
+        self._number = 0
+
+    def push(self, piece: bytes) -> Iterator[bytes]:
+        """The chunks that are full with this piece."""
+        for at in range(0, len(piece), CHUNK_BYTES):
+            self._pending += piece[at : at + CHUNK_BYTES]
+            # One byte more than a chunk must be there to know that the chunk is not the last.
+            while len(self._pending) > CHUNK_BYTES:
+                plain = bytes(self._pending[:CHUNK_BYTES])
+                yield _seal_chunk(self._key, self._header, self._number, plain, last=False)
+                del self._pending[:CHUNK_BYTES]
+                self._number += 1
+
+    def last(self) -> bytes:
+        """The last chunk; nothing comes after it."""
+        plain = bytes(self._pending)
+        return _seal_chunk(self._key, self._header, self._number, plain, last=True)
+
+
 def sealed_chunks(key: bytes, header: bytes, plain: Iterable[bytes]) -> Iterator[bytes]:
     """The encrypted chunks of a document that comes in pieces of any size."""
-    pending = bytearray()
-    number = 0
+    sealer = ChunkSealer(key, header)
     for piece in plain:
-        for at in range(0, len(piece), CHUNK_BYTES):
-            pending += piece[at : at + CHUNK_BYTES]
-            # One byte more than a chunk must be there to know that the chunk is not the last.
-            while len(pending) > CHUNK_BYTES:
-                yield _seal_chunk(key, header, number, bytes(pending[:CHUNK_BYTES]), last=False)
-                del pending[:CHUNK_BYTES]
-                number += 1
-    yield _seal_chunk(key, header, number, bytes(pending), last=True)
+        yield from sealer.push(piece)
+    yield sealer.last()
 
 
-def opened_chunks(key: bytes, header: bytes, sealed: Iterable[bytes], what: str) -> Iterator[bytes]:
-    """The reverse; `sealed` are the chunks of the file in order. Raises `VaultDamaged`."""
+def opened_chunks(
+    key: bytes, header: bytes, sealed: Iterable[bytes], what: str, first: int = 0
+) -> Iterator[bytes]:
+    """The reverse; `sealed` are the chunks of the file in order, from chunk `first` on. Raises
+    `VaultDamaged`."""
     if len(header) != DOCUMENT_HEADER_BYTES or header[: len(_DOCUMENT_MAGIC)] != _DOCUMENT_MAGIC:
         raise VaultDamaged(f"{what} does not begin as a document")
     check_version("vault", int.from_bytes(header[len(_DOCUMENT_MAGIC) : -DOCUMENT_TAG_BYTES]))
-    number, held = 0, None
+    number, held = first, None
     for chunk in sealed:
         if held is not None:
             yield _open_chunk(key, header, number, held, what, last=False)
             number += 1
         held = chunk
     if held is None:
-        raise VaultDamaged(f"{what} has no content")
+        raise VaultDamaged(f"{what} ends before chunk {first}")
     yield _open_chunk(key, header, number, held, what, last=True)
 
 

@@ -19,10 +19,10 @@ from salus.codec import decode, encode
 from salus.epoch import EpochRecord
 from salus.errors import BadMessage
 from salus.hashing import HASH_BYTES
-from salus.statemap import CHANGE_BYTES
+from salus.statemap import CHANGE_BYTES, SALT_BYTES
 from salus.writeset import seal
 from storage import keys
-from storage.cache import ByteBoundCache
+from storage.cache import ENTRY_OVERHEAD_BYTES, ByteBoundCache
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import KeyValue, Put, Snapshot
 from storage.schema import open_schema
@@ -37,7 +37,7 @@ _REPLAY_ROW_BYTES = REPLAY_PREFIX_BYTES + 8
 # A cached read costs 0.3 µs, one from LevelDB 6 to 9. Buckets are rewritten by every write, and
 # 65,536 of them at 10^5 keys take about 20 MiB.
 VALUE_CACHE_BYTES = 16 * 2**20
-BUCKET_CACHE_BYTES = 32 * 2**20
+BUCKET_CACHE_BYTES = 96 * 2**20  # all buckets of 10^6 keys: a block changes random ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +115,8 @@ class StateStore:
         # Only now: whoever reads the height must find all of the block.
         with self._lock:
             self._before = None
-            for key, value in batch.writes.items():
-                if value is None:
-                    self._values.drop(key)
-                else:
-                    self._values.put(key, value)
-            for index, content in batch.buckets.items():
-                self._buckets.put(index, content)
+            self._values.put_all(batch.writes)
+            self._buckets.put_all(batch.buckets)
             self._height, self._head = batch.header.height, batch.header
         self._oldest_write_set = max(self._oldest_write_set, _first_kept(batch))
 
@@ -271,6 +266,11 @@ class StateStore:
                 return height, result
         raise StoreUnavailable("the state kept changing while it was read", code="BUSY")
 
+    def value(self, key: bytes) -> bytes | None:
+        """Of a raw state key, as contracts see it."""
+        stored = self.get(key)
+        return None if stored is None else stored[SALT_BYTES:]
+
     def get(self, key: bytes) -> bytes | None:
         """salt ‖ value of a raw state key."""
         with self._lock:
@@ -302,13 +302,19 @@ class StateStore:
     def buckets(self) -> Iterator[tuple[int, bytes]]:
         """All non-empty buckets, ascending; fills a new `StateTree`, and the cache on the way:
         a block changes random ones, so a cold cache would cost a read from disk for each."""
-        height = self._height
+        with self._lock:
+            height, room = self._height, self._buckets.room
+        read: dict[int, bytes] = {}
         for key, content in self.kv.scan(keys.BUCKET):
             index = int.from_bytes(key[1:])
-            with self._lock:
-                if self._height == height and self._buckets.has_room_for(content):
-                    self._buckets.put(index, content)
+            room -= len(content) + ENTRY_OVERHEAD_BYTES
+            if room >= 0:
+                read[index] = content
             yield index, content
+        with self._lock:
+            # A block written meanwhile, or about to be, may have changed them.
+            if self._before is None and self._height == height:
+                self._buckets.put_all(read)
 
     def values(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """(raw key, salt ‖ value) in key order."""

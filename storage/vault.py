@@ -2,8 +2,9 @@
 
 Each document version has a key of its own; that key lies in a file beside the document, wrapped
 under the vault epoch key, so that erasing means to re-wrap the survivors under a new epoch key
-and to destroy the old one (health.md §4.11). Law of the file: a name appears only when its
-whole file is on disk (temp → sync → rename → sync directory), so a crash leaves no half
+and to destroy the old one (health.md §4.11). Inside that wrap it may be sealed to the keeper: then
+who has this whole directory and every key of the node opens nothing. Law of the file: a name appears
+only when its whole file is on disk (temp → sync → rename → sync directory), so a crash leaves no half
 document; reading and writing hold two chunks in memory, however large the document is.
 """
 
@@ -11,14 +12,15 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 
 from salus.codec import Bytes32, Uint, Wire, decode, encode
 from salus.errors import BadMessage
 from salus.hashing import hasher
+from salus.sealed_key import SEALED_KEY_BYTES
+from storage.deposit import Deposit, Seal, VaultEntry
 from storage.disk import TEMP_SUFFIX, Disk, ReadFile, RealDisk, io_errors, sweep_temps, write_atomic
-from storage.errors import DocumentMissing, VaultDamaged
+from storage.errors import DocumentMissing, DocumentSealed, VaultDamaged
 from storage.sealing import (
     CHUNK_BYTES,
     DOCUMENT_HEADER_BYTES,
@@ -26,11 +28,8 @@ from storage.sealing import (
     KEY_BYTES,
     NONCE_BYTES,
     SEALED_CHUNK_BYTES,
-    TAG_BYTES,
-    document_header,
     opened_chunks,
     seal,
-    sealed_chunks,
     unseal,
 )
 from storage.vault_keys import WRAP_BYTES, EpochKeys, Random, wrap_epoch
@@ -51,14 +50,6 @@ ERASING_FILE = "erasing"
 DOCUMENT_ID_BYTES = 32
 RECORD_ID_BYTES_MAX = 64  # a file name has at most 255 characters; ids are written in hex
 RECORD_BYTES_MAX = 16 * 2**20  # a record is read and replaced as a whole
-
-
-@dataclass(frozen=True, slots=True)
-class VaultEntry:
-    """A stored document: its name (SHA-256 of the ciphertext) and the size of the plain text."""
-
-    document: bytes
-    size: int
 
 
 class Erasing(Wire, frozen=True):
@@ -119,36 +110,36 @@ class Vault:
 
     # --- documents
 
-    def put(self, chunks: Iterable[bytes]) -> VaultEntry:
+    def put(self, chunks: Iterable[bytes], seal: Seal | None = None) -> VaultEntry:
         """Encrypt and store a document that comes in pieces of any size; durable on return.
 
-        It counts as staged until `keep`: whoever stored it may not live to note its name.
+        `seal`: called after the last piece, before anything has its name; without it the node
+        itself can open the document. It counts as staged until `keep`: whoever stored it may not
+        live to note its name.
         """
-        key, header = self._random(KEY_BYTES), document_header(self._random(DOCUMENT_TAG_BYTES))
+        deposit = self.deposit()
+        try:
+            for piece in chunks:
+                deposit.write(piece)
+            return deposit.finish(seal)
+        except BaseException:
+            deposit.abandon()
+            raise
+
+    def deposit(self) -> Deposit:
+        """The same for pieces that come one by one: `write` them, then `finish`."""
         temp = self._path(DOCUMENTS, self._random(16).hex() + TEMP_SUFFIX)
-        digest, size = sha256(header), 0
-        with io_errors(self.directory):
-            file = self._disk.create(temp)
-            try:
-                file.write(header)
-                for sealed in sealed_chunks(key, header, chunks):
-                    digest.update(sealed)
-                    size += len(sealed) - TAG_BYTES
-                    file.write(sealed)
-                file.sync()
-            except BaseException:
-                self._disk.remove(temp)
-                raise
-            finally:
-                file.close()
-            document = digest.digest()
-            with self._lock:
-                write_atomic(self._disk, self._path(STAGING), document.hex(), b"")
-                # The key first: a document that has its name can be read.
-                self._write_key(document, key)
-                self._disk.rename(temp, self._path(DOCUMENTS, document.hex()))
-                self._disk.sync_directory(self._path(DOCUMENTS))
-        return VaultEntry(document, size)
+        key, tag = self._random(KEY_BYTES), self._random(DOCUMENT_TAG_BYTES)
+        return Deposit(self._disk, temp, key, tag, self._place)
+
+    def _place(self, document: bytes, stored: bytes, temp: str) -> None:
+        assert len(stored) in (KEY_BYTES, SEALED_KEY_BYTES)
+        with self._lock, io_errors(self.directory):
+            write_atomic(self._disk, self._path(STAGING), document.hex(), b"")
+            # The key first: a document that has its name can be read.
+            self._write_key(document, stored)
+            self._disk.rename(temp, self._path(DOCUMENTS, document.hex()))
+            self._disk.sync_directory(self._path(DOCUMENTS))
 
     def keep(self, document: bytes) -> None:
         """Somebody has noted the document's name, durably: it is no longer staged."""
@@ -160,16 +151,40 @@ class Vault:
         names = _names(self._disk, self.directory, STAGING)
         return tuple(bytes.fromhex(name) for name in names)
 
-    def get(self, document: bytes) -> Iterator[bytes]:
-        """The document in chunks of 1 MiB; each is authentic when it is given, and the last one
-        proves that none is missing. Raises `DocumentMissing` at once, `VaultDamaged` on the way.
+    def get(self, document: bytes, *, key: bytes | None = None, first: int = 0) -> Iterator[bytes]:
+        """The document in chunks of 1 MiB, from chunk `first` on, without reading those before;
+        each is authentic when it is given, and the last one proves that none is missing.
+
+        `key`: from the keeper, if the document's is sealed. Raises at once `DocumentMissing` and
+        `DocumentSealed`, on the way `VaultDamaged`: also if the key is another document's.
         """
-        key = self._read_key(document)
+        assert key is None or len(key) == KEY_BYTES
+        assert first >= 0
+        stored = self._read_key(document)
+        if key is None and len(stored) != KEY_BYTES:
+            raise DocumentSealed("the document's key is sealed to the keeper")
         with io_errors(self.directory):
             file = self._disk.open_read(self._path(DOCUMENTS, document.hex()))
         if file is None:
             raise DocumentMissing("the vault has no such document")
-        return self._opened(file, key, document)
+        return self._opened(file, key or stored, document, first)
+
+    def sealed_key(self, document: bytes) -> bytes | None:
+        """The document's key as it was sealed to the keeper; None if the node opens it by itself.
+        Raises `DocumentMissing`, `VaultDamaged`."""
+        stored = self._read_key(document)
+        return stored if len(stored) == SEALED_KEY_BYTES else None
+
+    def hand_over(self, document: bytes, seal: Seal) -> None:
+        """Seal the key of a document that the node opens by itself; durable on return.
+
+        The unsealed one lies in what the disk has not overwritten, under the present epoch key:
+        it is gone with the next `erase`, of nothing at all if need be.
+        """
+        with self._lock, io_errors(self.directory):
+            key = self._read_key(document)
+            if len(key) == KEY_BYTES:
+                self._write_key(document, _sealed(seal, document, key))
 
     def __contains__(self, document: bytes) -> bool:
         return self._disk.exists(self._path(DOCUMENTS, document.hex()))
@@ -180,7 +195,9 @@ class Vault:
             yield bytes.fromhex(name)
 
     def verify(self, document: bytes) -> None:
-        """Read the whole document; raises `VaultDamaged` or `DocumentMissing`."""
+        """Read the whole document; raises `VaultDamaged` or `DocumentMissing`.
+
+        Of one that the keeper opens: that its bytes and its sealed key are what was written."""
         with io_errors(self.directory):
             file = self._disk.open_read(self._path(DOCUMENTS, document.hex()))
             if file is None:
@@ -193,15 +210,17 @@ class Vault:
                 file.close()
         if digest.digest() != document:
             raise VaultDamaged(f"document {document.hex()} is not what its name says")
-        for _ in self.get(document):
-            pass
+        if self.sealed_key(document) is None:
+            for _ in self.get(document):
+                pass
 
-    def _opened(self, file: ReadFile, key: bytes, document: bytes) -> Iterator[bytes]:
+    def _opened(self, file: ReadFile, key: bytes, document: bytes, first: int) -> Iterator[bytes]:
         with io_errors(self.directory):
             try:
                 header = _read_exactly(file, DOCUMENT_HEADER_BYTES)
+                file.seek(DOCUMENT_HEADER_BYTES + first * SEALED_CHUNK_BYTES)
                 sealed = _pieces(file, SEALED_CHUNK_BYTES)
-                yield from opened_chunks(key, header, sealed, f"document {document.hex()}")
+                yield from opened_chunks(key, header, sealed, f"document {document.hex()}", first)
             finally:
                 file.close()
 
@@ -215,20 +234,34 @@ class Vault:
             wrapped = self._disk.read(self._path(KEYS, document.hex() + KEY_SUFFIX))
             if wrapped is None:
                 raise DocumentMissing("the vault has no such document")
-            return self._keys.unwrap(wrapped, KEYS, document)
+            stored = self._keys.unwrap(wrapped, KEYS, document)
+        if len(stored) not in (KEY_BYTES, SEALED_KEY_BYTES):
+            raise VaultDamaged(f"the key in keys/{document.hex()} is none")
+        return stored
 
     # --- records: private metadata (salts, tags, versions), replaced as a whole
 
     def put_record(self, record_id: bytes, content: bytes) -> None:
         """Store or replace a record; durable on return, old or new after a crash."""
+        self._put_record(record_id, content)
+
+    def replace_record(self, record_id: bytes, content: bytes) -> bool:
+        """As `put_record`, but False, and nothing is written, if there is none any more: what was
+        erased must not come back by somebody who had read it before."""
+        return self._put_record(record_id, content, known=True)
+
+    def _put_record(self, record_id: bytes, content: bytes, *, known: bool = False) -> bool:
         assert 1 <= len(record_id) <= RECORD_ID_BYTES_MAX
         assert len(content) <= RECORD_BYTES_MAX
         key = self._random(KEY_BYTES)
         sealed = seal(key, self._random(NONCE_BYTES), content, _record_context(record_id))
+        name = record_id.hex() + RECORD_SUFFIX
         with self._lock, io_errors(self.directory):
+            if known and not self._disk.exists(self._path(RECORDS, name)):
+                return False
             wrapped = self._keys.wrap(key, RECORDS, record_id)
-            name = record_id.hex() + RECORD_SUFFIX
             write_atomic(self._disk, self._path(RECORDS), name, wrapped + sealed)
+        return True
 
     def record(self, record_id: bytes) -> bytes | None:
         """The record's content; None if there is none. Raises `VaultDamaged`."""
@@ -240,6 +273,12 @@ class Vault:
         return unseal(
             key, data[WRAP_BYTES:], _record_context(record_id), f"record {record_id.hex()}"
         )
+
+    def drop_record(self, record_id: bytes) -> None:
+        """Remove a record that nobody needs any more. No erasure: its bytes may stay on the disk,
+        under the epoch key, until the next one."""
+        with self._lock, io_errors(self.directory):
+            self._remove(RECORDS, {record_id.hex() + RECORD_SUFFIX})
 
     def records(self) -> Iterator[bytes]:
         """The ids of all records, ascending."""
@@ -298,11 +337,13 @@ class Vault:
             try:
                 if wrap_epoch(data, f"{kind}/{name}") == epoch:
                     continue  # done before a crash
-                key = self._keys.unwrap(data, kind, owner)
+                # Of a record the content follows; a key file is all wrap, of either length.
+                end = WRAP_BYTES if kind == RECORDS else len(data)
+                key = self._keys.unwrap(data[:end], kind, owner)
             except VaultDamaged:
                 continue  # nobody can read it anyway; it must not keep others from being erased
             wrapped = self._keys.wrap(key, kind, owner)
-            write_atomic(self._disk, self._path(kind), name, wrapped + data[WRAP_BYTES:])
+            write_atomic(self._disk, self._path(kind), name, wrapped + data[end:])
 
     def _remove(self, kind: str, names: set[str]) -> None:
         for name in sorted(names):
@@ -315,6 +356,12 @@ class Vault:
 
 def _names(disk: Disk, directory: str, kind: str) -> list[str]:
     return [name for name in disk.names(f"{directory}/{kind}") if _NAMES[kind].fullmatch(name)]
+
+
+def _sealed(seal: Seal, document: bytes, key: bytes) -> bytes:
+    sealed = seal(document, key)
+    assert len(sealed) == SEALED_KEY_BYTES
+    return sealed
 
 
 def _record_context(record_id: bytes) -> bytes:

@@ -3,6 +3,7 @@
 ◆ epochs/NNNNNNNN = magic ‖ version u32 ‖ epoch u64 ‖ sealed(lock, epoch key)
   wrap            = magic ‖ version u32 ‖ epoch u64 ‖ sealed(epoch key, key)
 
+A key is 32 bytes, or the 80 of one that is sealed to the keeper (salus/sealed_key.py).
 What a wrapped key opens is part of the seal, so no key file serves for another document. In
 rest there is exactly one epoch key; a second one exists only while survivors are re-wrapped.
 Backups of the vault leave `epochs/` out: else an erased document could be had back from one.
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from storage.disk import Disk, sweep_temps, write_atomic
 from storage.errors import VaultDamaged
 from storage.schema import VERSIONS, check_version
-from storage.sealing import KEY_BYTES, NONCE_BYTES, SEALED_KEY_BYTES, seal, unseal
+from storage.sealing import KEY_BYTES, NONCE_BYTES, TAG_BYTES, seal, unseal
 
 Random = Callable[[int], bytes]  # so many random bytes, fit for keys
 
@@ -26,13 +27,14 @@ _WRAP_MAGIC = b"SALUSKEY"
 _NAME = re.compile(r"[0-9]{8,20}")
 _PREFIX = struct.Struct(">8sIQ")
 
-WRAP_BYTES = _PREFIX.size + SEALED_KEY_BYTES
+WRAP_BYTES = _PREFIX.size + NONCE_BYTES + KEY_BYTES + TAG_BYTES  # of a key of 32 bytes
 
 
 class EpochKeys:
     def __init__(self, disk: Disk, directory: str, lock: bytes, random: Random) -> None:
         self._disk, self._directory, self._lock, self._random = disk, directory, lock, random
         self._keys: dict[int, bytes] = {}
+        self._older: list[int] = []  # epochs whose file an older version of the software wrote
 
     @classmethod
     def open(cls, disk: Disk, directory: str, lock: bytes, random: Random) -> "EpochKeys":
@@ -43,6 +45,7 @@ class EpochKeys:
         for name in disk.names(keys._directory):
             if _NAME.fullmatch(name):  # file managers and backups leave names of their own
                 keys._load(name)
+        keys._stamp()
         return keys
 
     @property
@@ -55,9 +58,8 @@ class EpochKeys:
         if epoch in self._keys:
             return
         assert epoch == self.current + 1
-        key, prefix = self._random(KEY_BYTES), _prefix(_EPOCH_MAGIC, epoch)
-        sealed = seal(self._lock, self._random(NONCE_BYTES), key, prefix)
-        write_atomic(self._disk, self._directory, _name(epoch), prefix + sealed)
+        key = self._random(KEY_BYTES)
+        self._write(epoch, key)
         self._keys[epoch] = key
 
     def destroy_older(self) -> None:
@@ -68,13 +70,13 @@ class EpochKeys:
         self._disk.sync_directory(self._directory)
 
     def wrap(self, key: bytes, kind: str, owner: bytes) -> bytes:
-        """`WRAP_BYTES` that give `key` back to whoever names the same kind and owner."""
+        """Bytes that give `key` back to whoever names the same kind and owner."""
         prefix = _prefix(_WRAP_MAGIC, self.current)
         context = _context(prefix, kind, owner)
         return prefix + seal(self._keys[self.current], self._random(NONCE_BYTES), key, context)
 
     def unwrap(self, wrapped: bytes, kind: str, owner: bytes) -> bytes:
-        """Raises `VaultDamaged`."""
+        """`wrapped`: all of it and no more. Raises `VaultDamaged`."""
         what = f"the key in {kind}/{owner.hex()}"
         epoch = wrap_epoch(wrapped, what)
         key = self._keys.get(epoch)
@@ -82,13 +84,27 @@ class EpochKeys:
             raise VaultDamaged(
                 f"{what} is wrapped under vault epoch {epoch}, which has no key here"
             )
-        prefix, sealed = wrapped[: _PREFIX.size], wrapped[_PREFIX.size : WRAP_BYTES]
+        prefix, sealed = wrapped[: _PREFIX.size], wrapped[_PREFIX.size :]
         return unseal(key, sealed, _context(prefix, kind, owner), what)
+
+    def _write(self, epoch: int, key: bytes) -> None:
+        prefix = _prefix(_EPOCH_MAGIC, epoch)
+        sealed = seal(self._lock, self._random(NONCE_BYTES), key, prefix)
+        write_atomic(self._disk, self._directory, _name(epoch), prefix + sealed)
+
+    def _stamp(self) -> None:
+        """Older software, which reads epochs/ first of all, must stop there: it would take sealed
+        keys for damaged ones, not re-wrap them, and so lose them in its next erasure."""
+        for epoch in self._older:
+            self._write(epoch, self._keys[epoch])
+        self._older.clear()
 
     def _load(self, name: str) -> None:
         what = f"{EPOCHS}/{name}"
         data = self._disk.read(f"{self._directory}/{name}") or b""
         epoch = _parse_prefix(data, _EPOCH_MAGIC, what)
+        if data[: _PREFIX.size] != _prefix(_EPOCH_MAGIC, epoch):
+            self._older.append(epoch)
         if name != _name(epoch):
             raise VaultDamaged(f"{what} was renamed: it is vault epoch {epoch}")
         try:

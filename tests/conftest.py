@@ -1,7 +1,12 @@
 """Options and fixtures of the whole suite."""
 
+import os
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.e2e.nursery import Nurseries
 
 # Found is what is wrong, not what is slow. The parent is hypothesis' own choice: in CI the
 # examples are the same each time.
@@ -14,9 +19,40 @@ settings.load_profile("salus")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="rewrite golden and generated files")
     parser.addoption("--long", action="store_true", help="also what is marked long")
+    parser.addoption("--laggard", metavar="NAME", help="this node of each testnet is 0.4 s behind")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if name := config.getoption("--laggard"):
+        from tests.laggard import VARIABLE  # it imports a whole node
+
+        os.environ[VARIABLE] = name
+
+
+# Several workers take files from the head of the list: what takes minutes must not begin last. Files
+# of the first of these that fits; all others come after them.
+LONGEST_FIRST = (
+    "tests/e2e/test_faults.py",  # two minutes are an outage
+    "tests/mutants/",
+    "tests/e2e/test_governance.py",
+    "tests/e2e/test_ceremony.py",
+    "tests/e2e/",
+    "tests/privacy/",
+    "tests/sim/",
+    "tests/fuzz/",
+)
+
+
+def _turn(item: pytest.Item) -> int:
+    fits = (turn for turn, name in enumerate(LONGEST_FIRST) if item.nodeid.startswith(name))
+    return next(fits, len(LONGEST_FIRST))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(
+        config, "workerinput"
+    ):  # a person at one process wants to see the fast ones fail first
+        items.sort(key=_turn)
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):
@@ -27,3 +63,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def rewrite(request: pytest.FixtureRequest) -> bool:
     """Write what the code now says; read the diff before you commit it."""
     return bool(request.config.getoption("--rewrite"))
+
+
+@pytest.fixture(scope="session")
+def nurseries() -> Iterator[Nurseries]:
+    """For the end-to-end tests of one process."""
+    made = Nurseries()
+    try:
+        yield made
+    finally:
+        made.close()

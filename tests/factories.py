@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
 
-from salus import merkle
+from salus import merkle, pepper
 from salus.block import (
     BLOCK_VERSION,
     OK,
@@ -74,7 +74,14 @@ def genesis(n: int = 4, *, observers: int = 0, parameters: Parameters | None = N
     """n validating hospitals, and members `obs-…` without a vote (they sort behind)."""
     members = [member(name) for name in member_ids(n)]
     members += [member(f"obs-{index:03}", validator=False) for index in range(observers)]
-    return Genesis(GENESIS_VERSION, CHAIN_ID, TIME_MS, tuple(members), parameters or Parameters())
+    return Genesis(
+        GENESIS_VERSION,
+        CHAIN_ID,
+        TIME_MS,
+        tuple(members),
+        parameters or Parameters(),
+        pepper.commitment(seed("pepper")),
+    )
 
 
 def nonce(number: int | None = None) -> bytes:

@@ -4,6 +4,8 @@ Agreement is played by the test, which signs every header as a quorum of the epo
 would. `block(...)` is one certified block, from proposal to stores.
 """
 
+from collections.abc import Callable
+
 from contracts.catalogue import registry
 from node.executor import Executor
 from node.genesis_block import genesis_block
@@ -17,17 +19,22 @@ from salus.statemap import StateTree
 from salus.transaction import ParsedTransaction
 from salus.validators import ValidatorSet
 from storage.blocks import BlockStore
-from storage.kv import MemoryKV
+from storage.kv import KeyValue, MemoryKV
 from storage.state import StateStore
 from tests import factories
 
 
 class Ledger:
-    def __init__(self, genesis: Genesis | None = None) -> None:
+    def __init__(
+        self,
+        genesis: Genesis | None = None,
+        kv: Callable[[str], KeyValue] = lambda name: MemoryKV(),
+    ) -> None:
+        """`kv`: makes the stores `state` and `blocks`."""
         self.genesis = genesis or factories.genesis()
         self.genesis_hash = self.genesis.hash()
-        self.state = StateStore(MemoryKV(), self.genesis_hash)
-        self.blocks = BlockStore(MemoryKV(), self.genesis_hash)
+        self.state = StateStore(kv("state"), self.genesis_hash)
+        self.blocks = BlockStore(kv("blocks"), self.genesis_hash)
         self.tree = StateTree(self.genesis.parameters.state_bucket_bits)
         founding = genesis_block(self.genesis, registry())
         assert founding.epoch is not None

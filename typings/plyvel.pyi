@@ -32,6 +32,7 @@ class DB:
         max_open_files: int | None = None,
         lru_cache_size: int | None = None,
         block_size: int | None = None,
+        max_file_size: int | None = None,
         compression: str | None = "snappy",
         bloom_filter_bits: int = 0,
     ) -> None: ...

@@ -9,6 +9,7 @@ import click
 from cli.errors import CliError
 from cli.group import group
 from cli.home import NodeHome
+from cli.node_toml import change
 from cli.session import Session, pass_session
 from node.config import Loaded, load
 from node.config_tables import settings as declared
@@ -63,31 +64,13 @@ def set_(session: Session, pairs: tuple[str, ...], dry_run: bool) -> None:
 
     What belongs together is set together: api.tls_cert api.crt api.tls_key api.key
     """
-    import tomlkit
-
     home = session.home.existing(session.node)
     if len(pairs) % 2:
         raise CliError("USAGE", f"{pairs[-1]}: a setting and its value, by turns")
     written = {
         name: _written(name, value) for name, value in zip(pairs[::2], pairs[1::2], strict=True)
     }
-    document = tomlkit.parse(home.config.read_text())
-    for name, value in written.items():
-        table, _, key = name.rpartition(".")
-        place: Any = document.setdefault(table, tomlkit.table()) if table else document
-        place[key] = value
-    text = tomlkit.dumps(document)
-    temporary = home.config.with_name(".node.toml.new")
-    temporary.write_text(text)
-    try:
-        load(temporary, environ=dict(os.environ))
-    except ConfigError:
-        temporary.unlink()
-        raise
-    if dry_run:
-        temporary.unlink()
-    else:
-        temporary.replace(home.config)
+    change(home, written, dry_run=dry_run)
     session.out.result(
         {"settings": written, "written": not dry_run},
         "\n".join(f"{name} = {json.dumps(value)}" for name, value in written.items())

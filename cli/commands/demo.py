@@ -18,10 +18,17 @@ BUNDLE_BYTES_MAX = 16 * 2**20
 
 @command()
 @click.option("--bundle", type=click.Path(path_type=Path), help="Your own FHIR R4 resource (JSON).")
+@click.option(
+    "--story",
+    type=click.Choice(["consent", "ledger", "all"]),
+    default="all",
+    show_default=True,
+    help="A patient decides; four hospitals agree; both.",
+)
 @click.option("--fast", is_flag=True, help="Fewer records, and no final check of the disks.")
 @click.option("--keep", is_flag=True, help="Keep the home of the four nodes afterwards.")
 @pass_session
-def demo(session: Session, bundle: Path | None, fast: bool, keep: bool) -> None:
+def demo(session: Session, bundle: Path | None, story: str, fast: bool, keep: bool) -> None:
     """Four hospitals, one story, every step checked.
 
     Ends with a proof that another process verifies without a network. Under a minute.
@@ -45,17 +52,17 @@ def demo(session: Session, bundle: Path | None, fast: bool, keep: bool) -> None:
         home.mkdir(parents=True, exist_ok=True)
     else:
         home = Path(tempfile.mkdtemp(prefix="salus-demo-"))
-    story = Demo(session.out, home, first, second, fast=fast)
+    told = Demo(session.out, home, first, second, fast=fast, stories=story)
     try:
-        last = asyncio.run(_until_signal(story))
+        last = asyncio.run(_until_signal(told))
     except BaseException:
         session.out.note(f"the logs are kept in {home / 'logs'}")
         raise
     finally:
-        story.clean_up()
+        told.clean_up()
     if not (keep or session.home_given):
         shutil.rmtree(home, ignore_errors=True)
-    document = {"verified": True, "steps": story.story.steps, "seconds": story.story.seconds}
+    document = {"verified": True, "steps": told.story.steps, "seconds": told.story.seconds}
     session.out.result(document, last)
 
 

@@ -24,7 +24,8 @@ async def doctor(session: Session) -> None:
         names = [session.node]
     diagnoses = []
     for name in names:
-        diagnosis = Diagnosis(session.home, session.home.target(name))
+        target = session.home.target(name)
+        diagnosis = Diagnosis(session.home, target, token=session.token(target))
         await diagnosis.run()
         diagnoses.append(diagnosis)
     if not diagnoses:

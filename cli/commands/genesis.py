@@ -13,11 +13,13 @@ from pathlib import Path
 
 import click
 
+from cli import peppers
 from cli.ceremony import agreed, draft, install_genesis, own_card, parameters_with, read_cards
 from cli.errors import CliError
 from cli.group import group
 from cli.session import Session, pass_session
-from salus.genesis import Genesis, from_json, to_json
+from salus import files, pepper
+from salus.genesis import NO_PEPPER, Genesis, from_json, to_json
 from salus.keys import address
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -38,12 +40,28 @@ def genesis() -> None:
 def new(
     session: Session, chain_id: str, settings: tuple[str, ...], output: Path, dry_run: bool
 ) -> None:
-    """Draft a network: its name, its founding time, its parameters; no members yet."""
-    document = draft(chain_id, time.time_ns() // 1_000_000, parameters_with(settings))
-    text = json.dumps(document, indent=2) + "\n"
+    """Draft a network: its name, its founding time, its parameters; no members yet.
+
+    Beside it, in OUTPUT.secret, lies the pepper of identity tags: where it is assembled it is needed,
+    and nobody else is to have it.
+    """
+    parameters = parameters_with(settings)
+    document = draft(chain_id, time.time_ns() // 1_000_000, parameters, NO_PEPPER)
     if not dry_run:
-        write_new(output, text)
-    session.out.result(document, text if dry_run else f"draft  →  {output}")
+        # The draft last: one without its secret could not be assembled.
+        if output.exists():
+            raise CliError("REFUSES_OVERWRITE", f"{output} exists")
+        document["pepper_commitment"] = peppers.make(output).hex()
+        write_new(output, json.dumps(document, indent=2) + "\n")
+    text = json.dumps(document, indent=2) + "\n"
+    secret = peppers.draft_secret(output)
+    session.out.result(
+        document,
+        text
+        if dry_run
+        else f"draft  →  {output}\n"
+        f"{secret}: the pepper of identity tags; keep it beside the draft, and to yourself",
+    )
 
 
 @genesis.command()
@@ -77,7 +95,11 @@ def join(session: Session, output: Path | None, password_file: str | None) -> No
 def assemble(
     session: Session, draft_file: Path, joins: tuple[Path, ...], output: Path, dry_run: bool
 ) -> None:
-    """Check every signature and put the members into the draft."""
+    """Check every signature and put the members into the draft.
+
+    Beside it, in OUTPUT.pepper, lies the pepper of identity tags, sealed for each of them: it may travel
+    with the document.
+    """
     cards = read_cards(joins)
     try:
         document = json.loads(draft_file.read_bytes())
@@ -89,12 +111,20 @@ def assemble(
         json.loads(path.read_bytes())["member"] for _, path in sorted(cards, key=_by_id)
     ]
     founding = from_json(json.dumps(document))
+    copies = peppers.for_founders(draft_file, founding)
     if not dry_run:
         write_new(output, to_json(founding))
+        if copies is not None:
+            files.write_new(peppers.beside(output), pepper.write(copies).encode())
     for card, path in cards:
         session.out.note(f"  {card.member.id:<16} {card.fingerprint()}   {path}")
     _say(session, founding, "assembled" + ("" if dry_run else f"  →  {output}"))
     session.out.note("Compare the hash with everybody by voice before anybody starts.")
+    if copies is not None and not dry_run:
+        session.out.note(
+            f"Send {peppers.beside(output)} along: a sealed copy of the pepper for each founder. When"
+            f" all have installed, delete {peppers.draft_secret(draft_file)}."
+        )
 
 
 @genesis.command()
@@ -138,6 +168,9 @@ def show(session: Session, file: Path | None) -> None:
 @click.argument("file", type=_file)
 @click.option("--hash", "expected", required=True, help="The hash that all hospitals agreed on.")
 @click.option("--join", "joins", type=_file, multiple=True, help="Join files: where peers are.")
+@click.option(
+    "--pepper", "copies", type=_file, help="The founders' sealed pepper; default: FILE.pepper."
+)
 @click.option("--by-vote", is_flag=True, help="The network runs: we are no founder, and join it.")
 @click.option("--dry-run", is_flag=True, help="Check everything; write nothing.")
 @pass_session
@@ -146,16 +179,30 @@ def install(
     file: Path,
     expected: str,
     joins: tuple[Path, ...],
+    copies: Path | None,
     by_vote: bool,
     dry_run: bool,
 ) -> None:
-    """Put the agreed genesis (and the peers' places) into this home."""
+    """Put the agreed genesis (and the peers' places, and our copy of the pepper) into this home."""
     places = {card.member.node_key: card.endpoint for card, _ in read_cards(joins)}
-    member = install_genesis(
-        session.home.node, agreed(file, expected), places, by_vote=by_vote, dry_run=dry_run
-    )
+    home, founding = session.home.node, agreed(file, expected)
+    # Before anything is written: a wrong one is to stop the installing, not to be found out later.
+    sealed = copies or (beside if (beside := peppers.beside(file)).exists() else None)
+    member = install_genesis(home, founding, places, by_vote=by_vote, dry_run=True)
+    read = None if sealed is None else peppers.read(sealed)
+    if sealed is not None and read is not None and (copies is not None or member in read.copies):
+        peppers.require(sealed, read, founding, member)
+    install_genesis(home, founding, places, by_vote=by_vote, dry_run=dry_run)
+    has_pepper = read is not None and member in read.copies
+    if read is not None and has_pepper and not dry_run:
+        peppers.place(home, read, member)
+    if founding.pepper_commitment != NO_PEPPER and not (has_pepper or home.pepper.exists()):
+        session.out.note(
+            "no pepper of identity tags yet: nobody is found by an identifier here. A member gives it:"
+            f" salus keys pepper export --to {member}; then, here: salus keys pepper import FILE"
+        )
     session.out.result(
-        {"member": member, "genesis_hash": expected, "peers": len(places)},
+        {"member": member, "genesis_hash": expected, "peers": len(places), "pepper": has_pepper},
         f"{session.out.mark(True)} installed as {member}; next: salus start",
     )
 

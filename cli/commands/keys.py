@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
+from cli.commands.keys_pepper import pepper_
 from cli.connect import connect, waits
 from cli.errors import CliError
 from cli.group import group
 from cli.home import NodeHome
-from cli.keyfiles import password_for, public_key_of, read_password
+from cli.keyfiles import new_password, password_for, public_key_of, read_password
 from cli.session import Session, pass_session
 from salus import keystore
 from salus.keys import SEED_BYTES, SigningKey, address
@@ -22,6 +23,9 @@ _password_file = click.option(
 @group()
 def keys() -> None:
     """Keys at rest: make, list, show, export, import."""
+
+
+keys.add_command(pepper_)
 
 
 @keys.command()
@@ -101,7 +105,7 @@ def export(
     home = session.home.local(session.node)
     path = _path(home, name)
     seed = keystore.unlock_seed(path, password_for(home, password_file))
-    password = _new_password(new_password_file)
+    password = new_password(new_password_file)
     file = keystore.write(output, seed, password, kind=keystore.read(path).kind)
     session.out.result(
         {"file": str(output), "address": file.address},
@@ -245,17 +249,6 @@ async def _finish_rotation(
         + ("  (not written)" if dry_run else "")
         + ("\nnext: restart the node" if capacity == keystore.NODE else ""),
     )
-
-
-def _new_password(path: Path | None) -> str:
-    if path is not None:
-        return read_password(path)
-    if not os.isatty(0):
-        raise CliError("NO_PASSWORD", "a new password is needed", next_step="--new-password-file")
-    password: str = click.prompt(
-        "new password", hide_input=True, err=True, confirmation_prompt=True
-    )
-    return password
 
 
 def _homes(session: Session) -> list[NodeHome]:

@@ -11,19 +11,24 @@ from typing import Any
 
 import click
 
+from cli.commands.record_list import find, list_
+from cli.commands.record_read import get, show
+from cli.commands.record_watch import watch
 from cli.connect import connect, plain, short, waits
 from cli.errors import CliError
 from cli.group import group
 from cli.media_types import by_name
 from cli.session import Session, pass_session
-from salus.client import Client, Committed
-from salus.files import write_new
-from salus.forms import Staged
+from salus.client import Committed
+from salus.forms_records import Staged
 
 _HANDLE = re.compile(r"[0-9a-f]{64}")
 
 _media_type = click.option(
     "--media-type", metavar="TYPE", help="Default by the name; .json means application/fhir+json."
+)
+_now = click.option(
+    "--now", is_flag=True, help="Anchor it alone and at once, not with the node's next batch."
 )
 _dry_run = click.option("--dry-run", is_flag=True, help="Check the file here; send nothing.")
 
@@ -33,11 +38,16 @@ def record() -> None:
     """Documents in the vault, anchored on the chain."""
 
 
+for _part in (get, list_, find, show, watch):
+    record.add_command(_part)
+
+
 @record.command()
 @click.argument("file", metavar="FILE|-")
 @click.option("--patient", metavar="NAME|HANDLE", help="Whose it is; kept in the vault alone.")
 @click.option("--at", "org", metavar="ORG", help="The custodian; default: the patient's only one.")
 @_media_type
+@_now
 @_dry_run
 @pass_session
 @waits
@@ -47,35 +57,45 @@ async def add(
     patient: str | None,
     org: str | None,
     media_type: str | None,
+    now: bool,
     dry_run: bool,
 ) -> None:
-    """Store a document in the node's vault and anchor its commitment."""
+    """Store a document in the node's vault and anchor its commitment, with the node's next batch."""
     kind, content = _document(file, media_type)
     handle = None if patient is None else _handle(session, patient, org)
     if dry_run:
         return _checked(session, kind, content)
     async with connect(session, sign=True) as client:
-        staged, done = await client.record_add(content, kind, handle=handle)
-        await _say(session, client, staged, done)
+        staged, done = await client.record_add(content, kind, handle=handle, now=now)
+        version = f"{staged.record_id}@{staged.version}"
+        await _say(
+            session,
+            staged,
+            done,
+            f"\n  proof: salus proof make --record {version} -o FILE"
+            if handle is None
+            else f"\n  read: salus record get {staged.record_id} --as KEY --purpose P -o FILE",
+        )
 
 
 @record.command()
 @click.argument("record_id")
 @click.argument("file", metavar="FILE|-")
 @_media_type
+@_now
 @_dry_run
 @pass_session
 @waits
 async def amend(
-    session: Session, record_id: str, file: str, media_type: str | None, dry_run: bool
+    session: Session, record_id: str, file: str, media_type: str | None, now: bool, dry_run: bool
 ) -> None:
     """A new version of a record; the old version is superseded, never overwritten."""
     kind, content = _document(file, media_type)
     if dry_run:
         return _checked(session, kind, content)
     async with connect(session, sign=True) as client:
-        staged, done = await client.record_amend(content, kind, record_id)
-        await _say(session, client, staged, done)
+        staged, done = await client.record_amend(content, kind, record_id, now=now)
+        await _say(session, staged, done)
 
 
 @record.command()
@@ -105,105 +125,7 @@ async def resume(session: Session, record_id: str) -> None:
     """Anchor a version that lies staged in the vault: its first try was cut off."""
     async with connect(session, sign=True) as client:
         staged, done = await client.record_resume(record_id)
-        await _say(session, client, staged, done)
-
-
-@record.command()
-@click.argument("record_id")
-@click.option("--version", "number", type=click.IntRange(min=1), help="Default: the newest.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path))
-@pass_session
-@waits
-async def get(session: Session, record_id: str, number: int | None, output: Path | None) -> None:
-    """Read a document out of the node's vault."""
-    if session.out.json and output is None:
-        raise CliError("USAGE", "with --json the document goes to a file: -o FILE")
-    async with connect(session) as client:
-        kind, content = await client.record_document(record_id, number)
-    if output is None:
-        sys.stdout.buffer.write(content)
-        return
-    write_new(output, content)
-    document = {"media_type": kind, "bytes": len(content), "file": str(output)}
-    session.out.result(document, f"{len(content)} bytes ({kind})  →  {output}")
-
-
-@record.command("list")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
-@click.option("--after", metavar="CURSOR", help="Continue behind this place.")
-@pass_session
-@waits
-async def list_(session: Session, limit: int, after: str | None) -> None:
-    """Records in the node's vault, newest first."""
-    async with connect(session) as client:
-        page = await client.records(after=after, limit=limit)
-    rows = [
-        (
-            r.record_id,
-            len(r.versions),
-            r.versions[-1].state,
-            "-" if r.versions[-1].height is None else r.versions[-1].height,
-            r.media_type,
-        )
-        for r in page.items
-    ]
-    session.out.table(plain(page), ("RECORD", "VERSIONS", "STATE", "HEIGHT", "TYPE"), rows)
-    if page.next and not session.out.json:
-        session.out.note(f"more: salus record list --after {page.next}")
-
-
-@record.command()
-@click.argument("record_id")
-@pass_session
-@waits
-async def show(session: Session, record_id: str) -> None:
-    """The versions of a record, with their transactions."""
-    async with connect(session) as client:
-        form = await client.record(record_id)
-    rows = [
-        (v.version, v.state, "-" if v.height is None else v.height, v.tx_id or "-", v.commitment)
-        for v in form.versions
-    ]
-    session.out.table(plain(form), ("VERSION", "STATE", "HEIGHT", "TX", "COMMITMENT"), rows)
-
-
-@record.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--once", is_flag=True, help="What is there now, then end.")
-@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
-@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
-@click.option("--retry-refused", is_flag=True, help="Try files again that were refused before.")
-@click.option("--dry-run", is_flag=True, help="Check the files here; send nothing.")
-@pass_session
-@waits
-async def watch(
-    session: Session,
-    folder: Path,
-    once: bool,
-    report: Path | None,
-    state: Path | None,
-    retry_refused: bool,
-    dry_run: bool,
-) -> int:
-    """Serve a folder: each whole file becomes a record, once.
-
-    Files that are still being written are left alone, links are not followed. A file is known by
-    its content: a changed one is a new record. What is done is kept in --state (default:
-    watch.journal in the node's home), so that nothing is anchored twice after a kill. Refused
-    files are told with codes and next steps in --report (default: watch-report.json beside it),
-    the only place where names of files stand.
-    """
-    from cli.watch_command import serve
-
-    return await serve(
-        session,
-        folder,
-        once=once,
-        report=report,
-        state=state,
-        retry_refused=retry_refused,
-        dry_run=dry_run,
-    )
+        await _say(session, staged, done)
 
 
 def _handle(session: Session, patient: str, org: str | None) -> str:
@@ -245,7 +167,7 @@ def _checked(session: Session, kind: str, content: bytes) -> None:
     )
 
 
-async def _say(session: Session, client: Client, staged: Staged, done: Committed) -> None:
+async def _say(session: Session, staged: Staged, done: Committed, hint: str = "") -> None:
     document: dict[str, Any] = {
         "record_id": staged.record_id,
         "version": staged.version,
@@ -262,6 +184,6 @@ async def _say(session: Session, client: Client, staged: Staged, done: Committed
     text = (
         f"{session.out.mark(True)} committed  record {staged.record_id} version {staged.version}"
         f"  block {done.height}  tx {short(done.tx_id)}"
-        f"\n  proof: salus proof make --record {staged.record_id}@{staged.version} -o FILE"
+        f"{hint}"
     )
     session.out.result(document, text)

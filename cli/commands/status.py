@@ -6,9 +6,11 @@ import click
 
 from cli.connect import connect, plain, waits
 from cli.group import command
+from cli.keepers import Known, known
 from cli.membership import belonging
 from cli.session import Session, pass_session
-from salus.forms import Status
+from salus.codes import CODES
+from salus.forms_node import Status
 
 
 @command()
@@ -25,18 +27,24 @@ async def status(session: Session, watch: bool) -> None:
             if answer.signing != "signing" and home is not None:
                 told = await belonging(client, home)  # a candidate, or no member at all?
                 standing = told[0].detail if told else None
-            document = plain(answer) | {"membership": standing}
+            keeper = None if home is None or not home.exists else known(home)
+            document = plain(answer) | {
+                "membership": standing,
+                "keeper": None
+                if keeper is None
+                else {"named": keeper.named, "answers": keeper.answers},
+            }
             if watch and session.out.fancy:
                 click.clear()
             if watch:
-                session.out.line(document, text(answer, standing))
+                session.out.line(document, text(answer, standing, keeper))
             else:
-                session.out.result(document, text(answer, standing))
+                session.out.result(document, text(answer, standing, keeper))
                 return
             await asyncio.sleep(1)
 
 
-def text(status: Status, standing: str | None = None) -> str:
+def text(status: Status, standing: str | None = None, keeper: Known | None = None) -> str:
     """What an operator wants to see, most important first. `standing`: of a node without a vote,
     how the consortium sees it."""
     if status.ready:
@@ -57,11 +65,16 @@ def text(status: Status, standing: str | None = None) -> str:
         + ("" if status.quorum.online >= status.quorum.needed else "   NO QUORUM: salus doctor"),
         "peers": f"{status.peers.connected} of {status.peers.expected} connected",
         "mempool": f"{status.mempool_transactions} transactions, {status.mempool_bytes} bytes",
+        "keeper": "its home is not here" if keeper is None else keeper.words(),
         "disk": ", ".join(f"{k} {v / 2**20:.1f} MB" for k, v in status.storage_bytes.items()),
         "state": status.state_root,
     }
     if not status.ready:
-        rows = {"node": rows.pop("node"), "why": status.reason or "no reason given"} | rows
+        why = status.reason or "no reason given"
+        trouble = {"why": f"{status.code}: {why}" if status.code else why}
+        if status.code in CODES:
+            trouble["next"] = CODES[status.code].hint
+        rows = {"node": rows.pop("node")} | trouble | rows
     alarms = {"contract faults": status.contract_faults, "equivocations": status.equivocations}
     if any(alarms.values()):
         told = ", ".join(f"{count} {name}" for name, count in alarms.items() if count)

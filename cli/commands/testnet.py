@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from cli import processes
+from cli import keepers, processes
 from cli import testnet as network
 from cli.connect import waits
 from cli.errors import CliError
@@ -20,7 +20,8 @@ from cli.home import TestnetDescription, TestnetNode, read_testnet
 from cli.session import Session, pass_session
 from salus.client import Client
 from salus.errors import SalusError
-from salus.forms import Faults, Status
+from salus.forms import Faults
+from salus.forms_node import Status
 from salus.validators import Validator, ValidatorSet
 
 DEFAULT_NODES = 4
@@ -57,7 +58,7 @@ async def up(
         session.out.result({"home": str(root), "nodes": names}, f"{root}: {', '.join(names)}")
         return
     if not network.exists(root):
-        parameters = parameters_with(settings)
+        parameters = parameters_with(settings, network.PARAMETERS)
         session.out.note(f"making keys and genesis for {count} nodes in {root}")
         network.create(root, count, chain_id, parameters)
     started = time.monotonic()
@@ -72,7 +73,7 @@ async def up(
 @click.option("--delete", is_flag=True, help="Remove the whole directory afterwards.")
 @pass_session
 def down(session: Session, delete: bool) -> None:
-    """Stop all nodes: SIGTERM, and SIGKILL for whoever does not obey."""
+    """Stop all nodes and keepers: SIGTERM, and SIGKILL for whoever does not obey."""
     root = session.home.path
     description = read_testnet(root)
     killed = network.stop(root)
@@ -121,7 +122,7 @@ def logs(session: Session, name: str, count: int, follow: bool) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @pass_session
 def kill(session: Session, names: tuple[str, ...]) -> None:
-    """SIGKILL: as if the machine had lost its power."""
+    """SIGKILL to node and keeper: as if the machine had lost its power."""
     homes = [Path(read_testnet(session.home.path).node(name).home) for name in names]
     processes.stop(homes, kill_at_once=True)
     _note_pids(session)
@@ -229,7 +230,7 @@ def _new_name(description: TestnetDescription, name: str) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @pass_session
 def pause(session: Session, names: tuple[str, ...]) -> None:
-    """SIGSTOP: the node hangs, its connections stay open."""
+    """SIGSTOP: the node hangs, its connections stay open. Its keeper goes on."""
     _signal(session, names, signal.SIGSTOP, "paused")
 
 
@@ -357,7 +358,9 @@ async def _show(session: Session, description: TestnetDescription) -> None:
         f"   logs {session.home.path / 'logs'}"
     )
     session.out.table(
-        description.document(), ("NODE", "STATE", "ROLE", "HEIGHT", "VIEW", "PEERS", "API"), rows
+        description.document(),
+        ("NODE", "STATE", "ROLE", "HEIGHT", "VIEW", "PEERS", "KEEPER", "API"),
+        rows,
     )
     for node, (_, why) in zip(description.nodes, shown, strict=True):
         if why:
@@ -372,17 +375,27 @@ async def _show(session: Session, description: TestnetDescription) -> None:
 
 async def _row(node: TestnetNode) -> tuple[Sequence[object], str]:
     """The line of the table, and what takes a sentence to say."""
+    keeper = _keeper(node)
     if processes.running(Path(node.home)) is None:
-        return (node.name, "down", "", "", "", "", node.api), ""
+        return (node.name, "down", "", "", "", "", keeper, node.api), ""
     try:
         async with Client(node.api, timeout_s=2.0) as client:
             status = await client.status()
     except SalusError as error:
-        return (node.name, "silent", "", "", "", "", node.api), f"is silent: {error.message}"
-    return row(node, status), "" if status.ready else f"is not ready: {status.reason}"
+        return (
+            node.name,
+            "silent",
+            "",
+            "",
+            "",
+            "",
+            _keeper(node),
+            node.api,
+        ), f"is silent: {error.message}"
+    return row(node, status, keeper), "" if status.ready else f"is not ready: {status.reason}"
 
 
-def row(node: TestnetNode, status: Status) -> Sequence[object]:
+def row(node: TestnetNode, status: Status, keeper: str) -> Sequence[object]:
     """A word for the state: a halt may need a paragraph, and the table has one line."""
     if status.ready:
         state = "up"
@@ -394,4 +407,9 @@ def row(node: TestnetNode, status: Status) -> Sequence[object]:
     if status.signing == "observer":
         role = "observer"
     peers = f"{status.peers.connected}/{status.peers.expected}"
-    return (node.name, state, role, status.height, status.view, peers, node.api)
+    return (node.name, state, role, status.height, status.view, peers, keeper, node.api)
+
+
+def _keeper(node: TestnetNode) -> str:
+    keeper = keepers.known(node.node_home)
+    return ("up" if keeper.answers else "down") if keeper.named else "none"

@@ -1,6 +1,6 @@
 """The HTTP server: one wrapper around every handler, and the server's own life.
 
-The way of a request: concurrency → host, origin, rate, token → arguments → ?min_height= →
+The way of a request: concurrency → host, origin, rate, token or session → arguments → ?min_height= →
 handler → answer or problem → metrics. Law of the file: whatever happens, the client gets a
 problem or an answer, the log names a route template and never an id, and another client's
 connection is not touched.
@@ -20,9 +20,12 @@ from node.api.problems import ApiError, from_http, incident, problem_response
 from node.api.request import Call, Read, arguments
 from node.api.route import Access, Route
 from node.api.routes import ROUTES
+from node.api.sessions import Sessions
 from node.api.settings import ApiSettings
+from node.api.tally_events import EventTally
 from node.api.view import NodeView
 from salus.errors import SalusError
+from salus.height_headers import HEIGHT, SEEN_HEIGHT, named_height
 from storage.errors import StorageError
 
 log = logging.getLogger(__name__)
@@ -43,10 +46,14 @@ class Api:
         view: NodeView,
         settings: ApiSettings,
         clock: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.view, self.settings, self.clock = view, settings, clock
         self.guard = Guard(settings, clock)
+        self.sessions = Sessions(view, clock, now_ms)
+        self.tally = EventTally(view)
         self.in_flight = 0
+        self.catching_up = 0  # of those
         view.metrics.on_scrape(self._gauges)
 
     def application(self) -> web.Application:
@@ -76,17 +83,27 @@ class Api:
         try:
             if self.in_flight > self.settings.requests_in_flight_max:
                 raise ApiError("BUSY")
-            self.guard.check(request, route.access)
+            session = self.guard.check(request, route.access, self.sessions)
+            await self._catch_up(request)
             args = arguments(request, route.arguments)
             if isinstance(args, Read) and args.min_height is not None:
                 await self._reach(args.min_height)
-            call = Call(request, self.view, self.settings, route.path)
+            call = Call(
+                request,
+                self.view,
+                self.settings,
+                route.path,
+                self.sessions,
+                session,
+                self.tally,
+                self.guard.trusted(request),
+            )
             return await route.handler(call, args)
         except SalusError as error:
-            if error.code in ("BUSY", "RATE_LIMITED", "UNAUTHENTICATED"):
+            if error.code in ("BUSY", "RATE_LIMITED", "UNAUTHENTICATED", "NO_SESSION"):
                 self.view.metrics.api_rejected_total.labels(error.code).inc()
             response = problem_response(error, route.path)
-            response.headers["X-Height"] = str(self.view.height())
+            response.headers[HEIGHT] = str(self.view.height())
             return response
         except StorageError as error:
             log.error("%s in %s: %s", error.code, route.name, error.message)
@@ -98,8 +115,29 @@ class Api:
             return problem_response(incident(error, route.name), route.path)
 
     async def _reach(self, height: int) -> None:
-        if not await self.view.wait_height(height, self.settings.read_wait_seconds_max):
+        if height <= self.view.height():
+            return
+        if self.catching_up >= self.settings.height_waits_max:
+            raise ApiError("BUSY")
+        if not await self._wait(height, self.settings.read_wait_seconds_max):
             raise ApiError("HEIGHT_NOT_REACHED", f"certified here is {self.view.height()}")
+
+    async def _catch_up(self, request: web.Request) -> None:
+        """A client that was told of a block by another node reads here no older state, if this node
+        gets there soon. Whether it did, X-Height says; probes ask how the node is now."""
+        seen = named_height(request.headers.get(SEEN_HEIGHT, ""))
+        if seen <= self.view.height() or not request.path.startswith("/v1/"):
+            return
+        if self.catching_up >= self.settings.height_waits_max:
+            return
+        await self._wait(seen, self.settings.seen_wait_seconds_max)
+
+    async def _wait(self, height: int, timeout_s: float) -> bool:
+        self.catching_up += 1
+        try:
+            return await self.view.wait_height(height, timeout_s)
+        finally:
+            self.catching_up -= 1
 
     @web.middleware
     async def _outermost(self, request: web.Request, handler: Next) -> web.StreamResponse:
@@ -110,7 +148,7 @@ class Api:
                 response = await handler(request)
             except web.HTTPException as error:
                 try:
-                    self.guard.check(request, Access.OPEN)
+                    self.guard.check(request, Access.OPEN, self.sessions)
                     refusal: SalusError = from_http(error)
                 except SalusError as stricter:
                     refusal = stricter

@@ -2,7 +2,8 @@
 
 Law of the file: every event has its id (height.index) and is sent exactly once per connection,
 in order; a reader that is slow makes this side wait, and a reader that comes back with its last
-id goes on behind it. Nothing is queued per subscriber: a position is all there is to keep.
+id goes on behind it. Nothing is queued per subscriber: a position is all there is to keep. A stream that
+began with a session ends with it (rule P-2): that is looked at before each event leaves.
 """
 
 import asyncio
@@ -73,20 +74,21 @@ async def stream(call: Call, args: EventArguments) -> web.StreamResponse:
         )
         await response.prepare(call.request)
         try:
-            await _stream(response, subscription, matches)
+            await _stream(call, response, subscription, matches)
         except (ConnectionError, TimeoutError):
             pass  # the reader left, or took nothing for too long; it has its last id
-        except Pruned as error:
+        except (Pruned, ApiError) as error:
             await response.write(_lost(error))
     return response
 
 
 async def _stream(
-    response: web.StreamResponse, subscription: Subscription, matches: Matcher
+    call: Call, response: web.StreamResponse, subscription: Subscription, matches: Matcher
 ) -> None:
     silent_blocks = 0
     await response.write(b"retry: 1000\n\n")
-    while (events := await subscription.next(HEARTBEAT_S)) is not None:
+    while (events := await subscription.next(call.session_left_s(HEARTBEAT_S))) is not None:
+        call.require_session()
         wanted = [event for event in events if matches(event)]
         if wanted:
             chunk, silent_blocks = b"".join(map(_sse, wanted)), 0
@@ -114,7 +116,7 @@ def _id(position: Position) -> str:
     return str(position) if position.index < 2**53 - 1 else str(position.height)
 
 
-def _lost(error: Pruned) -> bytes:
+def _lost(error: SalusError) -> bytes:
     data = msgspec.json.encode({"code": error.code, "detail": error.message, **error.facts})
     return b"event: error\ndata: " + data + b"\n\n"
 
@@ -184,6 +186,7 @@ class _SocketReader:
             elif self._task is not None:
                 raise SalusError("this connection has its subscription", code="BAD_REQUEST")
             else:
+                self._call.require_session()
                 subscription = _subscribe(self._call, message.after)
                 self._task = asyncio.create_task(self._send(subscription, Matcher(message.kind)))
         except SalusError as error:
@@ -198,11 +201,12 @@ class _SocketReader:
     async def _send(self, subscription: Subscription, matches: Matcher) -> None:
         try:
             with subscription:
-                while (events := await subscription.next(HEARTBEAT_S)) is not None:
+                wait_s = self._call.session_left_s
+                while (events := await subscription.next(wait_s(HEARTBEAT_S))) is not None:
+                    self._call.require_session()
                     for event in filter(matches, events):
                         while len(self._unacked) >= WS_UNACKED_MAX:
-                            self._room.clear()
-                            await self._room.wait()
+                            await self._wait_for_room()
                         self._unacked.append(event.position)
                         form: dict[str, Any] = {"id": str(event.position), **forms.event(event)}
                         async with asyncio.timeout(STALL_SECONDS_MAX):
@@ -212,6 +216,15 @@ class _SocketReader:
             await self.refuse(error)
         except (ConnectionError, TimeoutError):
             await self._ws.close()
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        try:
+            async with asyncio.timeout(self._call.session_left_s(HEARTBEAT_S)):
+                await self._room.wait()
+        except TimeoutError:
+            pass
+        self._call.require_session()
 
     async def refuse(self, error: SalusError) -> bool:
         form = {"error": {"code": error.code, "detail": error.message, **error.facts}}

@@ -11,6 +11,7 @@ from salus.block import OK, Fact, Header, Proposal, Receipt
 from salus.certificate import Certificate
 from salus.codec import decode
 from salus.errors import BadMessage
+from salus.forms_node import ParametersForm
 from salus.keys import address
 from salus.parameters import Parameters
 from salus.transaction import Operation, Transaction
@@ -85,12 +86,12 @@ def block(value: BlockView) -> forms.Block:
     )
 
 
-def parameters(epoch: int, value: Parameters) -> forms.ParametersForm:
+def parameters(epoch: int, value: Parameters) -> ParametersForm:
     named: dict[str, Any] = {
         name: getattr(value, name) for name in value.__struct_fields__ if name != "contracts"
     }
     named["contracts"] = {entry.contract: entry.version for entry in value.contracts}
-    return forms.ParametersForm(epoch, value.hash().hex(), named)
+    return ParametersForm(epoch, value.hash().hex(), named)
 
 
 def transaction(value: TransactionView, contracts: ContractsView | None) -> forms.TransactionForm:

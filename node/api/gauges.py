@@ -5,7 +5,7 @@ from asyncio import get_running_loop
 
 from node.api.view import NodeView
 from node.net.clock import skew_ms
-from salus.forms import Consensus, Status
+from salus.forms_node import Consensus, Status
 
 PHASES = ("normal", "view change")
 

@@ -1,4 +1,4 @@
-"""Who may ask, and how much: token, host, origin, rate and concurrency, in that order.
+"""Who may ask, and how much: host, origin, rate, then token or session, in that order.
 
 Law of the file: these checks cost microseconds and come before the body is read. Tokens are
 compared in constant time; addresses are counted, never logged.
@@ -13,7 +13,9 @@ from aiohttp import web
 
 from node.api.problems import ApiError
 from node.api.route import Access
+from node.api.sessions import Session, Sessions
 from node.api.settings import ApiSettings
+from salus.height_headers import SEEN_HEIGHT
 
 READ_METHODS = frozenset({"GET", "HEAD"})
 
@@ -27,18 +29,42 @@ class Guard:
             settings.rate_per_s, settings.rate_burst, settings.rate_clients_max, clock
         )
 
-    def check(self, request: web.Request, access: Access) -> None:
-        """Raises FOREIGN_HOST, FOREIGN_ORIGIN, RATE_LIMITED or UNAUTHENTICATED."""
+    def check(self, request: web.Request, access: Access, sessions: Sessions) -> Session | None:
+        """The session of the request, if it has one. Raises FOREIGN_HOST, FOREIGN_ORIGIN,
+        RATE_LIMITED, UNAUTHENTICATED or NO_SESSION."""
         self._host(request)
         self._origin(request)
         pause_s = self._rate.take(request.remote or "")
         if pause_s > 0:
             raise ApiError("RATE_LIMITED", retry_after_s=math.ceil(pause_s))
-        if access is not Access.OPEN and self._token is not None:
-            scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-            same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token)
-            if scheme.lower() != "bearer" or not same:
-                raise ApiError("UNAUTHENTICATED")
+        session = sessions.of(request)
+        bare = request.method not in READ_METHODS and "Origin" not in request.headers
+        if session is not None and session.by_cookie and bare:
+            # A browser names the origin with every POST; what carries a cookie and no origin is
+            # none of our pages.
+            raise ApiError("FOREIGN_ORIGIN")
+        if not self._admitted(request, access, session):
+            raise ApiError("NO_SESSION" if access is Access.PATIENT else "UNAUTHENTICATED")
+        return session
+
+    def _admitted(self, request: web.Request, access: Access, session: Session | None) -> bool:
+        match access:
+            case Access.OPEN:
+                return True
+            case Access.PATIENT:
+                return session is not None and session.patient
+            case Access.MEMBER if session is not None and session.member is not None:
+                return True  # what every member's node has anyway
+            case _:
+                return self.trusted(request)
+
+    def trusted(self, request: web.Request) -> bool:
+        """Has it the node's token, or is none needed?"""
+        if self._token is None:
+            return True
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token)
+        return scheme.lower() == "bearer" and same
 
     def _host(self, request: web.Request) -> None:
         hosts = self._settings.hosts
@@ -51,7 +77,7 @@ class Guard:
         if origin is None or origin in self._settings.cors_origins:
             return
         reads = request.method in READ_METHODS and "Upgrade" not in request.headers
-        if not reads and origin != f"{request.scheme}://{request.host}":
+        if not reads and origin != own_origin(request):
             raise ApiError("FOREIGN_ORIGIN")
 
     def cors(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -72,7 +98,8 @@ class Guard:
             status=204,
             headers={
                 "Access-Control-Allow-Methods": "GET, POST",
-                "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID",
+                "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID, "
+                + SEEN_HEIGHT,
                 "Access-Control-Max-Age": "600",
             },
         )
@@ -101,6 +128,11 @@ class RateLimit:
         if len(self._buckets) > self._clients_max:
             self._buckets.popitem(last=False)
         return 0.0 if allowed else (1.0 - tokens) / self._rate
+
+
+def own_origin(request: web.Request) -> str:
+    """As a browser would name the page that it got from here."""
+    return f"{request.scheme}://{request.host}"
 
 
 def _without_port(host: str) -> str:

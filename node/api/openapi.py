@@ -8,11 +8,17 @@ import msgspec
 
 from node.api.problems import MEDIA_TYPE
 from node.api.route import JSON, Access, Route
+from node.api.sessions import COOKIE
 from salus.codes import lookup
 from salus.forms import Problem
 
 COMMON_ERRORS = ("BAD_ARGUMENT", "BAD_REQUEST", "FOREIGN_HOST", "RATE_LIMITED", "BUSY", "INTERNAL")
 READ_ERRORS = ("HEIGHT_NOT_REACHED",)
+_SECURITY: dict[Access, list[dict[str, list[str]]]] = {
+    Access.OPEN: [],
+    Access.MEMBER: [{}, {"token": []}, {"session": []}],
+    Access.PATIENT: [{"session": []}, {"token": []}],
+}
 _REF = "#/components/schemas/{name}"
 
 
@@ -38,7 +44,10 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            },
         },
     }
 
@@ -68,7 +77,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         "summary": summary,
         "tags": [_tag(route)],
         "x-access": route.access.value,
-        "security": [] if route.access is Access.OPEN else [{}, {"token": []}],
+        "security": _SECURITY.get(route.access, [{}, {"token": []}]),
         "parameters": _parameters(route, schemas),
         "responses": _responses(route, schemas),
     }
@@ -154,7 +163,7 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
 def _errors(route: Route) -> dict[int, list[str]]:
     words = [*COMMON_ERRORS, *route.errors]
     if route.access is not Access.OPEN:
-        words.append("UNAUTHENTICATED")
+        words.append("NO_SESSION" if route.access is Access.PATIENT else "UNAUTHENTICATED")
     if route.body is not None:
         words += ["SLOW_BODY", "FOREIGN_ORIGIN", "TOO_LARGE"]
     if "min_height" in route.arguments.__struct_fields__:
@@ -175,7 +184,8 @@ def _path_names(path: str) -> list[str]:
 
 def _operation_id(route: Route) -> str:
     words = [word for word in re.split(r"[^a-z0-9_]+", route.path.lower()) if word != "v1"]
-    return "_".join([route.method.lower(), *filter(None, words)])
+    page = ["page"] if route.answers.get(200) == "text/html" else []  # /me is not /v1/me
+    return "_".join([route.method.lower(), *page, *filter(None, words)])
 
 
 def _tag(route: Route) -> str:
@@ -191,9 +201,15 @@ def reference(routes: Iterable[Route]) -> str:
         "Generated from the route table (`node/api/routes.py`); the machine-readable form is",
         "`GET /v1/openapi.json`. Bytes are lowercase hex, times RFC 3339 in UTC, cursors opaque.",
         "Every answer names the newest certified height in `X-Height`; `?min_height=` on a read",
-        "waits for a height. Errors are RFC 9457 problems; their `code` is explained in",
+        "waits for a height, or answers `HEIGHT_NOT_REACHED`. A client of several nodes names in",
+        "`Salus-Seen-Height` the newest height that any of them told it: a node that is behind waits",
+        "up to two seconds for it (if no more than 256 requests do), and then answers.",
+        "Errors are RFC 9457 problems; their `code` is in",
         '[errors.md](errors.md). With `[api] auth = "token"` every path that is not *open* needs',
-        "`Authorization: Bearer TOKEN`.",
+        "`Authorization: Bearer TOKEN`; what only members may read opens for a session of a member's",
+        "key too. *patient* paths need a session of a patient's key (`POST /v1/session`): a cookie,",
+        "or `Authorization: Bearer` with the session's token. A token is its node's: clients send it",
+        "to that node alone (`salus` for an address that the home names, the SDK for its first URL).",
         "",
         "Any path may answer " + ", ".join(f"`{word}`" for word in COMMON_ERRORS) + ".",
     ]

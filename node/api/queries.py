@@ -12,20 +12,22 @@ from node.api.route import JSON, Access, Body, Route, answer
 from salus.codec import Uint
 from salus.codes import CODES
 from salus.forms import (
-    Account,
     CodeWord,
-    Consensus,
     Contracts,
     Form,
     Hex,
+    QueryAnswer,
+    QueryRequest,
+    Request,
+    StateForm,
+)
+from salus.forms_node import (
+    Account,
+    Consensus,
     Mempool,
     ParametersForm,
     PeerForm,
-    QueryAnswer,
-    QueryRequest,
     Readiness,
-    Request,
-    StateForm,
     Status,
     Validators,
 )

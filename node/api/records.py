@@ -5,6 +5,7 @@ opaque record ids, and neither bodies nor ids are logged.
 """
 
 import re
+from contextlib import nullcontext
 from typing import Annotated
 
 from aiohttp import web
@@ -16,7 +17,9 @@ from node.api.route import BYTES, JSON, Access, Body, Route, answer
 from node.api.transactions import proof_file
 from node.api.view import RecordsView
 from node.fhir_faults import FHIR_CODES
-from salus.forms import Cursor, RecordForm, RecordPage, Request, RetractRequest, Staged
+from salus.document import DOCUMENT_BYTES_MAX
+from salus.forms import Cursor, Request
+from salus.forms_records import RecordForm, RecordPage, RetractRequest, Staged
 
 MediaType = Annotated[
     str,
@@ -34,24 +37,57 @@ HANDLE_HEADER = "Salus-Handle"
 _HANDLE = re.compile(r"[0-9a-f]{64}")
 
 
+DrawnId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-f]{32}$(?!\n)",
+        description="a new record's id, drawn at random by the caller: sent again, it stages nothing more",
+    ),
+]
+
+SMALL_BYTES = 2**20  # what is read whole and larger waits for room in memory
+
+
 class StageArguments(Request, frozen=True, kw_only=True):
     media_type: MediaType = "application/fhir+json"
     previous: RecordId | None = None  # the record that this is a new version of
+    record_id: DrawnId | None = None
+    batched: bool = False  # wait for the next fixed time, and share a root with the others
 
 
 async def stage(call: Call, args: StageArguments) -> web.StreamResponse:
-    content = await call.body(call.settings.document_bytes_max)
-    if not content:
-        raise ApiError("BAD_REQUEST", "the document is empty")
     handle = call.request.headers.get(HANDLE_HEADER)
     if handle is not None and _HANDLE.fullmatch(handle) is None:
         raise ApiError("BAD_ARGUMENT", f"{HANDLE_HEADER}: a handle has 64 hex digits, lower-case")
-    staged = await _records(call).stage(
-        content,
-        args.media_type,
-        args.previous,
-        handle=None if handle is None else bytes.fromhex(handle),
-    )
+    whose = None if handle is None else bytes.fromhex(handle)
+    records = _records(call)
+    if records.streams(args.media_type):
+        staged = await records.stage_stream(
+            call.pieces(DOCUMENT_BYTES_MAX),
+            args.media_type,
+            args.previous,
+            handle=whose,
+            record_id=args.record_id,
+            batched=args.batched,
+        )
+    else:
+        length = call.request.content_length
+        small = length is not None and length <= SMALL_BYTES
+        async with nullcontext() if small else records.room():
+            content = await call.body(call.settings.document_bytes_max)
+            if not content:
+                raise ApiError("BAD_REQUEST", "the document is empty")
+            if args.batched:
+                waits = await records.deposit(
+                    content, args.media_type, args.previous, handle=whose, record_id=args.record_id
+                )
+                del content
+            else:
+                staged = await records.stage(
+                    content, args.media_type, args.previous, handle=whose, record_id=args.record_id
+                )
+        if args.batched:
+            staged = await waits  # without a place in memory
     return answer(call, staged, status=201, headers={"Location": f"/v1/records/{staged.record_id}"})
 
 
@@ -144,7 +180,11 @@ ROUTES = (
         access=Access.PARTY,
         handler=stage,
         doc="Store a document encrypted in the vault; answers with the operations to sign.\n"
-        "Nothing is on the chain until those operations are submitted in a transaction.",
+        "Nothing is on the chain until those operations are submitted in a transaction.\n"
+        "FHIR and JSON are read whole; all other types stream, up to 128 MiB.\n"
+        "With a record_id whoever lost the answer sends all of it again, and one record is kept.\n"
+        "With `batched` the answer comes with the next batch (`records.batch_period`); one of a batch gets the\n"
+        "operations of all, the others none: they ask for the record until it is anchored.",
         arguments=StageArguments,
         headers={HANDLE_HEADER: "the patient's handle, if the record is somebody's"},
         body=Body({"*/*": None}, "the document's bytes"),
@@ -155,6 +195,11 @@ ROUTES = (
             "SLOW_BODY",
             "UNKNOWN_RELATION",
             "OTHER_PATIENT",
+            "KEEPER_MISSING",
+            "BAD_BOX_KEY",
+            "BAD_ARGUMENT",
+            "NOT_FOUND",
+            "NODE_BUSY",
             *FHIR_CODES,
             *_COMMON,
         ),
@@ -207,10 +252,10 @@ ROUTES = (
         path="/v1/records/{id}/document",
         access=Access.PARTY,
         handler=document,
-        doc="The document itself, decrypted.",
+        doc="The document itself, decrypted; of a patient's record only the gate gives it.",
         arguments=VersionArguments,
         answers={200: "*/*"},
-        errors=_COMMON,
+        errors=("GATE_ONLY", *_COMMON),
     ),
     Route(
         method="GET",
@@ -220,6 +265,6 @@ ROUTES = (
         doc="The proof file of a version with the opening of its document.",
         arguments=RecordProofArguments,
         answers={200: BYTES},
-        errors=("NOT_CERTIFIED", *_COMMON),
+        errors=("NOT_CERTIFIED", "GATE_ONLY", *_COMMON),
     ),
 )

@@ -6,6 +6,7 @@ argument and its form, never its content.
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
@@ -14,7 +15,9 @@ from aiohttp import web
 from msgspec import Meta
 
 from node.api.problems import ApiError
+from node.api.sessions import Session, Sessions
 from node.api.settings import ApiSettings
+from node.api.tally_events import EventTally
 from node.api.view import NodeView
 from salus.codec import Uint
 from salus.forms import Request
@@ -22,6 +25,8 @@ from salus.forms import Request
 T = TypeVar("T")
 A = TypeVar("A", bound=msgspec.Struct)
 
+PIECE_BYTES = 2**20  # as documents are cut and encrypted
+PIECE_SECONDS = 1.0  # whoever sends 100 MB has 130 s; slower ones hold a connection hostage
 WAIT_SECONDS_MAX = 60.0  # one request does not hold a connection for longer
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m)?")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
@@ -48,6 +53,22 @@ class Call:
     view: NodeView
     settings: ApiSettings
     route: str  # the template, for problems and metrics: it names no id
+    sessions: Sessions
+    session: Session | None
+    tally: EventTally
+    trusted: bool  # with the node's token, or where none is needed
+
+    def require_session(self) -> None:
+        """For what outlives its request's beginning. Raises `ApiError` (UNAUTHENTICATED) once the session
+        that it began with is over: by time, by logging out, or by what the chain says of its key now."""
+        if self.session is not None and self.sessions.of(self.request) is None:
+            raise ApiError("UNAUTHENTICATED", "the session of this stream is over")
+
+    def session_left_s(self, seconds_max: float) -> float:
+        """How long to wait at most, so that the session's end is not slept through."""
+        if self.session is None:
+            return seconds_max
+        return min(seconds_max, max(0.0, self.session.ends_s - self.sessions.now_s()))
 
     async def body(self, bytes_max: int) -> bytes:
         """The whole body; raises TOO_LARGE or SLOW_BODY."""
@@ -72,6 +93,42 @@ class Call:
             ) from None
         except web.RequestPayloadError:
             raise ApiError("BAD_REQUEST", "the body ended early or is not encoded well") from None
+
+    async def pieces(self, bytes_max: int) -> AsyncIterator[bytes]:
+        """The body in pieces of 1 MiB, the last one shorter, as it comes; raises as `body`. The
+        sender has the time of a body, and a second more for each piece that has come."""
+        length = self.request.content_length
+        too_large = ApiError("TOO_LARGE", f"the body has at most {bytes_max} bytes")
+        if length is not None and length > bytes_max:
+            raise too_large
+        stream, received, piece = self.request.content, 0, bytearray()
+        left_s, clock = self.settings.body_seconds_max, asyncio.get_running_loop().time
+        while True:
+            began = clock()
+            try:
+                async with asyncio.timeout(left_s):
+                    chunk = await stream.readany()
+            except TimeoutError:
+                raise ApiError(
+                    "SLOW_BODY",
+                    f"the body must arrive within {self.settings.body_seconds_max:g} s, and"
+                    f" {PIECE_SECONDS:g} s more for each MiB",
+                ) from None
+            except web.RequestPayloadError:
+                raise ApiError(
+                    "BAD_REQUEST", "the body ended early or is not encoded well"
+                ) from None
+            left_s -= clock() - began  # what we do with a piece is not the sender's time
+            received += len(chunk)
+            if received > bytes_max:
+                raise too_large
+            piece += chunk
+            while len(piece) >= PIECE_BYTES or (piece and not chunk):
+                yield bytes(piece[:PIECE_BYTES])
+                del piece[:PIECE_BYTES]
+                left_s += PIECE_SECONDS
+            if not chunk:
+                return
 
     async def json(self, kind: type[T], bytes_max: int) -> T:
         require_type(self.request, "application/json")

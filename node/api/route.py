@@ -22,12 +22,14 @@ MSGPACK = "application/msgpack"
 
 
 class Access(StrEnum):
-    """Who may read what (interfaces.md §9). Without a token in the settings, all is open."""
+    """Who may read what (interfaces.md §9). Without a token in the settings, all is open but what
+    is a patient's: that needs a session, which says whose."""
 
     OPEN = "open"  # health, status, headers, certificates
     MEMBER = "member"  # raw transactions, state, mempool, events
     PARTY = "party"  # documents and decoded views of one organisation
     ADMIN = "admin"
+    PATIENT = "patient"  # a session of a relation's owner or delegate; the node's token is none
 
 
 @dataclass(frozen=True, slots=True)

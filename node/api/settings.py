@@ -23,10 +23,16 @@ class ApiSettings:
     rate_clients_max: int = 10_000  # addresses remembered; the oldest is forgotten
     body_seconds_max: float = 30.0  # 32 MiB at 1 MB/s; slower senders hold a connection hostage
     transactions_body_bytes_max: int = 16 * 2**20  # 500 transactions of 32 kB
-    document_bytes_max: int = 32 * 2**20  # one clinical document with images
+    document_bytes_max: int = 32 * 2**20  # of what is read whole; each takes three times its size
     proof_bytes_max: int = 48 * 2**20  # such a document inside a proof file
     json_body_bytes_max: int = 256 * 1024  # arguments of a query, faults
     read_wait_seconds_max: float = 10.0  # for ?min_height=
+    # For Salus-Seen-Height. A node that votes is a block behind another for milliseconds; longer
+    # would only make a node that is cut off slow to say so.
+    seen_wait_seconds_max: float = 2.0
+    # Of the requests in flight: a header or a word of the query that anybody may send must not turn away
+    # the others. Whoever finds no place here is answered at once: with what is there, or BUSY for ?min_height=.
+    height_waits_max: int = 256
 
     @property
     def body_bytes_max(self) -> int:

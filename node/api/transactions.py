@@ -11,7 +11,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from node.api import forms
-from node.api.problems import ApiError
+from node.api.problems import RETRY_AFTER_S, ApiError
 from node.api.request import Call, Duration, NoArguments, Read, from_json, require_type, seconds
 from node.api.route import BYTES, JSON, MSGPACK, Access, Body, Route, answer
 from node.api.view import Submitted, TransactionView
@@ -32,6 +32,7 @@ from salus.forms import (
 )
 from salus.forms import Cursor as CursorText
 
+POOL_FULL = "POOL_FULL"
 BLOCKS_SCANNED_MAX = 64  # per page of a filtered list: a page may be short and still go on
 
 # The raw array of the fast path: one decode for up to 500 transactions.
@@ -51,7 +52,7 @@ async def submit(call: Call, args: SubmitArguments) -> web.StreamResponse:
     kind = require_type(call.request, BYTES, MSGPACK, JSON)
     body = await call.body(call.settings.transactions_body_bytes_max)
     if kind == BYTES:
-        return await _submit_one(call, args, body)
+        return await submit_one(call, args, body)
     if args.wait is not None:
         raise ApiError("BAD_ARGUMENT", "only a single transaction can be waited for")
     return await _submit_array(call, _decode_array(body) if kind == MSGPACK else _from_hex(body))
@@ -77,7 +78,13 @@ async def _submit_array(call: Call, transactions: tuple[bytes, ...]) -> web.Resp
     results = await call.view.submit(transactions)
     items = tuple(_item(result) for result in results)
     refused = sum(1 for result in results if _turned_away(result))
-    return answer(call, SubmitAnswer(len(items) - refused, refused, items), status=202)
+    full = [result for result in results if result.code == POOL_FULL]
+    if len(full) == len(results):  # nothing of it is news to anybody: the whole call is one refusal
+        raise ApiError(POOL_FULL, full[0].detail)
+    later = {"Retry-After": str(RETRY_AFTER_S)} if full else None
+    return answer(
+        call, SubmitAnswer(len(items) - refused, refused, items), status=202, headers=later
+    )
 
 
 def _turned_away(result: Submitted) -> bool:
@@ -95,7 +102,7 @@ def _item(result: Submitted) -> SubmitItem:
     )
 
 
-async def _submit_one(call: Call, args: SubmitArguments, raw: bytes) -> web.Response:
+async def submit_one(call: Call, args: SubmitArguments, raw: bytes) -> web.Response:
     [result] = await call.view.submit((raw,))
     if _turned_away(result):
         assert result.code is not None
@@ -259,7 +266,8 @@ ROUTES = (
         handler=submit,
         doc="Submit one signed transaction as bytes, or an array of up to 500.\n"
         "One: 202 while pending, 200 once its outcome is certified; with wait=commit the answer "
-        "comes when it is certified or the time is up. Array: 202 with one item each. "
+        "comes when it is certified or the time is up. Array: 202 with one item each, and with "
+        "Retry-After where the pool had no room for some; 429 where it had room for none. "
         "Known bytes give their present state, never an error.",
         arguments=SubmitArguments,
         body=Body({BYTES: None, MSGPACK: None, JSON: SubmitRequest}, "docs/formats.md"),

@@ -6,35 +6,36 @@ memory or a local read and never wait. Refusals are `SalusError`s whose code is 
 `salus.codes`; the API turns them into problems, so an implementation never builds HTTP answers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
+
+from node.contacts import Box, Contact
 from node.feed import Feed
 from node.metrics import Metrics
+from node.seen_asks import SeenAsks
 from salus.block import Header, Receipt
 from salus.certificate import Certificate
-from salus.forms import (
-    Account,
-    Consensus,
-    ContractForm,
-    Faults,
-    Mempool,
-    PeerForm,
-    Readiness,
-    RecordForm,
-    Staged,
-    Status,
-    TransactionState,
-    Validators,
-)
+from salus.consent.terms import Terms
+from salus.consent.weigh import Opened
+from salus.desk_json import CaseForm, CasesAnswer, CheckAnswer, FindAnswer, SearchesAnswer
+from salus.emergency_wire import CaseNote, Deposit, ShareAsk, ShareGiven
+from salus.forms import ContractForm, Faults, TransactionState
+from salus.forms_access import KnownPermits, MissingReceipt
+from salus.forms_node import Account, Consensus, Mempool, PeerForm, Readiness, Status, Validators
+from salus.forms_records import RecordForm, Staged
 from salus.genesis import Genesis
+from salus.looks import LookOpening, Openings, SignedAsk
 from salus.parameters import Parameters
+from salus.reading import Ask, Decided, Found, Locate, Range
+from salus.trail import Start
 from salus.transaction import Operation
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True, gc=False):  # there is one for each that comes
     """What came of one submitted transaction. Known bytes give their present state, no error."""
 
     state: TransactionState
@@ -42,6 +43,15 @@ class Submitted:
     height: int | None = None
     code: str | None = None  # the word of the refusal; with a height: of the certified one
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HolderSaid:
+    """What one holder of an emergency summary answered: a share, or the code of its refusal."""
+
+    holder: str
+    code: str  # OK
+    given: ShareGiven | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +124,37 @@ class RecordsView(Protocol):
         previous: str | None,
         *,
         handle: bytes | None = None,
+        record_id: str | None = None,
     ) -> Staged: ...
+
+    async def deposit(
+        self,
+        content: bytes,
+        media_type: str,
+        previous: str | None,
+        *,
+        handle: bytes | None = None,
+        record_id: str | None = None,
+    ) -> Awaitable[Staged]:
+        """With the next batch: the content is in the vault at once, the answer comes with the batch."""
+
+    def room(self) -> AbstractAsyncContextManager[None]:
+        """Waits for a place in memory for a large document that is read whole."""
+
+    def streams(self, media_type: str) -> bool:
+        """Whether documents of this type are taken as they come, by `stage_stream`."""
+
+    async def stage_stream(
+        self,
+        pieces: AsyncIterator[bytes],
+        media_type: str,
+        previous: str | None,
+        *,
+        handle: bytes | None = None,
+        record_id: str | None = None,
+        batched: bool = False,
+    ) -> Staged:
+        """`pieces`: of 1 MiB, the last one shorter."""
 
     async def retract(self, record_id: str, reason: str) -> Staged: ...
 
@@ -123,6 +163,9 @@ class RecordsView(Protocol):
 
     def list(self, after: str | None, limit: int) -> tuple[tuple[RecordForm, ...], str | None]:
         """A page and the cursor of the next one; newest first."""
+
+    def of_handle(self, handle: bytes) -> tuple[RecordForm, ...]:
+        """All records of one patient, newest first."""
 
     def show(self, record_id: str) -> RecordForm | None: ...
 
@@ -137,6 +180,111 @@ class OpeningsView(Protocol):
 
     async def keep(self, handle: bytes, salt: bytes, terms: bytes) -> bytes:
         """The commitment; raises `SalusError` (UNKNOWN_RELATION, BAD_TERMS …)."""
+
+    def opened(self, handle: bytes, commitment: bytes) -> Opened | None:
+        """As `find`, with the salt."""
+
+    def find(self, handle: bytes, commitment: bytes) -> Terms | None:
+        """The terms that a permit of this handle commits to, where somebody has shown them."""
+
+
+class OutboxView(Protocol):
+    """What patients are told of their relations, and whether it arrived."""
+
+    async def set_contact(self, handle: bytes, contact: Contact | None) -> None:
+        """Raises `SalusError` (UNKNOWN_RELATION, NOT_ENABLED, BAD_CONTACT)."""
+
+    def of_handle(self, handle: bytes) -> Box | None:
+        """Contact and messages, the newest last; None: no contact was given."""
+
+
+class ErasuresView(Protocol):
+    """What is to be erased, of which the chain will say that it is wanted."""
+
+    async def want(
+        self,
+        case: bytes,
+        handle: bytes,
+        records: Sequence[bytes],
+        records_salt: bytes,
+        reason: str,
+        reason_salt: bytes,
+    ) -> tuple[bytes, ...]:
+        """The leaves; raises `SalusError` (UNKNOWN_RECORD, ERASED …)."""
+
+    async def carry_out(self, case: bytes) -> None:
+        """Raises `SalusError` (UNKNOWN_CASE)."""
+
+
+class AccessView(Protocol):
+    """Reads of patients' records, at whichever member they are kept (node/reader_desk.py)."""
+
+    async def locate(self, locate: Locate, custodian: str | None = None) -> Found: ...
+
+    async def ask(self, ask: Ask) -> Decided: ...
+
+    async def chunk(self, custodian: str, wanted: Range) -> bytes: ...
+
+    async def confirm(self, custodian: str, request_id: bytes, digest: bytes) -> None:
+        """What arrived; the receipt is sent from then on."""
+
+    def permits_of(self, here: bytes) -> KnownPermits:
+        """What the patient with this handle has permitted this organisation elsewhere."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """From where this organisation's staff may say that they read, as SYSTEM|VALUE."""
+
+    def missing(self) -> tuple[MissingReceipt, ...]:
+        """Reads of this organisation whose receipts the chain does not show, oldest first."""
+
+
+class AuditView(Protocol):
+    """A patient's trail."""
+
+    async def trail(self, org: str, handle: bytes, start: Start | None) -> bytes:
+        """A state file (salus/trail.py); of any custodian's relations."""
+
+    async def permits(self, org: str, handle: bytes, start: bytes | None) -> bytes:
+        """A state file (salus/permit_list.py); of any custodian's relations."""
+
+    async def openings(self, signed: SignedAsk) -> Openings:
+        """Raises `SalusError` (AUDIT_REFUSED, AUDIT_LATE, UNKNOWN_RELATION)."""
+
+    def opening(self, handle: bytes, request_id: bytes) -> LookOpening | None:
+        """For a patient whose session is checked already."""
+
+
+class EmergenciesView(Protocol):
+    """Summaries at their holders, and what opens the commitments of a case (decision 0014)."""
+
+    @property
+    def org(self) -> str: ...
+
+    async def deposit(self, deposits: Mapping[str, Deposit]) -> dict[str, str]:
+        """Holder → OK, or the code with which it refused."""
+
+    async def shares(self, ask: ShareAsk, have: Collection[str]) -> list[HolderSaid]:
+        """Of the holders but those in `have`; raises `SalusError` (NO_SUMMARY, OPTED_OUT)."""
+
+    async def keep_note(self, note: CaseNote) -> None: ...
+
+    async def notes(self, case: bytes) -> tuple[list[CaseNote], list[str]]:
+        """And who did not answer; raises `SalusError` (UNKNOWN_CASE)."""
+
+
+class IdentityView(Protocol):
+    """Identifiers at this hospital's desk; each body is a signed ask (salus/desk_asks.py)."""
+
+    async def check(self, body: bytes) -> CheckAnswer: ...
+
+    async def find(self, body: bytes) -> FindAnswer: ...
+
+    async def cases(self, body: bytes) -> CasesAnswer: ...
+
+    async def close(self, body: bytes) -> CaseForm: ...
+
+    async def searches(self, body: bytes) -> SearchesAnswer: ...
 
 
 class FaultsView(Protocol):
@@ -162,6 +310,8 @@ class NodeView(Protocol):
     @property
     def metrics(self) -> Metrics: ...
     @property
+    def asks(self) -> SeenAsks: ...
+    @property
     def contracts(self) -> ContractsView: ...
     @property
     def records(self) -> RecordsView | None:
@@ -170,6 +320,30 @@ class NodeView(Protocol):
     @property
     def openings(self) -> OpeningsView | None:
         """None on a node without a vault."""
+
+    @property
+    def erasures(self) -> ErasuresView | None:
+        """None on a node without a vault."""
+
+    @property
+    def outbox(self) -> OutboxView | None:
+        """None on a node without a vault."""
+
+    @property
+    def access(self) -> AccessView | None:
+        """None on a node without a vault."""
+
+    @property
+    def emergencies(self) -> EmergenciesView | None:
+        """None on a node without a vault."""
+
+    @property
+    def identity(self) -> IdentityView | None:
+        """None on a node without a vault."""
+
+    @property
+    def audit(self) -> AuditView | None:
+        """None before the node has an organisation."""
 
     @property
     def faults(self) -> FaultsView | None:

@@ -28,6 +28,9 @@ IDS_PER_FRAME_MAX = 1_000
 BLOCKS_PER_FRAME_MAX = 256
 CHANGES_PER_FRAME_MAX = 8_192
 HEADER_BYTES_MAX = 512  # 356 with the largest numbers
+# One sealed chunk (salus/sealed_stream.py), or a question with what opens its commitments.
+CALL_BYTES_MAX = MIB + 64 * KIB
+REASON_CHARS_MAX = 512  # of a refusal, for people
 
 
 class Kind(IntEnum):
@@ -50,6 +53,8 @@ class Kind(IntEnum):
     PROOF = 17
     WELCOME = 18
     REFUSAL = 19
+    CALL = 20  # CallFrame: a question on a topic (node/net/calls.py)
+    REPLY = 21  # ReplyFrame: its answer, or why there is none
 
 
 class QueueClass(IntEnum):
@@ -58,6 +63,7 @@ class QueueClass(IntEnum):
     CONSENSUS = 0
     BLOCKS = 1
     GOSSIP = 2
+    BULK = 3  # documents on their way to a reader: nothing else waits for them
 
 
 # The largest proposal that parameters.py allows is 16 MiB; the envelope needs some bytes more.
@@ -83,6 +89,8 @@ PAYLOAD_BYTES_MAX: dict[Kind, int] = {
     Kind.PROOF: 512,
     Kind.WELCOME: 256,
     Kind.REFUSAL: 256,
+    Kind.CALL: CALL_BYTES_MAX + 64,  # the id and the topic
+    Kind.REPLY: CALL_BYTES_MAX + 64,
 }
 
 MESSAGE_BYTES_MAX = max(PAYLOAD_BYTES_MAX.values()) + FRAME_HEADER_BYTES
@@ -103,6 +111,8 @@ QUEUE_CLASS: dict[Kind, QueueClass] = {
     Kind.TRANSACTIONS: QueueClass.GOSSIP,
     Kind.ANNOUNCE: QueueClass.GOSSIP,
     Kind.REQUEST: QueueClass.GOSSIP,
+    Kind.CALL: QueueClass.BULK,
+    Kind.REPLY: QueueClass.BULK,
 }
 
 
@@ -171,6 +181,22 @@ class EvidenceFrame(Wire, frozen=True):
     second: bytes
 
 
+class CallFrame(Wire, frozen=True):
+    """A question; `call` is the asker's own number for it, `topic` one of node/net/calls.py."""
+
+    call: Uint
+    topic: Annotated[int, msgspec.Meta(ge=1, le=255)]
+    payload: Annotated[bytes, msgspec.Meta(max_length=CALL_BYTES_MAX)]
+
+
+class ReplyFrame(Wire, frozen=True):
+    """The answer to a call; with a `code` it is a refusal, and the payload says why (UTF-8)."""
+
+    call: Uint
+    code: Annotated[str, msgspec.Meta(max_length=32, pattern=r"^[A-Z0-9_]*\Z")]
+    payload: Annotated[bytes, msgspec.Meta(max_length=CALL_BYTES_MAX)]
+
+
 def frame(kind: Kind, payload: bytes) -> bytes:
     """The bytes of one frame. A payload above the limit of its kind is our own bug."""
     assert len(payload) <= PAYLOAD_BYTES_MAX[kind], f"{kind.name}: {len(payload)} bytes"
@@ -179,9 +205,9 @@ def frame(kind: Kind, payload: bytes) -> bytes:
 
 def binary_message(frames: list[bytes]) -> bytes:
     """One WebSocket message of a server: final, binary, not masked (RFC 6455 §5.2)."""
-    length = sum(map(len, frames))
+    length = len(frames[0]) if len(frames) == 1 else sum(map(len, frames))
     if length < 126:
-        header = bytes((0x82, length))
+        header = _SHORT_HEADERS[length]
     elif length < 1 << 16:
         header = b"\x82\x7e" + length.to_bytes(2)
     else:
@@ -215,3 +241,4 @@ def split(message: bytes) -> list[tuple[Kind, bytes]]:
 
 
 _KINDS = {int(kind): kind for kind in Kind}
+_SHORT_HEADERS = tuple(bytes((0x82, length)) for length in range(126))  # a vote is one of them

@@ -79,38 +79,33 @@ RECEIVE_RATES: dict[Kind, Rate] = {
     Kind.WRITES: Rate(20, 20 * MIB),
     Kind.PING: Rate(20, MIB),
     Kind.PONG: Rate(20, MIB),
+    # Eight at once, each a few milliseconds of somebody's disk and cipher at the least.
+    Kind.CALL: Rate(500, 32 * MIB),
+    Kind.REPLY: Rate(500, 256 * MIB),
 }
 
 
-class _Allowance:
-    """Frames and bytes of one kind, in one bucket: asked for every frame that comes."""
+# Time is added to an allowance when it runs out, and else so seldom: it is asked for every frame. A
+# peer that has rested gets so much above its burst, a twentieth.
+_FILL_INTERVAL_MS = 100
 
-    __slots__ = ("_bytes", "_filled_ms", "_frames", "_rate")
+
+class _Allowance:
+    """Frames and bytes of one kind, in one bucket."""
+
+    __slots__ = ("bytes", "filled_ms", "frames", "rate")
 
     def __init__(self, rate: Rate, now_ms: int) -> None:
-        self._rate = rate
-        self._frames: float = 2 * rate.frames_per_s
-        self._bytes: float = 2 * rate.bytes_per_s
-        self._filled_ms = now_ms
+        self.rate = rate
+        self.frames: float = 2 * rate.frames_per_s
+        self.bytes: float = 2 * rate.bytes_per_s
+        self.filled_ms = now_ms
 
-    def take(self, size: int, now_ms: int) -> bool:
-        """Too large for now: lost, and counted all the same."""
-        passed_ms = now_ms - self._filled_ms
-        if passed_ms > 0:
-            self._fill(passed_ms)
-            self._filled_ms = now_ms
-        if self._frames < 1:
-            return False
-        self._frames -= 1
-        if self._bytes < size:
-            return False
-        self._bytes -= size
-        return True
-
-    def _fill(self, passed_ms: int) -> None:
-        frames, volume = self._rate.frames_per_s, self._rate.bytes_per_s
-        self._frames = min(2 * frames, self._frames + passed_ms * frames / 1000)
-        self._bytes = min(2 * volume, self._bytes + passed_ms * volume / 1000)
+    def fill(self, passed_ms: int) -> None:
+        frames, volume = self.rate.frames_per_s, self.rate.bytes_per_s
+        self.frames = min(2 * frames, self.frames + passed_ms * frames / 1000)
+        self.bytes = min(2 * volume, self.bytes + passed_ms * volume / 1000)
+        self.filled_ms += passed_ms
 
 
 class ReceiveLimits:
@@ -122,9 +117,23 @@ class ReceiveLimits:
         }
 
     def admit(self, kind: Kind, payload_bytes: int, now_ms: int) -> bool:
-        """May this frame pass? A kind without a rate may never pass."""
-        allowance = self._allowances.get(kind)
-        return allowance is not None and allowance.take(payload_bytes, now_ms)
+        """May this frame pass? A kind without a rate may never pass. One that is too large for now
+        is lost, and counted all the same."""
+        allowed = self._allowances.get(kind)
+        if allowed is None:
+            return False
+        passed_ms = now_ms - allowed.filled_ms
+        if passed_ms > 0 and (
+            passed_ms >= _FILL_INTERVAL_MS or allowed.frames < 1 or allowed.bytes < payload_bytes
+        ):
+            allowed.fill(passed_ms)
+        if allowed.frames < 1:
+            return False
+        allowed.frames -= 1
+        if allowed.bytes < payload_bytes:
+            return False
+        allowed.bytes -= payload_bytes
+        return True
 
 
 class Conduct:

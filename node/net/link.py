@@ -159,29 +159,28 @@ class Link(asyncio.Protocol):
         """All whole messages in `data`; the rest waits for more."""
         at = 0
         try:
-            while at < len(data) and self._waiting is None and not self.ended.done():
+            receiver, size = self._receiver, len(data)
+            assert receiver is not None
+            while at < size and self._waiting is None and not self.ended.done():
                 found = find_message(data, at)
-                if found is None or found.end > len(data):
+                if found is None or found.end > size:
                     self._needed = 0 if found is None else found.end - at
                     break
-                at = found.end
-                self._handle(data[found.start : found.end], closes=found.closes)
+                closes, start, at = found
+                if closes:
+                    self._end(Ending(_word(close_reason(data[start:at])), by_peer=True))
+                elif (waiting := receiver(data[start:at])) is not None:
+                    self._wait_for(waiting)
         except Exception as error:  # noqa: BLE001 - the dialler knows whose fault it is
             self._fail(error)
         if at < len(data):
             self._buffer += data[at:]
 
-    def _handle(self, payload: bytes, *, closes: bool) -> None:
-        if closes:
-            self._end(Ending(_word(close_reason(payload)), by_peer=True))
-            return
-        assert self._receiver is not None
-        waiting = self._receiver(payload)
-        if waiting is not None:
-            self._transport.pause_reading()
-            self._needed = 0
-            self._waiting = asyncio.ensure_future(waiting)
-            self._waiting.add_done_callback(self._waited)
+    def _wait_for(self, waiting: Awaitable[None]) -> None:
+        self._transport.pause_reading()
+        self._needed = 0
+        self._waiting = asyncio.ensure_future(waiting)
+        self._waiting.add_done_callback(self._waited)
 
     def _waited(self, waiting: asyncio.Future[None]) -> None:
         self._waiting = None

@@ -149,7 +149,7 @@ class Network:
             self._tls,
             self._receive,
             self._garbage,
-            lambda: self._now_ms(),  # the one clock, also when a test stops it
+            self._now_ms,  # the one clock, also when a test has stopped it
             self._unix_ms,
             self._notify,
         )
@@ -192,13 +192,11 @@ class Network:
 
     def broadcast(self, kind: Kind, payload: bytes, members: Iterable[str] | None = None) -> int:
         """Queue one frame for these members, or for all; returns for how many."""
-        data = frame(kind, payload)
-        peers: Iterable[Peer | None] = (
-            self._by_member.values()
-            if members is None
-            else [self._by_member.get(member) for member in members]
-        )
-        return sum(self._push(peer, kind, data) for peer in peers)
+        data, count, peers = frame(kind, payload), 0, self._by_member
+        for member in peers if members is None else members:
+            if self._push(peers.get(member), kind, data):
+                count += 1
+        return count
 
     def _push(self, peer: Peer | None, kind: Kind, data: bytes) -> bool:
         feed = peer.feed if peer is not None else None
@@ -286,7 +284,7 @@ class Network:
     ) -> Awaitable[None] | None:
         """One frame from a connection that we dialled; to be awaited if it has to wait for
         something. Raises nothing that a peer can cause."""
-        if peer.blocked or not peer.admitted or peer.conduct.banned(now_ms):
+        if peer.blocked or not peer.admitted or now_ms < peer.conduct.banned_until_ms:
             return None
         if not peer.receive_limits.admit(kind, len(payload), now_ms):
             self._penalise(peer, RATE_POINTS, f"RATE_{kind.name}")
@@ -445,7 +443,7 @@ class Network:
 
     @staticmethod
     def _now_ms() -> int:
-        return int(asyncio.get_running_loop().time() * 1000)
+        return int(time.monotonic() * 1000)  # what the loop's clock shows, without the loop
 
 
 async def _answer(ws: web.WebSocketResponse, kind: Kind, payload: bytes) -> bool:

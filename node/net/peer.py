@@ -140,8 +140,7 @@ class Feed:
         self._stuck = asyncio.Event()  # the sender's turn
         self._ended = False
         self._closed: asyncio.Future[str] = self._loop.create_future()
-        self._idle = asyncio.Event()  # everything queued has been written
-        self._idle.set()
+        self._idle: asyncio.Event | None = None  # somebody waits until all has been written
         self._over = asyncio.Event()
 
     def push(self, lane: QueueClass, data: bytes) -> bool:
@@ -157,7 +156,6 @@ class Feed:
             return False
         if not self._flushing:
             self._flushing = True
-            self._idle.clear()
             self._loop.call_soon(self._flush)
         return True
 
@@ -174,18 +172,28 @@ class Feed:
         batch = self.queue.pop_batch()
         if batch and not self.peer.blocked:
             transport.write(binary_message(batch))
-        if self.queue:
+        if self.queue.waiting:
             self._loop.call_soon(self._flush)  # everybody else's work first
-        else:
+        elif self._idle is None:
             self._flushing = False
+        else:
+            self._flushed()
+
+    def _flushed(self) -> None:
+        self._flushing = False
+        if self._idle is not None:
             self._idle.set()
+            self._idle = None
 
     def close(self, reason: str) -> None:
         if not self._closed.done():
             self._closed.set_result(reason)
 
     async def flushed(self) -> None:
-        await self._idle.wait()
+        """Until everything queued has been written, or never will be."""
+        if self._flushing:
+            self._idle = self._idle or asyncio.Event()
+            await self._idle.wait()
 
     async def ended(self) -> None:
         await self._over.wait()
@@ -202,12 +210,12 @@ class Feed:
             else:
                 reason = _ending(sender if sender.done() else reader)
         finally:
-            flushed, self._ended = self._idle.is_set(), True
+            flushed, self._ended = not self._flushing, True
             self.close("CLOSED")
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._idle.set()
+            self._flushed()
             if flushed:  # else the peer does not read, and would not read a goodbye
                 await self._say_goodbye(reason)
             cut_off(self._transport)
@@ -224,8 +232,7 @@ class Feed:
                     await self._ws.send_bytes(b"".join(batch))
                 # A peer that reads fast must not keep the loop from everybody else's work.
                 await asyncio.sleep(0)
-            self._flushing = False
-            self._idle.set()
+            self._flushed()
 
     async def _read(self) -> str:
         """PINGs, and nothing else; their absence means that nobody is there."""

@@ -1,8 +1,8 @@
-"""What waits to be sent to one peer: three classes, consensus first, each bounded (B26).
+"""What waits to be sent to one peer: four classes, consensus first, each bounded (B26).
 
 A full consensus queue means the peer reads too slowly to take part: the caller disconnects it,
-and it re-syncs. Full gossip drops its oldest, which announcements repair. Full blocks refuse
-the newest: whoever asked will ask again. Pure: no loop, no clock.
+and it re-syncs. Full gossip drops its oldest, which announcements repair. Full blocks and
+bulk refuse the newest: whoever asked will ask again. Pure: no loop, no clock.
 """
 
 from collections import deque
@@ -34,7 +34,12 @@ QUEUE_LIMITS: dict[QueueClass, QueueLimits] = {
     QueueClass.BLOCKS: QueueLimits(256, 32 * MIB),
     # About two seconds of saturation.
     QueueClass.GOSSIP: QueueLimits(20_000, 16 * MIB),
+    # As many answers of the largest size as are given to one peer at once, and its questions.
+    QueueClass.BULK: QueueLimits(256, 10 * MIB),
 }
+
+
+_REFUSE_NEWEST = frozenset({QueueClass.BLOCKS, QueueClass.BULK})
 
 
 @dataclass(slots=True)
@@ -45,37 +50,33 @@ class _Lane:
 
 
 class SendQueue:
-    __slots__ = ("_lanes", "dropped_total")
+    __slots__ = ("_lanes", "dropped_total", "waiting")
 
     def __init__(self, limits: dict[QueueClass, QueueLimits] | None = None) -> None:
         limits = limits or QUEUE_LIMITS
         self._lanes = tuple(_Lane(limits[lane]) for lane in QueueClass)
         self.dropped_total = 0
+        self.waiting = 0  # frames, in all lanes
 
     def push(self, lane_class: QueueClass, frame: bytes) -> Pushed:
-        lane = self._lanes[lane_class]
-        outcome = Pushed.QUEUED
-        while self._full(lane, len(frame)):
+        lane, size = self._lanes[lane_class], len(frame)
+        limits, frames, outcome = lane.limits, lane.frames, Pushed.QUEUED
+        while len(frames) >= limits.count_max or lane.bytes + size > limits.bytes_max:
             if lane_class is QueueClass.CONSENSUS:
                 return Pushed.OVERFLOW
             self.dropped_total += 1
-            if lane_class is QueueClass.BLOCKS or not lane.frames:
+            if lane_class in _REFUSE_NEWEST or not frames:
                 return Pushed.REFUSED
-            lane.bytes -= len(lane.frames.popleft())
+            lane.bytes -= len(frames.popleft())
+            self.waiting -= 1
             outcome = Pushed.DROPPED_OLDEST
-        lane.frames.append(frame)
-        lane.bytes += len(frame)
+        frames.append(frame)
+        lane.bytes += size
+        self.waiting += 1
         return outcome
 
-    @staticmethod
-    def _full(lane: _Lane, frame_bytes: int) -> bool:
-        return (
-            len(lane.frames) >= lane.limits.count_max
-            or lane.bytes + frame_bytes > lane.limits.bytes_max
-        )
-
     def pop_batch(self) -> list[bytes]:
-        """The frames of the next WebSocket message: consensus first, then blocks, then gossip.
+        """The frames of the next WebSocket message: consensus first, bulk last.
 
         Small frames that wait together travel together; a large one travels alone, so that a
         vote that arrives meanwhile waits for one message at most."""
@@ -91,6 +92,7 @@ class SendQueue:
                     return batch
                 size += length
                 lane.bytes -= length
+                self.waiting -= 1
                 batch.append(frames.popleft())
         return batch
 
@@ -106,5 +108,4 @@ class SendQueue:
         return sum(lane.bytes for lane in self._lanes)
 
     def __bool__(self) -> bool:
-        votes, blocks, gossip = self._lanes
-        return bool(votes.frames or blocks.frames or gossip.frames)
+        return self.waiting > 0

@@ -3,6 +3,8 @@
     terms.py      the inner terms of a consent: rules and exceptions, canonical bytes, commitment
     request.py    who asks, for what, for which classes
     decide.py     terms, request, time → decision; the one function that gate, page and auditor use
+    weigh.py      outer permits and inner terms together
+    weighing.py   what was weighed for one ticket, and the commitment to it
     decision.py   verdict, reason, obligations
     fhir.py       FHIR R4 Consent → terms
     query.py      a question as JSON → request

@@ -5,17 +5,14 @@ from typing import Annotated, Any
 
 import msgspec
 
-from salus.codec import Wire, encode
-from salus.consent.terms import SALT_BYTES, Code
-from salus.hashing import hasher
+from salus.codec import Wire
+from salus.consent.terms import Code
 
 NAME_CHARS_MAX = 64  # a FHIR id, or 32 bytes as hex
 
 ConsentName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{1,64}$(?!\n)")]
 
 _REDACT = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "REDACT"}
-
-_hash_decision = hasher("consent-decision")
 
 
 class Verdict(StrEnum):
@@ -58,18 +55,12 @@ class Obligation(Wire, frozen=True):
 
 
 class Decision(Wire, frozen=True):
-    """Equal inputs give equal bytes, so that a ticket can commit to it and others run it again."""
+    """Equal inputs give equal bytes, so that others can run it again."""
 
     verdict: Verdict
     reason: Reason
     obligations: tuple[Obligation, ...] = ()
     consents: tuple[ConsentName, ...] = ()  # those that decided, ascending
-
-
-def decision_commitment(salt: bytes, decision: Decision) -> bytes:
-    """H("consent-decision", salt32 ‖ encode(decision))."""
-    assert len(salt) == SALT_BYTES
-    return _hash_decision(salt + encode(decision))
 
 
 def to_json(decision: Decision) -> dict[str, Any]:

@@ -85,11 +85,13 @@ def _entry(entry: Entry) -> dict[str, Any]:
     return {name: entry.value[name] for name in _ENTRY_FIELDS if name in entry.value}
 
 
-def _stays(resource: Any, wanted: Wanted, outer: Carried) -> bool:
-    """May it be shown, without what it contains?"""
+def _stays(resource: Any, wanted: Wanted, outer: Carried, *, whole: bool = False) -> bool:
+    """May it be shown, without what it contains? `whole`: with it, as what is contained itself: FHIR
+    nests no deeper (dom-2), so nothing is taken out of it."""
     if not isinstance(resource, dict):
         return False
-    carried = of_resource({name: value for name, value in resource.items() if name != "contained"})
+    out = () if whole else ("contained",)
+    carried = of_resource({name: value for name, value in resource.items() if name not in out})
     carried.add_known(outer)
     return wanted.passes(carried)
 
@@ -109,7 +111,7 @@ def _strip(
         raise _bad()
     inside = Wanted(wanted.obligations)  # it is part of what was asked for
     around = Carried(outer.anywhere | labels_of(resource), outer.itself)
-    stays = [_stays(inner, inside, around) for inner in contained]
+    stays = [_stays(inner, inside, around, whole=True) for inner in contained]
     kept = [inner for inner, stay in zip(contained, stays, strict=True) if stay]
     gone = [inner for inner, stay in zip(contained, stays, strict=True) if not stay]
     names |= {

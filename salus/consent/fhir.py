@@ -8,9 +8,11 @@ there.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from salus.codec import UINT_MAX
 from salus.consent import fhir_forms as forms
+from salus.consent.actor_map import ActorMap
 from salus.consent.decide import Consent, Standing
 from salus.consent.instant import Span, parse_span
 from salus.consent.parties import Parties
@@ -25,7 +27,7 @@ from salus.consent.terms import (
     ascending,
     encode_terms,
 )
-from salus.consent.vocabulary import ACT_REASON, same_system
+from salus.consent.vocabulary import ACT_REASON, CONDITION_URL, same_system
 from salus.errors import BadMessage
 
 CONSENTS_MAX = 64  # of one patient at once, as in a docket on the chain
@@ -51,12 +53,17 @@ _NAME = re.compile(r"[A-Za-z0-9.-]{1,64}", re.ASCII)
 class Imported:
     consent: Consent
     notes: tuple[str, ...]  # where it was read more narrowly than it says
+    named: bool = True  # by an id or identifier, and not by its place in the list
 
 
-def import_consents(consents: Sequence[bytes], parties: Sequence[bytes]) -> list[Imported]:
-    """Consents of one patient, and the Organizations, Practitioners … that they name.
+def import_consents(
+    consents: Sequence[bytes], parties: Sequence[bytes], actors: ActorMap | None = None
+) -> list[Imported]:
+    """Consents of one patient, and the Organizations, Practitioners … that they name. `actors`: whom
+    they are in a consortium; without it they are known by their identifiers alone.
 
-    Raises `BadMessage`: BAD_CONSENT, CONSENT_UNSUPPORTED, UNRESOLVED_ACTOR, TOO_LARGE.
+    Raises `BadMessage`: BAD_CONSENT, CONSENT_UNSUPPORTED, UNRESOLVED_ACTOR, BAD_PARTY, TOO_LARGE; with
+    a map UNMAPPED_ACTOR, BAD_MAP.
     """
     if len(consents) > CONSENTS_MAX:
         raise BadMessage(f"at most {CONSENTS_MAX} Consents at once", code="TOO_LARGE")
@@ -71,7 +78,7 @@ def import_consents(consents: Sequence[bytes], parties: Sequence[bytes]) -> list
     imported = []
     for number, form in enumerate(read, 1):
         with forms.placed(f"Consent {number}"):
-            imported.append(_Import(form, known, number).done())
+            imported.append(_Import(form, known, number, actors).done())
     return imported
 
 
@@ -98,8 +105,11 @@ def _actors(form: forms.Consent) -> Iterator[forms.Actor]:
 class _Import:
     """One Consent on its way to terms."""
 
-    def __init__(self, form: forms.Consent, parties: Parties, number: int) -> None:
+    def __init__(
+        self, form: forms.Consent, parties: Parties, number: int, actors: ActorMap | None
+    ) -> None:
         self.form, self.parties, self.number = form, parties.within(form.contained), number
+        self.actors = actors
         self.notes: list[str] = []
         self.rules: list[Rule] = []
 
@@ -120,18 +130,22 @@ class _Import:
             self.notes.append("dateTime: missing, so it may be the newest of all")
         self.notes += self.parties.notes
         consent = Consent(
-            self._name(), terms, _STANDINGS[form.status], span.first_ms, span.end_ms - 1
+            self._name() or f"consent-{self.number}",
+            terms,
+            _STANDINGS[form.status],
+            span.first_ms,
+            span.end_ms - 1,
         )
-        return Imported(consent, tuple(self.notes))
+        return Imported(consent, tuple(self.notes), self._name() is not None)
 
-    def _name(self) -> str:
-        """Its id, its first identifier that can be one, or its place in the list."""
+    def _name(self) -> str | None:
+        """Its id, or its first identifier that can be one."""
         form = self.form
         candidates = [form.id, *(identifier.value for identifier in form.identifier)]
         for name in candidates:
             if isinstance(name, str) and _NAME.fullmatch(name):
                 return name
-        return f"consent-{self.number}"
+        return None
 
     def _rules(self) -> None:
         """Breadth first: a rule stands after the one that it excepts."""
@@ -148,11 +162,20 @@ class _Import:
                 if inner.type not in ("permit", "deny"):
                     raise BadMessage(f"{here}.type: permit or deny", code="BAD_CONSENT")
                 effect = Effect(inner.type)
+                # What is permitted above stays permitted without this one; what it denies would not
+                # stay denied.
+                needed = self.rules[index].effect is effect is Effect.PERMIT and _has(
+                    inner, Effect.DENY
+                )
                 if not _speaks_of_reading(inner, effect):
+                    if needed and _speaks_of_reading(inner, Effect.DENY):
+                        raise _unsupported(
+                            here, "a denial within a permission that is not of access"
+                        )
                     self.notes.append(f"{here}: left out, it says nothing about reading")
                     continue
                 waiting.append((inner, len(self.rules), here))
-                self._append(inner, effect, index, here)
+                self._append(inner, effect, index, here, needed=needed)
 
     def _base(self, root: forms.Provision) -> Effect:
         """What holds without exceptions: permit only where it is said and nothing contradicts."""
@@ -173,11 +196,21 @@ class _Import:
             return Effect.DENY
         return Effect.PERMIT
 
-    def _append(self, form: forms.Provision, effect: Effect, above: int, where: str) -> None:
+    def _append(
+        self,
+        form: forms.Provision,
+        effect: Effect,
+        above: int,
+        where: str,
+        *,
+        needed: bool = False,
+    ) -> None:
+        """`needed`: more would be permitted if it held for nobody."""
         if len(self.rules) >= RULES_MAX:
             raise _unsupported(where, f"more than {RULES_MAX} provisions")
-        if form.modifier_extension or any(actor.modifier_extension for actor in form.actor):
+        if any(actor.modifier_extension for actor in form.actor):
             raise _unsupported(where, "modifierExtension changes what it means")
+        conditions = _conditions(form.modifier_extension, where)
         if form.data or form.data_period is not None:
             raise _unsupported(where, "data and dataPeriod: single data cannot be named in terms")
         start, end = _period(form.period, where)
@@ -187,6 +220,10 @@ class _Import:
         if self.rules and sum(map(bool, (classes, labels, codes))) > 1:
             if effect is Effect.PERMIT:
                 raise _unsupported(where, "a permission has one of class, securityLabel, code")
+            if _has(form, Effect.PERMIT):
+                raise _unsupported(
+                    where, "of class, securityLabel and code one, where it is excepted from"
+                )
             # Each alone denies at least what all together deny.
             kept = "securityLabel" if labels else "code"
             self.notes.append(f"{where}: of class, securityLabel and code only {kept} is read")
@@ -197,7 +234,9 @@ class _Import:
                 effect=effect,
                 from_ms=start,
                 until_ms=end,
-                actors=self._identities(form.actor, where),
+                actors=self._identities(form.actor, Effect.DENY if needed else effect, where),
+                roles=conditions["roles"],
+                sites=conditions["sites"],
                 purposes=_purposes(form.purpose, where),
                 classes=classes,
                 labels=labels,
@@ -205,15 +244,35 @@ class _Import:
             )
         )
 
-    def _identities(self, actors: Sequence[forms.Actor], where: str) -> Codes:
+    def _identities(self, actors: Sequence[forms.Actor], effect: Effect, where: str) -> Codes:
         found: list[Code] = []
         for place, actor in enumerate(actors):
             here = f"{where}.actor[{place}]"
             roles = {coding.code for coding in actor.role.coding}
             if not roles & _RECIPIENTS:
                 raise _unsupported(f"{here}.role", "only who receives (IRCP, PRCP) can be named")
-            found += self.parties.identities(actor.reference, here)
+            if self.actors is None:
+                found += self.parties.identities(actor.reference, here)
+                continue
+            codes, note = self.actors.codes(self.parties.actor(actor.reference), effect, here)
+            found += codes
+            self.notes += () if note is None else (note,)
         return ascending(found)
+
+
+def _conditions(extensions: Sequence[Any], where: str) -> dict[str, Codes]:
+    """Roles and sites as our own export writes them; any other modifierExtension is refused."""
+    found: dict[str, list[Code]] = {"roles": [], "sites": []}
+    for each in extensions:
+        code = None
+        if isinstance(each, dict) and set(each) == {"url", "valueCoding"}:
+            coding = forms.read_form(each["valueCoding"], forms.Coding, "BAD_CONSENT")
+            code = forms.code_of(coding.system, coding.code)
+        kind = str(each["url"]).removeprefix(CONDITION_URL) if code is not None else ""
+        if code is None or each["url"] != f"{CONDITION_URL}{kind}" or kind not in found:
+            raise _unsupported(where, "modifierExtension changes what it means")
+        found[kind].append(code)
+    return {kind: ascending(codes) for kind, codes in found.items()}
 
 
 def _speaks_of_reading(form: forms.Provision, effect: Effect) -> bool:
@@ -226,6 +285,17 @@ def _speaks_of_reading(form: forms.Provision, effect: Effect) -> bool:
         return "access" in known
     foreign = len(codings) == 0 or any(coding.system != _CONSENT_ACTION for coding in codings)
     return foreign or bool(known & _READING) or not known <= _NOT_READING
+
+
+def _has(form: forms.Provision, effect: Effect) -> bool:
+    """Does anything within it permit, or deny?"""
+    waiting = list(form.provision)
+    while waiting:
+        inner = waiting.pop()
+        if inner.type == effect.value:
+            return True
+        waiting += inner.provision
+    return False
 
 
 def _period(period: forms.Period | None, where: str) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from salus.consent import fhir_forms as forms
+from salus.consent.actor_map import Actor
 from salus.consent.terms import Code
 from salus.errors import BadMessage
 
@@ -21,6 +22,7 @@ class Parties:
             raise BadMessage(f"at most {PARTIES_MAX} parties at once", code="TOO_LARGE")
         self.notes: list[str] = []
         self._known: dict[str, list[Code]] = {}
+        self._kinds: dict[str, str] = {}  # of those that a Consent contains, by «#id»
         nameless: dict[str, list[forms.Party]] = {}
         for number, data in enumerate(resources, 1):
             with forms.placed(f"party {number}"):
@@ -54,21 +56,31 @@ class Parties:
             party = _party(document)
             if party.id is not None:
                 inner._known[f"#{party.id}"] = _identifiers(party)
+                inner._kinds[f"#{party.id}"] = party.resource_type
         return inner
+
+    def actor(self, reference: forms.Reference) -> Actor:
+        """Whom it means, as far as it is said: for whoever maps actors to members."""
+        name = _name(reference)
+        found = list(self._known.get(name or "", ()))
+        if reference.identifier is not None:
+            own = forms.code_of(reference.identifier.system, reference.identifier.value)
+            found += () if own is None else (own,)
+        kind = self._kinds.get(name or "") or reference.type
+        if kind is None and name is not None and "/" in name:
+            kind = name.split("/", 1)[0]
+        return Actor(name, kind, tuple(dict.fromkeys(found)))
 
     def identities(self, reference: forms.Reference, where: str) -> list[Code]:
         """All identifiers of the party; raises `BadMessage` (UNRESOLVED_ACTOR) if there is none:
         a denial of somebody unknown would deny nobody."""
-        found = list(self._known.get(_name(reference) or "", ()))
-        if reference.identifier is not None:
-            own = forms.code_of(reference.identifier.system, reference.identifier.value)
-            found += () if own is None else (own,)
+        found = self.actor(reference).identifiers
         if not found:
             raise BadMessage(
                 f"{where}.reference: no resource with an identifier was given for it",
                 code="UNRESOLVED_ACTOR",
             )
-        return found
+        return list(found)
 
 
 def _party(document: Any) -> forms.Party:

@@ -10,8 +10,9 @@ bytes, rules, depth and codes.
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -51,7 +52,27 @@ Purposes = Annotated[tuple[CodeText, ...], msgspec.Meta(max_length=CODES_MAX)]
 RuleIndex = Annotated[int, msgspec.Meta(ge=0, le=RULES_MAX - 1)]
 
 
-class Rule(Wire, frozen=True, kw_only=True):
+class Sets(Wire, frozen=True, kw_only=True, dict=True, gc=True):  # dict: the sets, once made, stay
+    """What is looked up of who and what. Of a rule, and of a question; it has no field of its own."""
+
+    if TYPE_CHECKING:
+        actors: Codes
+        classes: Codes
+
+    @cached_property
+    def actor_set(self) -> frozenset[Code]:
+        return frozenset(self.actors)
+
+    @cached_property
+    def class_set(self) -> frozenset[Code]:
+        return frozenset(self.classes)
+
+    @cached_property
+    def class_systems(self) -> frozenset[str]:
+        return frozenset(code.system for code in self.classes)
+
+
+class Rule(Sets, frozen=True, kw_only=True):
     """It holds where all its conditions hold; an empty condition holds always, a list where one
     of its codes does."""
 
@@ -68,16 +89,20 @@ class Rule(Wire, frozen=True, kw_only=True):
     codes: Codes = ()  # of the data: any coding found in it
 
 
-class Terms(Wire, frozen=True, kw_only=True):
+class Terms(Wire, frozen=True, kw_only=True, dict=True, gc=True):
     """Rule 0 is the root; it also says whom and what the whole consent concerns."""
 
     version: Annotated[int, msgspec.Meta(ge=TERMS_VERSION, le=TERMS_VERSION)] = TERMS_VERSION
     categories: Codes
     rules: Annotated[tuple[Rule, ...], msgspec.Meta(min_length=1, max_length=RULES_MAX)]
 
-    @property
+    @cached_property
     def root(self) -> Rule:
         return self.rules[0]
+
+    @cached_property
+    def category_set(self) -> frozenset[Code]:
+        return frozenset(self.categories)
 
 
 def ascending(codes: Iterable[Code]) -> tuple[Code, ...]:

@@ -7,6 +7,9 @@ ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 RESOURCE_TYPES = "http://hl7.org/fhir/resource-types"
+CONDITION_URL = (
+    "urn:salus:consent-condition:"  # ‖ roles | sites: what R4's provision has no field for
+)
 
 # What writers say instead of the system's name.
 _SAME_SYSTEM = {

@@ -1,16 +1,24 @@
 """The benchmark's own rules: what is dropped, what disk it needs, and when it must not count."""
 
+import asyncio
 import json
+import os
 import shutil
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from cli import bench, load
-from cli.bench import Options
+from cli.bench import clients, load, overload, transactions
+from cli.bench.machine import Processors, processors
+from cli.bench.reads import blocks_until_effective
+from cli.bench.transactions import Options
+from cli.errors import CliError
 from cli.home import TestnetNode
 from cli.main import run
 
@@ -41,7 +49,7 @@ def test_too_little_disk_is_said_before_anything_starts(
     needed = Options(validators=4, seconds=60).disk_bytes
     usage = SimpleNamespace(free=needed - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    monkeypatch.setattr(bench, "run", None)
+    monkeypatch.setattr(transactions, "run", None)
     assert run(["bench", "--seconds", "60", "--json"]) != 0
     said = json.loads(capsys.readouterr().out)["error"]
     assert said["code"] == "DISK_FULL"
@@ -51,20 +59,135 @@ def test_too_little_disk_is_said_before_anything_starts(
 async def test_a_load_that_ends_before_the_time_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a fast machine would be reported as a slow one."""
 
-    async def post(session: Any, api: str, part: Sequence[load.Signed]) -> int:
-        return 0
+    async def post(
+        session: Any, api: str, part: Sequence[load.Signed]
+    ) -> tuple[int, list[load.Signed]]:
+        return 0, []
 
     async def committed(session: Any, api: str, tx_id: bytes) -> None: ...
 
-    monkeypatch.setattr(bench, "_post_array", post)
-    monkeypatch.setattr(bench, "_committed", committed)
+    monkeypatch.setattr(clients, "_post_array", post)
+    monkeypatch.setattr(clients, "_committed", committed)
     node = cast(TestnetNode, SimpleNamespace(api="http://nowhere"))
     signed = [[load.Signed(b"", bytes(32), True)] * 10]
     now = time.perf_counter()
-    measured = bench._Measured(now, now + 1_000)
-    await bench._saturate([node], signed, measured)
+    measured = clients.Measured(now, now + 1_000)
+    await clients.saturate([node], signed, measured)
     assert measured.committed == 10
     assert measured.ran_dry
-    over = bench._Measured(now - 2, now - 1)
-    await bench._saturate([node], [[load.Signed(b"", bytes(32), True)]], over)
+    over = clients.Measured(now - 2, now - 1)
+    await clients.saturate([node], [[load.Signed(b"", bytes(32), True)]], over)
     assert not over.ran_dry
+
+
+async def test_a_node_without_room_is_asked_by_fewer_requests_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It had parsed between two and six transactions in vain for each one that it took."""
+    held: dict[bytes, int] = {}  # transactions of a request, by the last of them
+    room, operations, total = 30, 25, 2_000
+
+    async def post(
+        session: Any, api: str, part: Sequence[load.Signed]
+    ) -> tuple[int, list[load.Signed]]:
+        await asyncio.sleep(0)
+        taken = min(len(part), room - sum(held.values()))
+        if taken:
+            held[part[taken - 1].tx_id] = taken
+        return 0, list(part[taken:])
+
+    async def committed(session: Any, api: str, tx_id: bytes) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        del held[tx_id]
+
+    monkeypatch.setattr(clients, "_post_array", post)
+    monkeypatch.setattr(clients, "_committed", committed)
+    monkeypatch.setattr(clients, "RETRY_S", 0)
+    assert room < 2 * clients.per_request(operations)
+    node = cast(TestnetNode, SimpleNamespace(api="http://nowhere"))
+    signed = [[load.Signed(b"", number.to_bytes(32), True) for number in range(total)]]
+    now = time.perf_counter()
+    measured = clients.Measured(now, now + 1_000)
+    await clients.saturate([node], signed, measured, operations)
+    assert measured.committed == total
+    assert measured.turned_away < 0.3 * total
+
+
+@pytest.mark.parametrize("heights", [[], [(7, True)], [(9, False)]])
+def test_a_revocation_around_which_nothing_was_read_or_refused_is_no_figure(
+    heights: list[tuple[int, bool]],
+) -> None:
+    """It would be «effective at once»."""
+    with pytest.raises(CliError) as caught:
+        blocks_until_effective(heights, 8)
+    assert caught.value.code == "BENCH_FAILED"
+
+
+def test_a_ticket_in_the_block_of_the_revocation_is_one_block_late() -> None:
+    assert [blocks_until_effective([(last, True), (9, False)], 8) for last in (5, 7, 8, 9)] == [
+        0,
+        0,
+        1,
+        2,
+    ]
+
+
+async def test_nodes_that_do_not_agree_are_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_: Any, **__: Any) -> Any:
+        return 0
+
+    async def summary(*_: Any) -> Any:
+        return SimpleNamespace(nodes_agree=False)
+
+    monkeypatch.setattr(transactions, "read_testnet", lambda root: SimpleNamespace(nodes=["one"]))
+    for name in ("later", "height_of", "same_height", "saturate"):
+        monkeypatch.setattr(transactions, name, nothing)
+    monkeypatch.setattr(transactions.load, "sign_all", lambda *_: [])
+    monkeypatch.setattr(transactions, "usage", lambda node: None)
+    monkeypatch.setattr(transactions.stage_table, "spent", lambda nodes: None)
+    monkeypatch.setattr(transactions, "_summary", summary)
+    with pytest.raises(CliError) as caught:
+        await transactions.measure(cast(Any, None), cast(Any, None), Options(), lambda _: None)
+    assert caught.value.code == "BENCH_FAILED"
+
+
+async def test_after_an_overload_what_fails_fast_is_not_counted_as_good_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(request: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    app = web.Application()
+    app.router.add_post("/v1/txs", broken)
+    async with TestServer(app) as server:
+        node = SimpleNamespace(api=str(server.make_url("")).rstrip("/"))
+        monkeypatch.setattr(overload, "AFTER_S", 1)
+        signed = [[load.Signed(b"", b"", good=True)] * 2]
+        offered = overload.Offered()
+        done = await overload._after(cast(Any, [node]), signed, 2, offered)
+    assert (done, offered.errors) == ((0.0, 0.0), 2)
+
+
+def test_what_the_host_and_others_took_is_of_these_seconds_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hertz = os.sysconf("SC_CLK_TCK")
+
+    def read(*seconds: int) -> Processors:
+        ticks = " ".join(str(second * hertz) for second in seconds)
+        monkeypatch.setattr(Path, "read_text", lambda _: f"cpu  {ticks} 0 0\ncpu0 1\n")
+        return processors()
+
+    # user nice system idle iowait irq softirq steal
+    before, after = read(100, 1, 2, 300, 0, 0, 0, 50), read(120, 6, 7, 350, 10, 0, 0, 60)
+    between = after.since(before)
+    assert (between.busy_s, between.stolen_s, between.total_s) == (30, 10, 100)
+    assert between.stolen_share == 0.1
+    assert between.others_share(22) == 0.08
+    assert between.others_share(31) == 0.0, "rounded ticks"
+
+
+def test_a_system_without_such_figures_reports_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda _: "no figures")
+    assert processors().stolen_share == processors().since(processors()).others_share(1) == 0.0

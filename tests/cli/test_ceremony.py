@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from cli import peppers
+from cli.errors import CliError
 from salus.genesis import from_json
+from tests import factories
 from tests.cli.conftest import Salus
 
 NAMES = ("hosp-a", "hosp-b", "hosp-c", "hosp-d")
+WITHOUT_GENESIS = shutil.ignore_patterns("genesis.json", "pepper.json")
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +174,90 @@ def test_parameters_are_checked_before_anything_is_written(
     assert result.code in (2, 65)
     assert words in result.err
     assert not target.exists()
+
+
+# -- the pepper of identity tags ---------------------------------------------------------------
+
+
+def test_each_founder_gets_the_pepper_sealed_and_genesis_names_it(
+    homes: Path, draft: Path, tmp_path: Path, salus: Salus
+) -> None:
+    genesis = tmp_path / "genesis.json"
+    made = salus("genesis", "assemble", draft, *joins(homes), "-o", genesis, "--json").document
+    secret = (tmp_path / "draft.json.secret").read_text().strip()
+    assert (tmp_path / "draft.json.secret").stat().st_mode & 0o777 == 0o600
+    for public in (genesis, tmp_path / "genesis.json.pepper", draft):
+        assert secret not in public.read_text()
+    for name in NAMES[:2]:
+        home = tmp_path / name
+        shutil.copytree(homes / name, home, ignore=WITHOUT_GENESIS)
+        agreed = ("--hash", made["genesis_hash"], "--home", home, "--json")
+        assert salus("genesis", "install", genesis, *agreed).document["pepper"]
+        assert (home / "pepper.json").stat().st_mode & 0o777 == 0o600
+        assert list(json.loads((home / "pepper.json").read_text())["copies"]) == [name]
+        word = ("--password-file", homes / "password", "--home", home)
+        assert salus("keys", "pepper", "check", *word).code == 0
+    # One founder's copy opens nothing at another's.
+    shutil.copy(tmp_path / "hosp-a" / "pepper.json", tmp_path / "hosp-b" / "pepper.json")
+    other = salus("keys", "pepper", "check", *word, "--json")
+    assert (other.code, other.document["error"]["code"]) == (65, "WRONG_PEPPER")
+
+
+def test_another_founding_has_another_pepper_and_its_copies_are_refused(
+    homes: Path, draft: Path, tmp_path: Path, salus: Salus
+) -> None:
+    genesis, second = tmp_path / "genesis.json", tmp_path / "second.json"
+    made = salus("genesis", "assemble", draft, *joins(homes), "-o", genesis, "--json").document
+    salus("genesis", "new", "--chain-id", "health-net", "-o", tmp_path / "draft-2.json")
+    salus("genesis", "assemble", tmp_path / "draft-2.json", *joins(homes), "-o", second)
+    named = [json.loads(path.read_text())["pepper_commitment"] for path in (genesis, second)]
+    assert named[0] != named[1]
+    home = tmp_path / "hosp-a"
+    shutil.copytree(homes / "hosp-a", home, ignore=WITHOUT_GENESIS)
+    agreed = ("--hash", made["genesis_hash"], "--home", home, "--json")
+    other = tmp_path / "second.json.pepper"
+    refused = salus("genesis", "install", genesis, "--pepper", other, *agreed)
+    assert (refused.code, refused.document["error"]["code"]) == (65, "WRONG_PEPPER")
+    assert not (home / "genesis.json").exists(), "it is noticed before anything is written"
+    (tmp_path / "genesis.json.pepper").unlink()
+    done = salus("genesis", "install", genesis, *agreed)
+    assert (done.code, done.document["pepper"]) == (0, False)
+    word = ("--password-file", homes / "password", "--home", home, "--json")
+    missing = salus("keys", "pepper", "check", *word)
+    assert (missing.code, missing.document["error"]["code"]) == (78, "NO_PEPPER")
+    wrong = salus("keys", "pepper", "import", other, *word)
+    assert (wrong.code, wrong.document["error"]["code"]) == (65, "WRONG_PEPPER")
+    assert not (home / "pepper.json").exists()
+
+
+def test_a_founding_without_its_secret_is_not_assembled(
+    homes: Path, draft: Path, tmp_path: Path, salus: Salus
+) -> None:
+    (tmp_path / "draft.json.secret").write_text("00" * 32 + "\n")
+    target = tmp_path / "genesis.json"
+    assemble = ("genesis", "assemble", draft, *joins(homes), "-o", target, "--json")
+    wrong = salus(*assemble)
+    assert (wrong.code, wrong.document["error"]["code"]) == (65, "WRONG_PEPPER")
+    (tmp_path / "draft.json.secret").unlink()
+    missing = salus(*assemble)
+    assert (missing.code, missing.document["error"]["code"]) == (78, "NO_PEPPER")
+    assert not target.exists()
+
+
+def test_a_copy_is_sealed_to_a_members_own_key_alone_while_it_is_in_force() -> None:
+    """A node that lies, or another one than one's own, names whatever key it likes."""
+    founding = factories.genesis(2)
+    first = founding.members[0]
+    truth = {"id": first.id, "status": "active", "box_key": first.box_key.hex()}
+    later = {"id": "late", "status": "active", "box_key": "07" * 32}
+    assert peppers.box_key_of(founding, first.id, truth) == first.box_key
+    assert peppers.box_key_of(founding, "late", later) == b"\7" * 32
+    for found, to, code in (
+        (None, first.id, "UNKNOWN_MEMBER"),
+        (truth | {"status": "removed"}, first.id, "UNKNOWN_MEMBER"),
+        (later | {"status": "suspended"}, "late", "MEMBER_SUSPENDED"),
+        (truth | {"box_key": "07" * 32}, first.id, "NOT_PROVED"),
+    ):
+        with pytest.raises(CliError) as caught:
+            peppers.box_key_of(founding, to, found)
+        assert caught.value.code == code

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.commands.consent import _WHY
+from cli.commands.consent_check import _WHY
 from salus.consent.decision import Reason
 from tests.cli.conftest import Result, Salus
 from tests.salus import data

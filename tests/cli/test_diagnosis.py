@@ -14,7 +14,7 @@ from cli.home import TestnetNode
 from cli.membership import judged
 from cli.preflight import Finding
 from salus.codes import CODES
-from salus.forms import PeerCount, QuorumCount, Status
+from salus.forms_node import PeerCount, QuorumCount, Status
 
 LONG = "height 70: my header " + 64 * "a" + ", certified " + 64 * "b" + "; then a paragraph" * 20
 
@@ -112,7 +112,7 @@ def test_the_table_of_a_testnet_has_a_word_for_a_long_halt() -> None:
     node = TestnetNode("hosp-a", 1, "http://127.0.0.1:1", str(Path("home")), "sal1", "127.0.0.1:2")
     behind = msgspec.structs.replace(WELL, ready=False, syncing=True, reason="catching up to 90")
     full = msgspec.structs.replace(WELL, ready=False, reason="the disk has less free space")
-    states = [row(node, status)[1] for status in (WELL, HALTED, LOST, behind, full)]
+    states = [row(node, status, "up")[1] for status in (WELL, HALTED, LOST, behind, full)]
     assert states == ["up", "halted", "quarantine", "catching up", "not ready"]
 
 

@@ -7,11 +7,11 @@ import pytest
 from cli import ballots
 from cli.errors import CliError
 from cli.governance import Count, effect, standing, when
-from contracts.fields import to_json
 from contracts.governance import PARAMETER_NAMES, governance
 from contracts.proposals import Action, Ballot, Change, ParameterChange, Proposal, tally
 from salus.codec import decode
 from salus.genesis import Role
+from salus.wire_json import to_json
 from tests import factories
 
 SET = factories.genesis(5).validators()

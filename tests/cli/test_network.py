@@ -2,14 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli.commands.demo import demo
+from tests.e2e.shell import patient
 from tests.stopwatch import Stopwatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -32,7 +36,7 @@ def salus(*arguments: object, timeout_s: float = 180) -> subprocess.CompletedPro
 
 
 def document(*arguments: object) -> Any:
-    done = salus(*arguments, "--json")
+    done = salus(*patient(*arguments), "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -170,10 +174,41 @@ def test_a_partition_says_what_to_expect_and_heals(net: tuple[Path, Any]) -> Non
     assert len(healed["healed"]) == 4
 
 
-def test_the_demonstration_ends_with_verified() -> None:
-    done = salus("demo", "--fast", timeout_s=300)
+def test_the_ledgers_story_ends_with_verified() -> None:
+    """The patient's is told in tests/e2e/test_demo.py; without --story both are."""
+    (story,) = (one for one in demo.params if one.name == "story")
+    assert story.default == "all"
+    done = salus("demo", "--story", "ledger", "--fast", timeout_s=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("VERIFIED ")
+
+
+def test_each_node_has_a_keeper_and_it_is_told_when_it_does_not_answer(
+    net: tuple[Path, Any],
+) -> None:
+    home, described = net
+    for name in (node["name"] for node in described["nodes"]):
+        keeper = document("keeper", "status", "--home", home, "--node", name)
+        assert (keeper["running"], keeper["org"], keeper["unwrappings"]) == (True, name, 0)
+    node = home / "nodes" / "hosp-b"
+    assert document("status", "--home", node)["keeper"] == {"named": True, "answers": True}
+    found = document("doctor", "--home", node)
+    assert [one["ok"] for one in found["findings"] if one["name"] == "keeper"] == [True]
+    pid = int((node / "keeper" / "keeper.pid").read_text())
+    os.kill(pid, signal.SIGTERM)
+    while (node / "keeper" / "keeper.sock").exists():
+        time.sleep(0.01)
+    try:
+        assert document("status", "--home", node)["keeper"] == {"named": True, "answers": False}
+        done = salus("doctor", "--home", node, "--json")
+        assert done.returncode == 1
+        (bad,) = [one for one in json.loads(done.stdout)["findings"] if one["ok"] is False]
+        assert (bad["code"], bad["next"]) == ("KEEPER_DOWN", "salus keeper start")
+        assert "down" in salus("testnet", "status", "--home", home).stdout
+    finally:
+        document("testnet", "kill", "hosp-b", "--home", home)
+        document("testnet", "start", "hosp-b", "--home", home)
+    assert document("keeper", "status", "--home", home, "--node", "hosp-b")["running"]
 
 
 def test_doctor_takes_the_ports_of_a_node_that_answers_for_its_own(

@@ -1,5 +1,6 @@
 """What keeps a node from starting: named with its cause, its next step and its own exit code."""
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,17 +10,17 @@ import pytest
 from cli.home import NodeHome
 from cli.preflight import Preflight
 from node.config_docs import render_toml
-from salus.genesis import GENESIS_VERSION, Genesis, Member, Role, to_json
-from salus.keys import SigningKey
-from salus.keystore import Kdf, write
+from salus import pepper
+from salus.genesis import GENESIS_VERSION, NO_PEPPER, Genesis, Member, Role, to_json
+from salus.keys import SigningKey, box_public_key
+from salus.keystore import TESTNET, write
 from salus.parameters import Parameters
 from tests.cli.conftest import Salus
 
-CHEAP = Kdf(passes=1, memory_bytes=8192)
-
 
 def settings(p2p: int, api: int, **more: object) -> str:
-    return render_toml({"p2p.listen": f"127.0.0.1:{p2p}", "api.listen": f"127.0.0.1:{api}"} | more)
+    listen = {"p2p.listen": f"127.0.0.1:{p2p}", "api.listen": f"127.0.0.1:{api}"}
+    return render_toml({"profile": "dev"} | listen | more)
 
 
 @pytest.fixture
@@ -34,13 +35,13 @@ def taken() -> Iterator[int]:
 def home(tmp_path: Path) -> Path:
     """A home that could start: one member, its key, its genesis. Port 0: any."""
     seed = b"\7" * 32
-    write(tmp_path / "keys" / "node.json", seed, "x", kind="node", kdf=CHEAP)
+    write(tmp_path / "keys" / "node.json", seed, "x", kind="node", kdf=TESTNET)
     member = Member(
         "hosp-a", "A", (Role.HOSPITAL,), True,
         SigningKey.from_seed(seed).public_key, SigningKey.from_seed(b"\1" * 32).public_key,
         b"\3" * 32,
     )  # fmt: skip
-    founding = Genesis(GENESIS_VERSION, "test-net", 1, (member,), Parameters())
+    founding = Genesis(GENESIS_VERSION, "test-net", 1, (member,), Parameters(), NO_PEPPER)
     (tmp_path / "genesis.json").write_text(to_json(founding))
     (tmp_path / "node.toml").write_text(settings(0, 0))
     return tmp_path
@@ -53,6 +54,21 @@ def check(salus: Salus, home: Path) -> tuple[int, str]:
 
 
 def test_a_sound_home_may_start(home: Path, salus: Salus) -> None:
+    assert check(salus, home) == (0, "OK")
+
+
+@pytest.mark.parametrize("place", ["keys/node.json", "keeper/keys/keeper.json"])
+def test_a_key_of_a_test_network_is_refused_in_production(
+    home: Path, salus: Salus, place: str
+) -> None:
+    (home / "node.toml").write_text(settings(0, 0, profile="prod"))
+    (home / "keys" / "node.json").unlink()
+    write(home / "keys" / "node.json", b"\7" * 32, "x", kind="node")  # as `salus init` does
+    assert check(salus, home) == (0, "OK")
+    (home / place).unlink(missing_ok=True)
+    write(home / place, b"\7" * 32, "x", kind="node", kdf=TESTNET)
+    assert check(salus, home) == (78, "BAD_KEYSTORE")
+    (home / "node.toml").write_text(settings(0, 0))
     assert check(salus, home) == (0, "OK")
 
 
@@ -75,7 +91,7 @@ def test_a_full_disk_is_74(home: Path, salus: Salus) -> None:
 
 def test_a_key_that_is_not_in_genesis_is_78(home: Path, salus: Salus) -> None:
     (home / "keys" / "node.json").unlink()
-    write(home / "keys" / "node.json", b"\x08" * 32, "x", kind="node", kdf=CHEAP)
+    write(home / "keys" / "node.json", b"\x08" * 32, "x", kind="node", kdf=TESTNET)
     assert check(salus, home) == (78, "NOT_IN_GENESIS")
 
 
@@ -103,6 +119,32 @@ def test_doctor_reads_the_disk_of_a_dead_node(home: Path, salus: Salus, taken: i
     bad = {f["name"] for f in result.document["findings"] if f["ok"] is False}
     assert {"keys", "disk", "port api"} <= bad
     assert "keys" in result.document["cause"]
+
+
+def test_doctor_says_that_the_pepper_is_missing_or_another_one(home: Path, salus: Salus) -> None:
+    """A warning: the node does all else without it."""
+    document = json.loads((home / "genesis.json").read_text())
+    secret = b"\x05" * 32
+    document["pepper_commitment"] = pepper.commitment(secret).hex()
+    (home / "genesis.json").write_text(json.dumps(document))
+    (home / "join.json").write_text(json.dumps({"member": {"id": "hosp-a"}}))
+
+    def found() -> tuple[bool | None, str]:
+        findings = salus("doctor", "--home", home, "--json").document["findings"]
+        (one,) = (each for each in findings if each["name"] == "pepper")
+        return one["ok"], one.get("code", "OK")
+
+    box = {"hosp-a": box_public_key(b"\x06" * 32)}
+    assert found() == (None, "NO_PEPPER")
+    (home / "pepper.json").write_text(pepper.write(pepper.sealed(b"\x04" * 32, "test-net", box)))
+    assert found() == (None, "WRONG_PEPPER")
+    (home / "pepper.json").write_text("{}")
+    assert found() == (None, "BAD_PEPPER_FILE")
+    (home / "pepper.json").write_text(pepper.write(pepper.sealed(secret, "test-net", box)))
+    (home / "pepper.json").chmod(0o644)
+    assert found() == (None, "BAD_PEPPER_FILE")
+    (home / "pepper.json").chmod(0o600)
+    assert found() == (True, "OK")
 
 
 def test_doctor_finds_a_damaged_vote_journal(home: Path, salus: Salus) -> None:

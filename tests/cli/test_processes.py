@@ -88,3 +88,30 @@ def test_ports_are_free_distinct_and_never_those_of_outgoing_connections() -> No
     known = Path("/proc/sys/net/ipv4/ip_local_port_range")
     if known.exists():
         assert max(ports) < int(known.read_text().split()[0])
+
+
+def test_a_keeper_is_not_taken_for_its_node(tmp_path: Path) -> None:
+    """Its folder lies in the node's home: the name of the one begins with that of the other."""
+    folder = tmp_path / processes.KEEPER_FOLDER
+    folder.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        for file in (tmp_path / "node.pid", folder / "keeper.pid"):
+            file.write_text(f"{process.pid}\n")
+        assert processes.running(tmp_path) is None
+        assert processes.running(folder, processes.KEEPER) == process.pid
+        processes.stop([tmp_path])
+        assert processes.running(folder, processes.KEEPER) is None
+        assert not (folder / "keeper.pid").exists()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()

@@ -9,7 +9,7 @@ import pytest
 from cli.commands.tx import tx
 from cli.transactions import raw_transaction
 from contracts.catalogue import registry
-from salus.genesis import GENESIS_VERSION, Genesis, Member, Role, to_json
+from salus.genesis import GENESIS_VERSION, NO_PEPPER, Genesis, Member, Role, to_json
 from salus.keys import SigningKey
 from salus.keystore import Kdf, write
 from salus.parameters import Parameters
@@ -68,7 +68,7 @@ def offline(tmp_path: Path) -> tuple[Path, Path]:
         b"\3" * 32,
     )  # fmt: skip
     genesis = tmp_path / "genesis.json"
-    founding = Genesis(GENESIS_VERSION, "test-net", 1, (member,), Parameters())
+    founding = Genesis(GENESIS_VERSION, "test-net", 1, (member,), Parameters(), NO_PEPPER)
     genesis.write_text(to_json(founding))
     return keys / "operator.json", genesis
 

@@ -3,9 +3,13 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
+import pytest
+
+from cli.errors import CliError
 from cli.wallets import OpenWallet, _contents
 from salus.permit import Purpose
-from salus.wallet import GrantOpening, KnownRelation, Wallet
+from salus.wallet import NONCE_BYTES, WALLET_VERSION, GrantOpening, KnownRelation, Wallet, seal
 from tests import factories
 from tests.contracts.lab import h
 
@@ -44,3 +48,34 @@ def test_an_owner_key_is_found_whatever_was_named_since(tmp_path: Path) -> None:
         assert found.public_key == key
     stranger = factories.key("mal").public_key
     assert not wallet.owns("chain", relation, stranger)
+
+
+@pytest.mark.parametrize(
+    ("version", "word", "next_step"),
+    [
+        (WALLET_VERSION - 1, "an older format", "salus patient rebuild ada"),
+        (WALLET_VERSION + 1, "a newer format", "use the Salus that wrote it"),
+    ],
+)
+def test_a_wallet_of_another_format_says_so_and_what_to_do(
+    tmp_path: Path, version: int, word: str, next_step: str
+) -> None:
+    path = tmp_path / "ada.wallet"
+    path.write_bytes(
+        seal(msgspec.structs.replace(Wallet(), version=version), SEED, bytes(NONCE_BYTES))
+    )
+    with pytest.raises(CliError) as caught:
+        _contents(path, SEED)
+    assert caught.value.code == "WALLET_VERSION"
+    assert str(path) in caught.value.message
+    assert word in caught.value.message
+    assert next_step in caught.value.next_step
+
+
+def test_a_damaged_wallet_is_no_dead_end(tmp_path: Path) -> None:
+    path = tmp_path / "ada.wallet"
+    path.write_bytes(b"torn")
+    with pytest.raises(CliError) as caught:
+        _contents(path, SEED)
+    assert caught.value.code == "BAD_WALLET"
+    assert "salus patient rebuild ada" in caught.value.next_step

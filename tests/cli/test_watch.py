@@ -1,5 +1,6 @@
 """`record watch` without a node: cut off at every step, nothing is anchored twice."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,29 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cli.output import Output
 from cli.watch import LOOKS_ONCE_MAX, Watch
 from cli.watch_folder import OLD_S, Folder
-from cli.watch_import import ChainImporter, DryImporter, Outcome
-from cli.watch_journal import Journal
+from cli.watch_import import AT_ONCE_BATCHED, ChainImporter, DryImporter, Outcome
+from cli.watch_journal import Entry, Journal
 from salus.client import Client, Committed
 from salus.client_errors import (
     ClientError,
     NotFoundError,
+    NotReadyError,
     PendingError,
     RejectedError,
     RequestError,
     UnreachableError,
 )
-from salus.forms import (
-    RecordForm,
-    RecordPage,
-    Staged,
-    TransactionForm,
-    TransactionState,
-    VersionForm,
-)
+from salus.forms import TransactionForm, TransactionState
+from salus.forms_records import RecordForm, Staged, UnsignedOperation, VersionForm
 from tests.cli.conftest import Salus
 
 PATIENT = {"resourceType": "Patient", "name": [{"family": "Zacharias"}]}
@@ -57,6 +54,9 @@ class Node(Client):
         self.steps, self.cut, self.after = 0, 0, False
         self.answers: dict[str, list[BaseException]] = {}
         self.built = 0
+        # As `after`, but the node has not yet done what it was asked: it does in the next life.
+        self.slow = False
+        self.under_way: list[Callable[[], Any]] = []
 
     def _step(self, name: str, act: Callable[[], Any]) -> Any:
         self.steps += 1
@@ -64,7 +64,12 @@ class Node(Client):
             raise Killed
         if self.answers.get(name):
             raise self.answers[name].pop(0)
+        if self.steps == self.cut and self.slow:
+            self.under_way.append(act)
+            raise Killed
         told = act()
+        while not self.cut and self.under_way:
+            self.under_way.pop()()
         if self.steps == self.cut:
             raise Killed
         return told
@@ -75,13 +80,18 @@ class Node(Client):
         media_type: str,
         *,
         previous: str | None = None,
+        handle: str | None = None,
+        record_id: str | None = None,
         timeout_s: float | None = None,
     ) -> Staged:
+        assert record_id is not None, "else the answer that is lost is a second record"
+
         def act() -> Staged:
             if b"birthDate" in document:
                 raise RequestError("not valid FHIR R4: birthDate: rule", code="BAD_FHIR")
-            record_id = f"{len(self.vault):032x}"
-            self.vault[record_id] = document
+            if record_id in self.anchored:
+                raise NotFoundError("anchored")
+            assert self.vault.setdefault(record_id, document) == document
             return self._staged(record_id)
 
         return self._step("stage", act)  # type: ignore[no-any-return]
@@ -129,24 +139,65 @@ class Node(Client):
     async def record(self, record_id: str) -> RecordForm:
         return self._form(record_id)
 
-    async def records(self, *, after: str | None = None, limit: int = 50) -> RecordPage:
-        ids = sorted(self.vault, reverse=True)
-        rest = [one for one in ids if after is None or one < after]
-        return RecordPage(tuple(map(self._form, rest[:2])), rest[1] if len(rest) > 2 else None)
 
-    async def record_document(
-        self, record_id: str, version: int | None = None
-    ) -> tuple[str, bytes]:
-        return "x", self.vault[record_id]
+class BatchNode(Node):
+    """Puts all that waits under one root; `busy`: ids of which an earlier life's call waits still."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.roots: dict[str, str] = {}  # record id → root
+        self.waiting: list[str] = []
+        self.busy: set[str] = set()
+        self.sent: list[str] = []  # roots in transactions, the refused counted too
+        self.silent = False  # who was given the operations, another process, sends nothing
+
+    async def record_stage(self, document: bytes, media_type: str, **more: Any) -> Staged:
+        assert more["batched"]
+        record_id = more["record_id"]
+        known = record_id in self.roots
+        if record_id in self.busy:
+            self.busy.discard(record_id)
+            self.roots[record_id] = f"{len(self.sent):064x}"
+            self.vault[record_id] = document
+            raise NotReadyError("the same has come by another call", code="NODE_BUSY")
+        staged = await super().record_stage(document, media_type, record_id=record_id)
+        if not known:
+            self.waiting.append(record_id)
+            for _ in range(20):  # the others come meanwhile
+                await asyncio.sleep(0)
+        here, self.waiting = self.waiting, []
+        for one in here:
+            self.roots[one] = f"{len(self.sent):064x}"
+        given = not self.silent and (known or bool(here))
+        operations = (UnsignedOperation("records", "anchor", 1, "aa"),) if given else ()
+        return replace(staged, root=self.roots[record_id], operations=operations)
+
+    async def record_anchored(self, staged: Staged, timeout_s: float | None = None) -> Committed:
+        def act() -> None:
+            self.sent.append(staged.root)
+            for one, root in self.roots.items():
+                if root == staged.root and one not in self.anchored:
+                    self.anchored[one] = root.encode(), len(self.sent)
+
+        if staged.operations:
+            self._step("commit", act)
+        for _ in range(100):
+            if staged.record_id in self.anchored:
+                tx, height = self.anchored[staged.record_id]
+                form = TransactionForm(tx_id=tx.hex(), state=TransactionState.COMMITTED)
+                return Committed(tx.hex(), height, form, self)
+            await asyncio.sleep(0)
+        raise NotReadyError("not anchored yet", code="NOT_ANCHORED")
 
 
 class Place:
     """A folder, a node and the state; `run` is one life of `record watch --once`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, node: Node | None = None) -> None:
+        """Anchored in batches by a `BatchNode`, alone by any other."""
         self.folder, self.state = root / "in", root / "watch.journal"
         self.folder.mkdir()
-        self.node = Node()
+        self.node = node or Node()
         self.watch: Watch | None = None
 
     def write(self, name: str, content: bytes | dict[str, Any], age_s: float = OLD_S) -> None:
@@ -164,7 +215,8 @@ class Place:
             pass
 
         with Journal.open(self.state) as journal:
-            importer = ChainImporter(self.node, journal, timeout_s=1)
+            alone = not isinstance(self.node, BatchNode)
+            importer = ChainImporter(self.node, journal, timeout_s=1, now=alone)
             watch = Watch(Folder(self.folder), importer, out, report=report, sleep=sleep or no_time)
             self.watch = watch
             code = await watch.once()
@@ -212,15 +264,47 @@ async def test_a_kill_at_any_step_anchors_nothing_twice_and_loses_nothing(
     assert len(place.node.vault) == len(place.node.anchored) == place.node.attempts == 2
 
 
-async def test_a_staging_whose_answer_was_lost_is_taken_up_and_no_other(place: Place) -> None:
-    place.node.vault = {"f" * 32: b"of somebody else", "e" * 32: json.dumps(PATIENT).encode()}
+@pytest.mark.parametrize("cut", [1, 3])
+async def test_a_staging_that_is_still_under_way_when_the_next_life_begins_is_the_same_record(
+    place: Place, cut: int
+) -> None:
+    """A node that is busy takes a document whose sender was killed long ago, and the next life's too."""
     place.write("a.json", PATIENT)
-    with Journal.open(place.state) as journal:
-        from cli.watch_journal import Entry
-
-        journal.note(Entry(journal.id_of(json.dumps(PATIENT).encode()), "sending"))
+    place.write("b.json", {**PATIENT, "gender": "male"})
+    place.node.cut, place.node.after, place.node.slow = cut, True, True
+    with pytest.raises(Killed):
+        await place.run()
+    assert len(place.node.under_way) == 1
+    place.node.cut = 0
     assert (await place.run())[0] == 0
-    assert list(place.node.anchored) == ["e" * 32]
+    assert place.node.under_way == []
+    assert len(place.node.vault) == len(place.node.anchored) == 2
+
+
+async def test_what_many_calls_were_cut_off_from_is_taken_up_by_all_of_them(place: Place) -> None:
+    """AT_ONCE of them have the same past: none must begin before what was staged is known."""
+    documents = [json.dumps(PATIENT | {"id": str(number)}).encode() for number in range(6)]
+    with Journal.open(place.state) as journal:
+        for number, document in enumerate(documents):
+            record_id = f"{number:032x}"
+            journal.note(Entry(journal.id_of(document), "sending", record_id=record_id))
+            place.node.vault[record_id] = document
+            place.write(f"{number}.json", document)
+    assert (await place.run())[0] == 0
+    assert sorted(place.node.anchored) == sorted(place.node.vault)
+    assert len(place.node.vault) == len(documents)
+
+
+async def test_what_somebody_has_anchored_meanwhile_is_done(place: Place) -> None:
+    place.write("a.json", PATIENT)
+    place.node.cut, place.node.after = 1, True
+    with pytest.raises(Killed):
+        await place.run()
+    (record_id,) = place.node.vault
+    place.node.cut, place.node.anchored[record_id] = 0, (b"another", 7)
+    code, report = await place.run()
+    assert (code, report["imported"], len(place.node.vault)) == (0, 1, 1)
+    assert (await place.run())[1]["known"] == 1
 
 
 async def test_refused_files_are_told_with_code_and_next_step_and_not_sent_again(
@@ -317,7 +401,7 @@ async def test_a_node_that_is_away_ends_once_and_is_waited_for_when_serving(plac
     with Journal.open(place.state) as journal:
         serving = Watch(
             Folder(place.folder),
-            ChainImporter(place.node, journal, timeout_s=1),
+            ChainImporter(place.node, journal, timeout_s=1, now=True),
             Output(as_json=True, verbosity=-1, color=False),
             report=None,
             sleep=sleep,
@@ -404,3 +488,98 @@ def test_the_command_checks_a_folder_without_a_node(
     assert done.code == 65
     assert len(done.err.splitlines()) == 4, "without a terminal a line for each file"
     assert done.out.startswith("✗ 3 imported (3 resources")
+
+
+# -- with the node's batches (decision 0019, B-6) -------------------------------------------------
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> Place:
+    return Place(tmp_path, BatchNode())
+
+
+def batch_node(place: Place) -> BatchNode:
+    assert isinstance(place.node, BatchNode)
+    return place.node
+
+
+def write_some(place: Place, count: int) -> None:
+    for number in range(count):
+        place.write(f"{number}.json", PATIENT | {"id": str(number)})
+
+
+async def test_the_files_of_a_batch_are_anchored_by_one_transaction(batches: Place) -> None:
+    write_some(batches, AT_ONCE_BATCHED)
+    code, report = await batches.run()
+    assert (code, report["imported"]) == (0, AT_ONCE_BATCHED)
+    node = batch_node(batches)
+    assert len(node.anchored) == AT_ONCE_BATCHED
+    assert len(node.sent) == len(set(node.sent)) == 1
+    assert (await batches.run())[1]["known"] == AT_ONCE_BATCHED
+
+
+@pytest.mark.parametrize("how", ["before", "after", "slow"])
+@pytest.mark.parametrize("cut", [1, 2, 3])
+async def test_a_kill_at_any_step_of_a_batch_anchors_nothing_twice_and_loses_nothing(
+    batches: Place, cut: int, how: str
+) -> None:
+    write_some(batches, 2)
+    node = batch_node(batches)
+    node.cut, node.after, node.slow = cut, how != "before", how == "slow"
+    with pytest.raises(Killed):
+        await batches.run()
+    node.cut = 0
+    code, report = await batches.run()
+    assert (code, report["imported"] + report["known"]) == (0, 2)
+    assert len(node.vault) == len(node.anchored) == 2
+    assert (await batches.run())[1]["known"] == 2
+
+
+async def test_a_call_of_an_earlier_life_that_waits_still_is_waited_for(batches: Place) -> None:
+    write_some(batches, 1)
+    node = batch_node(batches)
+    (content,) = (path.read_bytes() for path in batches.folder.iterdir())
+    with Journal.open(batches.state) as journal:
+        journal.note(Entry(journal.id_of(content), "sending", record_id="5a" * 16))
+    node.busy.add("5a" * 16)
+    assert (await batches.run())[1]["imported"] == 1
+    assert list(node.anchored) == ["5a" * 16]
+
+
+async def test_what_another_process_does_not_send_stays_pending(batches: Place) -> None:
+    write_some(batches, 2)
+    node = batch_node(batches)
+    node.silent = True
+    code, report = await batches.run()
+    assert (code, report["pending"]) == (4, 2)
+    node.silent = False
+    code, report = await batches.run()
+    assert (code, report["imported"], len(node.vault), len(node.sent)) == (0, 2, 2, 1)
+
+
+async def test_documents_on_their_way_have_a_bound_in_bytes_and_one_may_be_larger(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 wait for a batch: of eight megabytes each they would fill the machine."""
+    monkeypatch.setattr("cli.watch.ON_THE_WAY_BYTES_MAX", 100)
+    for number, size in enumerate((10,) * 30 + (101, 99)):
+        place.write(f"{number}.txt", bytes([65 + number]) * size)
+    on_the_way: list[int] = []
+    seen: list[int] = []
+
+    class Slow:
+        at_once = 64
+
+        async def take(self, content: bytes, media_type: str) -> Outcome:
+            on_the_way.append(len(content))
+            seen.append(sum(on_the_way))
+            for _ in range(5):
+                await asyncio.sleep(0)
+            on_the_way.remove(len(content))
+            return Outcome("imported", "")
+
+    out = Output(as_json=True, verbosity=-1, color=False)
+    watch = Watch(Folder(place.folder), Slow(), out, report=None)
+    assert await watch.once() == 0
+    assert len(seen) == 32
+    assert max(seen) == 101

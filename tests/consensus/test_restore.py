@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from consensus.effects import CheckProposal, Execute, Quarantine
+from consensus.effects import BuildProposal, CatchUp, CheckProposal, Execute, Quarantine
 from consensus.events import (
     BodyArrived,
     CaughtUp,
@@ -19,6 +19,7 @@ from consensus.messages import (
     Message,
     NewView,
     Prepare,
+    PreparedCertificate,
     PrePrepare,
     Status,
     ViewChange,
@@ -203,6 +204,95 @@ def test_a_state_that_is_older_than_the_journal_votes_for_nothing_until_it_has_c
     lab.step(CaughtUp(high + 4, certificate(high + 4, C, without=1), 0))
     lab.propose(high + 5, B)
     assert [p.sequence for p in lab.said(Prepare)] == [high + 5]
+
+
+def _above_its_state(*certificates: PreparedCertificate, floor: int) -> Lab:
+    """It has led view 1, and its journal begins at `floor`: the state store fell back behind it."""
+    lab = Lab(me=1)
+    lab.step(Complain())
+    for one in certificates:
+        lab.step(BodyArrived(one.pre_prepare.sequence, one.pre_prepare.digest))
+    lab.hear(*(view_change(i, 1, *certificates) for i in (0, 3)))
+    assert len(lab.said(NewView)) == 1
+    journal = (*lab.journal, JournalEntry(JOURNAL_FLOOR, 0, 0, floor, bytes(32)))
+    return Lab(me=1, journal=journal)
+
+
+def test_what_its_new_view_proposes_a_primary_does_not_say_again_below_its_floor() -> None:
+    """S12: not even what it has signed there before; whoever is in that view has its NEW-VIEW."""
+    first, second = (prepared(0, s, d, without=1) for s, d in ((1, A), (2, B)))
+    lab = _above_its_state(first, second, floor=1)
+    lab.hear(status(0, 1, 1, 0))
+    assert [p.sequence for p in lab.said(PrePrepare)] == [2]
+    lab.sent.clear()
+    lab.tick()
+    lab.hear(status(0, 0, 1, 0))
+    assert [[p.sequence for p in m.pre_prepares] for m in lab.said(NewView)] == [[1, 2]]
+    assert lab.said(PrePrepare) == []
+
+
+def test_a_primary_below_its_floor_asks_for_no_proposal() -> None:
+    """S12: it may not sign one; each that was built for it made it ask for the next."""
+    lab = _above_its_state(floor=2)
+    lab.step(PendingWork(True))
+    lab.tick()
+    assert lab.did(BuildProposal) == []
+    lab.step(CaughtUp(1, certificate(1, C, without=1), 0))
+    assert lab.did(BuildProposal) == []
+    lab.step(CaughtUp(2, certificate(2, C, without=1), 0))
+    assert lab.did(BuildProposal) == [BuildProposal(1, 3, False)]
+
+
+@pytest.mark.parametrize("in_view_change", [False, True])
+def test_no_timer_runs_out_below_the_floor(in_view_change: bool) -> None:
+    """L17, L18, S12: it may not leave a view before it has caught up. Where the timers ran, each tick
+    doubled them, and what it blamed its primary for was its own to fetch."""
+    before = Lab()
+    if in_view_change:
+        before.hear(*(view_change(i, 2) for i in (0, 3)))
+    lab = Lab(journal=(*before.journal, JournalEntry(JOURNAL_FLOOR, 0, 0, 4, bytes(32))))
+    if in_view_change:
+        lab.hear(*(view_change(i, 2) for i in (0, 3)))
+        assert lab.state.view_change_left is not None
+    else:  # and nothing is committed in it
+        lab.hear(new_view(2, *(view_change(i, 2) for i in (0, 2, 3))))
+    lab.step(PendingWork(True))
+    view, wish = lab.state.view, lab.state.wish
+    lab.sent.clear()
+    lab.tick(4 * lab.state.config.progress_ticks)
+    assert (lab.state.view, lab.state.wish, lab.state.doublings) == (view, wish, 0)
+    assert not lab.replica.waits_for_primary
+    lab.step(CaughtUp(4, certificate(4, C, without=1), 0))
+    lab.tick(2 * lab.state.config.progress_ticks)
+    assert lab.state.wish > wish
+
+
+def test_whoever_has_come_up_to_its_floor_joins_the_view_that_others_ask_for() -> None:
+    """L19, S12: they asked for it while it could not, and say nothing that it has not heard."""
+    lab = Lab(journal=(JournalEntry(JOURNAL_FLOOR, 0, 0, 4, bytes(32)),))
+    lab.hear(*(view_change(i, 1) for i in (2, 3)))
+    assert lab.said(ViewChange) == []
+    lab.step(CaughtUp(4, certificate(4, C, without=1), 0))
+    assert [message.view for message in lab.said(ViewChange)] == [1]
+
+
+@pytest.mark.parametrize("me", [0, 1])
+def test_a_state_that_is_an_epoch_older_than_the_journal_signs_nothing_in_it(me: int) -> None:
+    """S4, S12, S13: the journal refuses what it would sign there, and the node ended by it; and what
+    it had signed there it would have taken for somebody else's."""
+    later = JournalEntry(JOURNAL_FLOOR, 1, 0, 200, bytes(32))
+    lab = Lab(me=me, journal=(later,))
+    kept = len(lab.journal)
+    lab.step(PendingWork(True))
+    lab.tick(2 * lab.state.config.progress_ticks)
+    lab.hear(*(view_change(i, 1) for i in (2, 3)))
+    assert lab.did(BuildProposal) == []
+    assert {type(message) for message in lab.sent} == {Status}
+    assert lab.journal[kept:] == []
+    lab.hear(new_view(2, *(view_change(i, 2) for i in (me, 2, 3))))
+    assert lab.state.quarantined is None
+    lab.hear(status(2, 0, 0, 230, epoch=1))
+    assert lab.did(CatchUp) == [CatchUp(230)]
 
 
 def test_entries_of_another_epoch_are_void() -> None:

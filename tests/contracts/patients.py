@@ -6,10 +6,12 @@ import msgspec
 
 from contracts.access import TicketArgs
 from contracts.consent import GrantArgs, RevokeArgs
-from contracts.enrolment import CompareArgs, EnrolArgs, Method
-from contracts.identity import DelegateAddArgs, RegisterArgs
-from contracts.recovery import ClaimArgs, GuardiansArgs, RecoverArgs, RotateArgs
+from contracts.enrolment import CompareArgs, EnrolArgs
+from contracts.identity import DelegateAddArgs, DelegateRemoveArgs, RegisterArgs
+from contracts.recovery import RecoverArgs
+from contracts.rotation import ClaimArgs, GuardiansArgs, RotateArgs
 from salus import relation as forms
+from salus.biometric import Method
 from salus.codec import Wire, encode
 from salus.keys import SigningKey, box_public_key
 from salus.permit import Effect, Purpose, Reach, RecordClass
@@ -50,7 +52,8 @@ class Patient:
 
     # -- identity -------------------------------------------------------------------------------
 
-    def register(self, **changes: Any) -> Operation:
+    def register(self, *, with_tag: bytes | None = None, **changes: Any) -> Operation:
+        """`with_tag`: another one, signed for; `changes`: what the signature does not know of."""
         args = RegisterArgs(
             handle=self.handle,
             owner_key=self.owner.public_key,
@@ -59,7 +62,7 @@ class Patient:
             guardians=self.guardians,
             threshold=self.threshold,
             possessions=self.guard_words(*self.guardian_names),
-            tag=h(f"tag {self.name} {self.org}"),
+            tag=with_tag or h(f"tag {self.name} {self.org}"),
             owner_signature=bytes(64),
         )
         payload = forms.registration(
@@ -83,13 +86,13 @@ class Patient:
         args = RotateArgs(self.org, self.handle, key.public_key, box, proof)
         return self.op("identity", "rotate_key", msgspec.structs.replace(args, **changes))
 
-    def claim(self, name: str) -> Operation:
+    def claim(self, name: str, by: str | None = None) -> Operation:
+        """`by`: who co-signs."""
         key = factories.key(name)
         box = box_public_key(factories.seed(f"box {name}"))
         proof = self.possession(key, "claim", box)
-        return self.op(
-            "identity", "claim", ClaimArgs(self.org, self.handle, key.public_key, box, proof)
-        )
+        args = ClaimArgs(self.org, self.handle, key.public_key, box, proof, None, None)
+        return self.op("identity", "claim", cosign(args, "identity", "claim", by))
 
     def recover(self, name: str) -> Operation:
         key = factories.key(name)
@@ -104,24 +107,36 @@ class Patient:
         fields: dict[str, Any] = {"org": self.org, "handle": self.handle}
         if method != "recover_finish":
             entry = self.entry
-            waits = entry.rotation if method == "veto" else entry.recovery
+            recoveries = (entry.recovery, *entry.proposals)
+            waits = entry.rotation if method == "veto" else next(filter(None, recoveries), None)
             found = h("none") if waits is None else waits.new_key
             fields["new_key"] = factories.key(key).public_key if key else found
         return self.chain.op("identity", method, **fields)
 
     def guard(
-        self, *names: str, threshold: int, by: str | None = None, **changes: Any
+        self, *names: str, threshold: int, by: str | tuple[str, ...] = (), **changes: Any
     ) -> Operation:
+        """`by`: who co-signs, one or several."""
         keys = tuple(sorted(factories.key(one).public_key for one in names))
         known = self.entry.guardians
         words = self.guard_words(
             *(one for one in names if factories.key(one).public_key not in known)
         )
         args = GuardiansArgs(
-            self.org, self.handle, keys, threshold, words, self.entry.generation, None, None
+            self.org, self.handle, keys, threshold, words, self.entry.generation, (), ()
         )
         args = msgspec.structs.replace(args, **changes)
-        return self.op("identity", "set_guardians", cosign(args, "identity", "set_guardians", by))
+        payload = forms.cosigned(factories.CHAIN_ID, "identity", "set_guardians", 1, encode(args))
+        friends = sorted(
+            (factories.key(one) for one in ((by,) if isinstance(by, str) else by)),
+            key=lambda key: key.public_key,
+        )
+        args = msgspec.structs.replace(
+            args,
+            cosigners=tuple(one.public_key for one in friends),
+            cosignatures=tuple(one.sign(payload) for one in friends),
+        )
+        return self.op("identity", "set_guardians", args)
 
     def guard_words(self, *names: str) -> tuple[bytes, ...]:
         """The signatures of guardians, in the order of their keys."""
@@ -145,6 +160,14 @@ class Patient:
         by = more.pop("by", None)
         args = msgspec.structs.replace(args, **more)
         return self.op("identity", "delegate_add", cosign(args, "identity", "delegate_add", by))
+
+    def undelegate(self, name: str, by: str | None = None) -> Operation:
+        """`by`: who co-signs."""
+        key = factories.key(name).public_key
+        args = DelegateRemoveArgs(self.org, self.handle, key, None, None)
+        return self.op(
+            "identity", "delegate_remove", cosign(args, "identity", "delegate_remove", by)
+        )
 
     def enrol(self, template: str = "left thumb", device: str = "reader") -> Operation:
         key = factories.key(device).public_key
@@ -190,7 +213,7 @@ class Patient:
             from_day=TODAY,
             until_day=TODAY + 90,
             terms=h(f"terms {permit}"),
-            opening=b"sealed",
+            opening=h(f"sealed {permit}") * 16,
             cosigner=None,
             cosignature=None,
         )

@@ -10,6 +10,8 @@ from salus.relation import DAY_MS
 from salus.ticket import Ticket, TrailHead, ticket_key, trail_key
 from tests.contracts.lab import Lab, h
 from tests.contracts.patients import Patient, enter, request_id
+from tests.contracts.test_governance import L, idle, lab
+from tests.contracts.test_governance import decide as suspend
 
 
 def patient(**kwargs: Any) -> tuple[Lab, Patient]:
@@ -33,8 +35,7 @@ def test_permit_and_deny_are_both_on_record() -> None:
     assert ada.ask("3", "p", classes=("results", "summary")) == "CLASS"
     assert ada.ask("4", "p", narrowed=True) == "TERMS"
     assert ada.ask("5", "p", purpose=Purpose.RESEARCH) == "NO_PERMIT"
-    assert ada.ask("6", "p", "hosp-z") == "REQUESTER"
-    assert head(chain, ada) == TrailHead(request_id("6"), 6, 0)
+    assert head(chain, ada) == TrailHead(request_id("5"), 5, 0)
 
 
 def test_an_earlier_revoke_in_the_same_block_wins() -> None:
@@ -159,7 +160,7 @@ def test_the_requesting_hospital_confirms_once() -> None:
 
     def receipt(request: str) -> Any:
         return chain.op(
-            "access", "receipt", org="hosp-a", request_id=request_id(request), digest=h("digest")
+            "access", "receipt", org="hosp-a", request_id=request_id(request), arrived=h("arrived")
         )
 
     assert chain.codes(receipt("1"), by="node hosp-a") == ["NOT_AUTHORISED"]
@@ -169,7 +170,7 @@ def test_the_requesting_hospital_confirms_once() -> None:
     assert chain.codes(receipt("1"), by="node hosp-b") == ["OK"]
     found = chain.value(ticket_key("hosp-a", request_id("1")), Ticket)
     assert isinstance(found, Ticket)
-    assert (found.receipt, found.receipt_height) == (h("digest"), 9)
+    assert (found.receipt, found.receipt_height) == (h("arrived"), 9)
     assert chain.codes(receipt("1"), by="node hosp-b") == ["ALREADY_RECEIVED"]
 
 
@@ -211,6 +212,29 @@ def binaries(value: Any) -> set[bytes]:
     return set()
 
 
+def test_a_requester_is_an_organisation_that_the_chain_knows() -> None:
+    """Else a custodian could publish any word in its place."""
+    chain, ada = patient()
+    before = chain.dump()
+    assert ada.ask("1", "p", "hosp-z") == "UNKNOWN_MEMBER"
+    count = chain.op("access", "denials", handle=ada.handle, requester="hosp-z", count=12)
+    assert chain.codes(count, by="node hosp-a") == ["UNKNOWN_MEMBER"]
+    assert chain.dump() == before
+
+
+def test_a_suspended_organisation_reads_nothing() -> None:
+    chain = lab()
+    ada = Patient(chain)
+    enter(chain, ada)
+    chain.run(ada.grant("p", "hosp-d"), by="ada")
+    assert ada.ask("1", "p", "hosp-d") == "PERMIT"
+    suspend(chain, "suspend_member", member="hosp-d")
+    idle(chain, L)
+    assert ada.ask("2", "p", "hosp-d") == "REQUESTER"
+    count = chain.op("access", "denials", handle=ada.handle, requester="hosp-d", count=1)
+    assert chain.codes(count, by="node hosp-a") == ["OK"]
+
+
 def test_two_relations_of_one_patient_share_no_value() -> None:
     """Handles, keys, tags, permits and tickets at two hospitals; words and numbers aside."""
     chain = Lab()
@@ -218,7 +242,7 @@ def test_two_relations_of_one_patient_share_no_value() -> None:
     enter(chain, at_a, at_b)
     for patient, name in ((at_a, "a"), (at_b, "b")):
         commitments = {k: h(f"{k} {name}") for k in ("records", "decision", "care")}
-        chain.run(patient.grant(f"p{name}", "hosp-c", opening=h(name)), by=patient.name)
+        chain.run(patient.grant(f"p{name}", "hosp-c", opening=h(name) * 16), by=patient.name)
         assert patient.ask(f"r{name}", f"p{name}", "hosp-c", **commitments) == "PERMIT"
     found: list[set[bytes]] = []
     for patient in (at_a, at_b):

@@ -1,5 +1,6 @@
 """Permits and the outer decision (rules C-1 … C-6 of decision 0010)."""
 
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from salus.permit import (
     docket_key,
     with_new,
 )
+from salus.relation import DAY_MAX
 from tests.contracts.lab import Lab, h
 from tests.contracts.patients import TODAY, Patient, enter
 from tests.contracts.test_governance import L, idle, lab
@@ -62,12 +64,25 @@ def test_a_grant_stands_in_its_docket_and_a_revoked_one_ends_for_ever() -> None:
     assert (receipt.code, receipt.facts) == ("ALREADY_ENDED", {"height": 5})
 
 
+def test_the_last_day_of_all_can_be_said_as_a_date() -> None:
+    """Whoever lists permits writes days as dates; a day that is none would end his list."""
+    chain, ada = patient()
+    assert chain.codes(ada.grant("p", until_day=DAY_MAX), by="ada") == ["OK"]
+    assert date(1970, 1, 1) + timedelta(days=DAY_MAX) == date.max
+
+
 @pytest.mark.parametrize("by", ["operator hosp-a", "node hosp-a", "operator hosp-b", "mal"])
 def test_nobody_else_grants_or_revokes(by: str) -> None:
     chain, ada = patient()
     chain.run(ada.grant("p"), by="ada")
     assert chain.codes(ada.grant("q"), by=by) == ["NOT_AUTHORISED"]
     assert chain.codes(ada.revoke("p"), by=by) == ["NOT_AUTHORISED"]
+
+
+def test_a_grant_needs_no_sealed_field() -> None:
+    chain, ada = patient()
+    assert chain.codes(ada.grant("p", opening=b""), by="ada") == ["OK"]
+    assert chain.codes(ada.grant("q", opening=bytes(512)), by="ada") == ["OK"]
 
 
 @pytest.mark.parametrize(
@@ -78,11 +93,14 @@ def test_nobody_else_grants_or_revokes(by: str) -> None:
         ({"classes": ("results", "results")}, "BAD_CLASSES"),
         ({"from_day": TODAY + 9, "until_day": TODAY + 8}, "BAD_PERIOD"),
         ({"from_day": TODAY - 9, "until_day": TODAY - 1}, "BAD_PERIOD"),
+        ({"until_day": DAY_MAX + 1}, "BAD_ARGUMENTS"),
         ({"purpose": Purpose.EMERGENCY}, "BAD_PURPOSE"),
         ({"purpose": Purpose.PATIENT_REQUEST}, "BAD_PURPOSE"),
         ({"org": "hosp-b"}, "UNKNOWN_RELATION"),
         ({"classes": ()}, "BAD_ARGUMENTS"),
         ({"opening": bytes(513)}, "BAD_ARGUMENTS"),
+        ({"opening": bytes(511)}, "BAD_OPENING"),
+        ({"opening": bytes(1)}, "BAD_OPENING"),
     ],
 )
 def test_what_is_no_grant_is_refused(changes: dict[str, Any], code: str) -> None:

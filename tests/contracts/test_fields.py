@@ -14,6 +14,7 @@ from contracts.catalogue import registry
 from contracts.errors import BadDeclaration
 from contracts.fields import committed, public, sealed
 from contracts.framework import Method
+from salus import wire_json
 from salus.codec import UINT_MAX, Bytes16, Bytes32, Uint, Wire, decode, encode
 from salus.errors import BadMessage
 from tests.contracts.planted import EveryKind
@@ -109,11 +110,11 @@ FULL = {
 
 
 def test_json_is_lowercase_hex_and_objects_both_ways() -> None:
-    value = fields.from_json(EveryKind, FULL)
+    value = wire_json.from_json(EveryKind, FULL)
     assert value.handle == b"\xab" * 32
     assert value.many == (b"\xcd" * 32,)
-    assert fields.to_json(value) == FULL
-    assert json.loads(json.dumps(fields.to_json(value))) == FULL
+    assert wire_json.to_json(value) == FULL
+    assert json.loads(json.dumps(wire_json.to_json(value))) == FULL
 
 
 BAD_JSON: dict[str, tuple[str, Any]] = {
@@ -144,7 +145,7 @@ BAD_JSON: dict[str, tuple[str, Any]] = {
 def test_bad_json_is_refused_with_its_path_and_without_its_content(case: str) -> None:
     name, given_value = BAD_JSON[case]
     with pytest.raises(BadMessage) as caught:
-        fields.from_json(EveryKind, FULL | {name: given_value})
+        wire_json.from_json(EveryKind, FULL | {name: given_value})
     assert caught.value.code == "BAD_ARGUMENTS"
     assert name in caught.value.message
     if isinstance(given_value, str) and len(given_value) > 2:
@@ -154,7 +155,7 @@ def test_bad_json_is_refused_with_its_path_and_without_its_content(case: str) ->
 @pytest.mark.parametrize("document", [None, [], "x", 1, {}, FULL | {"Maria": 1}])
 def test_json_that_is_not_the_object_is_refused(document: object) -> None:
     with pytest.raises(BadMessage) as caught:
-        fields.from_json(EveryKind, document)
+        wire_json.from_json(EveryKind, document)
     assert caught.value.code == "BAD_ARGUMENTS"
     assert "Maria" not in caught.value.message
 
@@ -164,7 +165,7 @@ def test_deeply_nested_json_is_refused() -> None:
     for _ in range(10_000):
         deep = [deep]
     with pytest.raises(BadMessage):
-        fields.from_json(EveryKind, FULL | {"many": deep})
+        wire_json.from_json(EveryKind, FULL | {"many": deep})
 
 
 def _values(method: Method) -> st.SearchStrategy[dict[str, Any]]:
@@ -204,7 +205,7 @@ def test_every_method_round_trips_through_bytes_and_json(
 ) -> None:
     args = method.args(**data.draw(_values(method)))
     assert method.decode(encode(args)) == args
-    document = json.loads(json.dumps(fields.to_json(args)))
+    document = json.loads(json.dumps(wire_json.to_json(args)))
     assert method.from_json(document) == args
     assert set(document) == set(method.schema()["properties"])
 

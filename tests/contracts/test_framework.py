@@ -183,11 +183,12 @@ def test_one_version_of_a_contract_stands_in_the_registry_once() -> None:
 def test_methods_are_listed_for_cli_and_sdk() -> None:
     active = Lab().executor.active
     listed = [f"{m.contract}.{m.name}" for m in active.methods()]
-    others = ("access.", "consent.", "governance.", "identity.")
+    others = ("access.", "consent.", "emergency.", "erasure.", "governance.", "identity.")
     assert [name for name in listed if not name.startswith(others)] == [
         "members.staff_register",
         "members.staff_revoke",
         "members.rejoin",
+        "members.offer",
         "records.anchor",
         "records.supersede",
         "records.retract",

@@ -3,15 +3,17 @@
 import msgspec
 import pytest
 
-from contracts.enrolment import Card, Enrolment, Terms
+from contracts.enrolment import Card
 from contracts.identity import KeyUse, TagEntry
 from salus import relation as forms
+from salus.answers import Terms
+from salus.biometric import Enrolment
 from salus.keys import box_public_key
 from salus.parameters import Parameters
 from salus.patient_keys import card_key
 from salus.relation import DAY_MS
 from tests import factories
-from tests.contracts.lab import Lab, h, possession_of
+from tests.contracts.lab import Lab, h, parameters, possession_of
 from tests.contracts.patients import TODAY, Patient, enter
 
 WAIT_MS = Parameters().rotation_wait_ms
@@ -184,9 +186,12 @@ def test_guardians_recover_a_relation_after_the_wait() -> None:
     assert chain.codes(ada.act("recover_approve"), by="eve") == ["ALREADY_APPROVED"]
     assert chain.codes(ada.act("recover_finish"), by="mal") == ["TOO_FEW_APPROVALS"]
     assert chain.codes(ada.act("recover_approve"), by="mal") == ["NOT_AUTHORISED"]
+    chain.later_ms = RECOVERY_MS - 10_000
     assert chain.codes(ada.act("recover_approve"), by="bob") == ["OK"]
+    assert chain.codes(ada.act("recover_approve"), by="cai") == ["ALREADY_APPROVED"]
+    chain.later_ms = 2 * RECOVERY_MS - 20_000  # the wait begins when enough approved
     assert chain.codes(ada.act("recover_finish"), by="mal") == ["TOO_EARLY"]
-    chain.later_ms = RECOVERY_MS
+    chain.later_ms = 2 * RECOVERY_MS
     assert chain.codes(ada.act("recover_finish"), by="mal") == ["OK"]
     entry = ada.entry
     assert entry.owner_key == factories.key("ada 2").public_key
@@ -201,6 +206,7 @@ def test_a_recovery_freezes_rotation_and_grants_but_never_revocation() -> None:
     chain.run(ada.grant("p"), by="ada")
     chain.run(ada.rotate("thief"), by="ada")
     assert chain.codes(ada.recover("ada 2"), by="eve") == ["OK"]
+    assert chain.codes(ada.act("recover_approve"), by="bob") == ["OK"]
     assert ada.entry.rotation is None  # it may be the thief's
     assert chain.codes(ada.rotate("ada 3"), by="ada") == ["RECOVERY_OPEN"]
     assert chain.codes(ada.grant("q"), by="ada") == ["RECOVERY_OPEN"]
@@ -211,30 +217,84 @@ def test_a_recovery_freezes_rotation_and_grants_but_never_revocation() -> None:
 def test_the_old_key_cancels_once_and_a_second_recovery_needs_one_more() -> None:
     chain, ada = guarded()
     chain.run(ada.recover("ada 2"), by="eve")
+    chain.run(ada.act("recover_approve"), by="bob")
     assert chain.codes(ada.act("recover_cancel"), by="mal") == ["NOT_AUTHORISED"]
     assert chain.codes(ada.act("recover_cancel"), by="ada") == ["OK"]
     chain.run(ada.recover("ada 3"), by="eve")
     assert chain.codes(ada.act("recover_cancel"), by="ada") == ["NOT_CANCELLABLE"]
     chain.run(ada.act("recover_approve"), by="bob")
-    chain.later_ms = RECOVERY_MS - 10_000
     (receipt,) = chain.run(ada.act("recover_finish"), by="eve")
     assert (receipt.code, receipt.facts) == ("TOO_FEW_APPROVALS", {"approvals": 2, "needed": 3})
+    assert chain.codes(ada.grant("p"), by="ada") == ["OK"]
     chain.run(ada.act("recover_approve"), by="cai")
+    assert chain.codes(ada.act("recover_cancel"), by="ada") == ["NOT_CANCELLABLE"]
     chain.later_ms = RECOVERY_MS
     assert chain.codes(ada.act("recover_finish"), by="eve") == ["OK"]
-    assert ada.entry.cancelled is False
+    assert ada.entry.cancelled_until_ms == 0
 
 
-def test_one_guardian_cannot_freeze_a_relation_for_ever() -> None:
-    """A recovery that was not approved in time is over, and the next one comes a wait later."""
+def test_a_cancellation_is_forgotten_after_two_waits_and_not_with_a_rotation() -> None:
+    """I-4: a thief who cancels years before blocks nothing, and by rotating he gains no second
+    say: the friends have two waits to propose again."""
     chain, ada = guarded()
+    chain.run(ada.recover("ada 2"), by="eve")
+    assert chain.codes(ada.act("recover_cancel"), by="ada") == ["OK"]
+    chain.run(ada.rotate("thief"), by="ada")
+    chain.later_ms = WAIT_MS
+    chain.run(ada.recover("ada 3"), by="eve")
+    assert [one.needed for one in ada.entry.proposals] == [3]
+    assert chain.codes(ada.act("recover_cancel"), by="thief") == ["NOT_CANCELLABLE"]
+    chain.later_ms = 2 * RECOVERY_MS + 10_000
+    chain.run(ada.recover("ada 4"), by="eve")
+    (proposal,) = ada.entry.proposals
+    assert (proposal.needed, proposal.cancellable) == (2, True)
+    assert chain.codes(ada.act("recover_cancel"), by="ada") == ["NOT_AUTHORISED"]
+    assert chain.codes(ada.act("recover_cancel"), by="thief") == ["OK"]
+
+
+def test_what_was_approved_without_a_say_stays_so_when_the_cancellation_is_forgotten() -> None:
+    chain, ada = guarded()
+    chain.run(ada.recover("ada 2"), by="eve")
+    chain.run(ada.act("recover_cancel"), by="ada")
+    chain.later_ms = 2 * RECOVERY_MS - 10_000
+    chain.run(ada.recover("ada 3"), by="eve")
+    for name in ("bob", "cai"):
+        chain.run(ada.act("recover_approve"), by=name)
+    chain.later_ms = 2 * RECOVERY_MS + 10_000
+    assert chain.codes(ada.act("recover_cancel"), by="ada") == ["NOT_CANCELLABLE"]
+
+
+def test_one_guardian_freezes_nothing() -> None:
+    """I-4: the freeze begins with the approval that makes them enough. A proposal that did not
+    reach that in time is over."""
+    chain, ada = guarded()
+    chain.run(ada.rotate("ada 2"), by="ada")
     chain.run(ada.recover("x"), by="eve")
-    chain.later_ms = RECOVERY_MS
     assert chain.codes(ada.grant("p"), by="ada") == ["OK"]
+    assert ada.entry.rotation is not None
+    assert chain.codes(ada.delegate("phone", "view"), by="ada") == ["OK"]
+    chain.later_ms = RECOVERY_MS
     assert chain.codes(ada.act("recover_approve"), by="bob") == ["NO_RECOVERY"]
-    assert chain.codes(ada.recover("y"), by="eve") == ["TOO_EARLY"]
-    chain.later_ms = 2 * RECOVERY_MS
+    assert chain.codes(ada.act("recover_finish"), by="bob") == ["NO_RECOVERY"]
     assert chain.codes(ada.recover("y"), by="eve") == ["OK"]
+    assert [one.ready_ms > RECOVERY_MS for one in ada.entry.proposals] == [True]
+
+
+def test_nobodys_proposal_stands_in_another_ones_way() -> None:
+    """I-4: each proposer has one; the first that has its approvals is the recovery."""
+    chain, ada = guarded()
+    assert chain.codes(ada.recover("mal 1"), by="cai") == ["OK"]
+    assert chain.codes(ada.recover("ada 2"), by="eve") == ["OK"]
+    assert chain.codes(ada.recover("mal 2"), by="cai") == ["OK"]  # in the place of his first
+    assert len(ada.entry.proposals) == 2
+    assert chain.codes(ada.act("recover_approve", "mal 1"), by="bob") == ["NO_RECOVERY"]
+    assert chain.codes(ada.act("recover_approve", "ada 2"), by="bob") == ["OK"]
+    assert ada.entry.proposals == ()
+    assert chain.codes(ada.recover("mal 3"), by="cai") == ["RECOVERY_OPEN"]
+    assert chain.codes(ada.act("recover_approve", "mal 2"), by="cai") == ["NO_RECOVERY"]
+    chain.later_ms = RECOVERY_MS
+    assert chain.codes(ada.act("recover_finish"), by="mal") == ["OK"]
+    assert ada.entry.owner_key == factories.key("ada 2").public_key
 
 
 def test_without_guardians_the_hospital_proposes_and_another_one_approves() -> None:
@@ -266,12 +326,12 @@ def test_an_approval_is_of_one_key_and_no_other() -> None:
     """I-4: a thief cancels, his friend proposes another key, and bob's approval is on its way."""
     chain, ada = guarded()
     chain.run(ada.recover("ada 2"), by="eve")
+    assert chain.codes(ada.act("recover_approve", "mal 2"), by="bob") == ["NO_RECOVERY"]
     approval = ada.act("recover_approve")
     chain.run(ada.act("recover_cancel"), by="ada")
     chain.run(ada.recover("mal 2"), by="cai")
     assert chain.codes(approval, by="bob") == ["NO_RECOVERY"]
-    assert ada.entry.recovery is not None
-    assert ada.entry.recovery.approvals == (factories.key("cai").public_key,)
+    assert [one.approvals for one in ada.entry.proposals] == [(factories.key("cai").public_key,)]
     assert chain.codes(ada.act("recover_cancel", "ada 2"), by="ada") == ["NO_RECOVERY"]
 
 
@@ -290,7 +350,6 @@ def test_a_single_guardian_cannot_take_a_relation_from_its_owner() -> None:
     assert chain.codes(ada.act("recover_approve"), by="operator hosp-b") == ["NOT_AUTHORISED"]
     assert chain.codes(ada.act("recover_cancel"), by="ada") == ["OK"]
     chain.run(ada.recover("mal 2"), by="eve")
-    chain.later_ms = RECOVERY_MS - 10_000
     (receipt,) = chain.run(ada.act("recover_finish"), by="eve")
     assert (receipt.code, receipt.facts) == ("TOO_FEW_APPROVALS", {"approvals": 1, "needed": 2})
     assert chain.codes(ada.act("recover_approve"), by="operator hosp-a") == ["NOT_AUTHORISED"]
@@ -304,19 +363,23 @@ def test_a_single_guardian_cannot_take_a_relation_from_its_owner() -> None:
 
 
 def test_a_stolen_key_cannot_remove_the_guardians() -> None:
-    """I-10: a guardian, or another hospital, co-signs this very change."""
+    """I-10: as many co-sign this very change as could take the relation over: with the key and one
+    guardian alone a thief would have all of it for ever."""
     chain, ada = guarded()
-    assert chain.codes(ada.guard(threshold=0), by="ada") == ["NEEDS_COSIGNATURE"]
-    own = ada.guard(threshold=0, by="operator hosp-a")
-    assert chain.codes(own, by="ada") == ["BAD_COSIGNATURE"]
-    assert chain.codes(ada.guard(threshold=0, by="mal"), by="ada") == ["BAD_COSIGNATURE"]
-    signed = ada.guard("dan", threshold=1, by="eve")
+    for few in ((), ("eve",), ("operator hosp-b",)):
+        alone = ada.guard(threshold=0, by=few)
+        assert chain.codes(alone, by="ada") == ["NEEDS_COSIGNATURE"]
+    for stranger in ("operator hosp-a", "mal"):
+        own = ada.guard(threshold=0, by=("eve", stranger))
+        assert chain.codes(own, by="ada") == ["BAD_COSIGNATURE"]
+    signed = ada.guard("dan", threshold=1, by=("eve", "bob"))
     assert chain.codes(signed, by="bob") == ["NOT_AUTHORISED"]
     assert chain.codes(signed, by="ada") == ["OK"]
     assert ada.entry.guardians == (factories.key("dan").public_key,)
     (receipt,) = chain.run(signed, by="ada")  # a co-signature fits one generation
     assert (receipt.code, receipt.facts) == ("STALE_GENERATION", {"generation": 1})
-    assert chain.codes(ada.guard(threshold=0, by="operator hosp-b"), by="ada") == ["OK"]
+    two = ada.guard(threshold=0, by=("operator hosp-b", "operator hosp-c"))
+    assert chain.codes(two, by="ada") == ["OK"]  # all guardians may be lost
     assert chain.codes(ada.guard("gus", threshold=1), by="ada") == ["NEEDS_COSIGNATURE"]
     first = ada.guard("gus", threshold=1, by="operator hosp-b")
     assert chain.codes(first, by="ada") == ["OK"]
@@ -332,12 +395,13 @@ def test_a_stolen_key_names_no_first_guardians() -> None:
     again = ada.guard(threshold=0)  # would let him cancel once more
     assert chain.codes(again, by="ada") == ["NEEDS_COSIGNATURE"]
     assert chain.codes(ada.guard("mal", threshold=1), by="ada") == ["NEEDS_COSIGNATURE"]
-    assert (ada.entry.guardians, ada.entry.cancelled) == ((), True)
+    assert ada.entry.guardians == ()
+    assert ada.entry.cancelled_until_ms > 0
 
 
 def test_a_cosignature_covers_every_word() -> None:
     chain, ada = guarded()
-    signed = ada.guard("dan", threshold=1, by="eve")
+    signed = ada.guard("dan", threshold=1, by=("eve", "operator hosp-b"))
     method = chain.executor.active.method("identity", "set_guardians")
     args = method.decode(signed.args)
     other = msgspec.structs.replace(args, guardians=(factories.key("mal").public_key,))
@@ -360,6 +424,10 @@ def test_a_hospitals_key_grants_treatment_to_others_and_no_more() -> None:
     assert chain.codes(ada.delegate("phone", "view"), by="ada") == ["NEEDS_COSIGNATURE"]
     phone = ada.delegate("phone", "view", by="operator hosp-b")
     assert chain.codes(phone, by="ada") == ["OK"]
+    assert chain.codes(ada.undelegate("phone"), by="ada") == ["NEEDS_COSIGNATURE"]
+    by_itself = ada.undelegate("phone", by="operator hosp-a")
+    assert chain.codes(by_itself, by="ada") == ["BAD_COSIGNATURE"]
+    assert chain.codes(ada.undelegate("phone"), by="phone") == ["OK"]
 
 
 def test_a_hospitals_key_ends_no_denial_and_takes_the_place_of_none_alone() -> None:
@@ -407,11 +475,84 @@ def test_the_patient_claims_a_custodial_relation_at_once() -> None:
     chain = Lab()
     ada = Patient(chain, custodial=True)
     enter(chain, ada)
-    assert chain.codes(ada.claim("own"), by="mal") == ["NOT_AUTHORISED"]
-    assert chain.codes(ada.claim("own"), by="ada") == ["OK"]
+    seen = "operator hosp-b"
+    assert chain.codes(ada.claim("own", by=seen), by="mal") == ["NOT_AUTHORISED"]
+    assert chain.codes(ada.claim("own", by=seen), by="ada") == ["OK"]
     assert (ada.entry.custodial, ada.entry.owner_key) == (False, factories.key("own").public_key)
-    assert chain.codes(ada.claim("again"), by="own") == ["NOT_CUSTODIAL"]
+    assert chain.codes(ada.claim("again", by=seen), by="own") == ["NOT_CUSTODIAL"]
     assert chain.codes(ada.grant("self", "hosp-a"), by="own") == ["OK"]
+
+
+def test_a_hospital_claims_nothing_for_itself() -> None:
+    """I-6: with a second key of its own it would shed every bound of the first."""
+    chain = Lab()
+    ada = Patient(chain, custodial=True)
+    enter(chain, ada)
+    assert chain.codes(ada.claim("second"), by="ada") == ["NEEDS_COSIGNATURE"]
+    own = ada.claim("second", by="operator hosp-a")
+    assert chain.codes(own, by="ada") == ["BAD_COSIGNATURE"]
+    (receipt,) = chain.run(ada.claim("own", by="operator hosp-c"), by="ada")
+    assert receipt.code == "OK"
+
+
+def test_against_a_hospital_that_keeps_the_key_others_propose_and_approve() -> None:
+    """I-4, I-6: another one proposes and a third approves; the hospital objects once."""
+    chain = Lab()
+    ada = Patient(chain, custodial=True)
+    enter(chain, ada)
+    assert chain.codes(ada.recover("x"), by="node hosp-b") == ["NOT_AUTHORISED"]
+    assert chain.codes(ada.recover("own"), by="operator hosp-b") == ["OK"]
+    assert chain.codes(ada.act("recover_approve"), by="operator hosp-b") == ["NOT_AUTHORISED"]
+    assert chain.codes(ada.act("recover_approve"), by="operator hosp-c") == ["OK"]
+    assert chain.codes(ada.act("recover_cancel"), by="ada") == ["OK"]
+    assert chain.codes(ada.recover("own 2"), by="operator hosp-b") == ["OK"]
+    for name in ("hosp-c", "hosp-d"):
+        assert chain.codes(ada.act("recover_approve"), by=f"operator {name}") == ["OK"]
+    chain.later_ms = RECOVERY_MS
+    assert chain.codes(ada.act("recover_finish"), by="ada") == ["OK"]
+    assert (ada.entry.custodial, ada.entry.terms_version) == (False, 0)
+
+
+def test_where_organisations_are_few_all_that_there_are_approve() -> None:
+    """I-4: one more than can be would be never."""
+    chain = Lab(factories.genesis(2, parameters=parameters()))
+    ada = Patient(chain)
+    enter(chain, ada)
+    chain.run(ada.recover("ada 2"))
+    chain.run(ada.act("recover_cancel"), by="ada")
+    chain.run(ada.recover("ada 3"))
+    assert [one.needed for one in ada.entry.proposals] == [1]
+    assert chain.codes(ada.act("recover_approve"), by="operator hosp-b") == ["OK"]
+    assert ada.entry.frozen
+
+
+def test_alone_with_one_organisation_guardians_take_nothing_that_the_owner_defends() -> None:
+    """I-4: there is nobody to ask besides; so nobody takes it, for two waits."""
+    chain = Lab(factories.genesis(1, parameters=parameters()))
+    ada = Patient(chain, guardians=("eve",))
+    enter(chain, ada)
+    chain.run(ada.recover("mal"), by="eve")
+    assert chain.codes(ada.act("recover_cancel"), by="ada") == ["OK"]
+    chain.run(ada.recover("mal 2"), by="eve")
+    assert (ada.entry.frozen, [one.needed for one in ada.entry.proposals]) == (False, [2])
+
+
+def test_what_the_hospitals_key_accepted_the_patients_own_key_accepts_anew() -> None:
+    """I-7: terms are the patient's word, and here they were the hospital's."""
+    chain = Lab()
+    ada = Patient(chain, custodial=True)
+    enter(chain, ada)
+    chain.run(chain.op("identity", "publish_terms", version=1, document=h("terms")))
+    accept = chain.op("identity", "accept_terms", org="hosp-a", handle=ada.handle, version=1)
+    (receipt,) = chain.run(accept, by="ada")
+    assert receipt.events[0].data["custodial"] is True
+    assert ada.entry.terms_version == 1
+    chain.run(ada.enrol())
+    entry = chain.value(b"identity/biometric/hosp-a/" + h("left thumb"), Enrolment)
+    assert isinstance(entry, Enrolment)
+    assert entry.custodial
+    chain.run(ada.claim("own", by="operator hosp-b"), by="ada")
+    assert ada.entry.terms_version == 0
 
 
 # -- delegates -------------------------------------------------------------------------------
@@ -437,13 +578,7 @@ def test_delegates_are_bounded_and_removed_at_once() -> None:
     for number in range(8):
         assert chain.codes(ada.delegate(f"d{number}", "view"), by="ada") == ["OK"]
     assert chain.codes(ada.delegate("d8", "view"), by="ada") == ["TOO_MANY_DELEGATES"]
-    remove = chain.op(
-        "identity",
-        "delegate_remove",
-        org="hosp-a",
-        handle=ada.handle,
-        key=factories.key("d3").public_key,
-    )
+    remove = ada.undelegate("d3")
     assert chain.codes(remove, by="d4") == ["NOT_AUTHORISED"]
     assert chain.codes(remove, by="d3") == ["OK"]
     assert chain.codes(remove, by="ada") == ["UNKNOWN_DELEGATE"]

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from contracts.context import Capacity, StaffRole
+from contracts.context import Capacity
 from contracts.members import (
     MEMBERS_PER_PAGE,
     RejoinArgs,
@@ -11,9 +11,13 @@ from contracts.members import (
     identify,
     validator_set,
 )
+from contracts.offers import OfferArgs
 from contracts.state import ReadState
 from salus.codec import decode
+from salus.offer import Offer, Service, Surface
+from salus.staff import StaffRole
 from salus.transaction import Operation
+from salus.wire_json import from_json
 from tests import factories
 from tests.contracts.lab import Lab, h, parameters, possession_of
 
@@ -261,3 +265,48 @@ def test_queries_show_members_staff_and_keys() -> None:
     chain.run(chain.op("members", "staff_revoke", handle=h("handle")))
     assert ask(read, "members", "key", {"public_key": nurse})["status"] == "revoked"
     assert ask(read, "members", "key", {"public_key": "00" * 32}) is None
+
+
+# ── what is offered ──────────────────────────────────────────────────────────
+
+
+def offered(chain: Lab, org: str) -> Offer | None:
+    answer = chain.executor.active.query(chain.executor.read, "members", "offer_of", {"id": org})
+    return None if answer is None else from_json(Offer, answer)
+
+
+def test_the_last_word_on_what_is_offered_counts_and_is_the_organisations_own() -> None:
+    chain = Lab()
+    assert offered(chain, "hosp-a") is None
+    for services in ((Service.IMAGING,), (Service.EMERGENCY, Service.PHARMACY)):
+        args = OfferArgs(services, (156_110_101,), (Surface.PAGE,))
+        assert chain.codes(chain.op("members", "offer", args)) == ["OK"]
+    found = offered(chain, "hosp-a")
+    assert found is not None
+    assert found.services == (Service.EMERGENCY, Service.PHARMACY)
+    assert offered(chain, "hosp-b") is None
+    listed = chain.executor.active.query(chain.executor.read, "members", "offers", {})
+    assert [one["org"] for one in listed["offers"]] == ["hosp-a"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        OfferArgs((Service.PHARMACY, Service.EMERGENCY), (), ()),
+        OfferArgs((Service.PHARMACY, Service.PHARMACY), (), ()),
+        OfferArgs((), (2_000_000, 1_000_000), ()),
+        OfferArgs((), (), (Surface.PAGE, Surface.FHIR)),
+    ],
+)
+def test_what_is_offered_stands_in_order_once_each(args: OfferArgs) -> None:
+    chain = Lab()
+    assert chain.codes(chain.op("members", "offer", args)) == ["BAD_OFFER"]
+    assert offered(chain, "hosp-a") is None
+
+
+def test_staff_offer_nothing() -> None:
+    chain = Lab()
+    chain.run(register(chain))
+    nothing = chain.op("members", "offer", OfferArgs((), (), ()))
+    chain.block(chain.tx(nothing, by="nurse"))
+    assert offered(chain, "hosp-a") is None

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from contracts.records import AnchorArgs, RetractArgs, SupersedeArgs
 from salus import merkle
-from salus.genesis import Genesis, Member, Role
+from salus.genesis import NO_PEPPER, Genesis, Member, Role
 from salus.record import Anchor, Spent, anchor_key, record_leaf, spent_key, tag_hash
 from salus.transaction import Operation
 from tests import factories
@@ -127,7 +127,7 @@ def test_only_hospitals_and_laboratories_anchor(role: Role, code: str) -> None:
     one = Member(
         plain.id, plain.name, (role,), True, plain.node_key, plain.operator_key, plain.box_key
     )
-    genesis = Genesis(1, factories.CHAIN_ID, factories.TIME_MS, (one,), parameters())
+    genesis = Genesis(1, factories.CHAIN_ID, factories.TIME_MS, (one,), parameters(), NO_PEPPER)
     chain = Lab(genesis)
     assert chain.codes(ONE.anchor(chain)) == [code]
 

@@ -17,8 +17,11 @@ DOCS = ROOT / "docs"
 CONTRACTS = list(registry().contracts.values())
 SOURCES = {  # of more files than one
     "consent": ("consent", "cosign"),
+    "emergency": ("emergency", "emergency_review", "emergency_summary", "cosign"),
+    "erasure": ("erasure", "cosign"),
     "governance": ("governance", "changes", "proposals"),
-    "identity": ("identity", "recovery", "enrolment", "cosign"),
+    "members": ("members", "offers"),
+    "identity": ("identity", "rotation", "recovery", "enrolment", "cosign"),
 }
 GUIDE = DOCS / "contracts.md"
 BEGIN, END = "<!-- generated: framework codes -->\n", "<!-- end -->"

@@ -3,7 +3,7 @@
 One block per command. `NAME` is 32 bytes that stand for it; `root(a,b)`, `path(a;a,b)`,
 `version(a)`, `tag(a)`, `tag_hash(a)` make batches of versions; `possession(key,org,HANDLE)` and `proved(key,member,capacity)` sign;
 `owns(key,org,HANDLE,what)` signs for a relation, `registers(key)` its registration, `asks(key)`
-a view of one's own; `id(REQUEST)` has 16 bytes; `day(N)` counts from the first block's. `header(N)` is the hash of that header; fields that may be null and are left out are null; `+` joins
+a view of one's own, `defers(key)` a late entry of DOC's case; `case(org,STAFF,NONCE)` is the id of one, `zero()` 32 zeroes; `id(REQUEST)` has 16 bytes; `day(N)` counts from the first block's. `header(N)` is the hash of that header; fields that may be null and are left out are null; `+` joins
 operations of one transaction, a leading `independent` lets each stand alone. `pytest --rewrite` writes what the code now says.
 """
 
@@ -17,19 +17,21 @@ import pytest
 from msgspec.inspect import UnionType
 from msgspec.structs import replace
 
-from contracts import fields
 from contracts.access import TicketArgs
-from contracts.fields import from_json
+from contracts.emergency import DeferredArgs
 from contracts.identity import RegisterArgs
 from node.executor import Executor
-from salus import relation
+from salus import relation, wire_json
 from salus.block import Receipt
 from salus.codec import decode
+from salus.emergency import case_id
+from salus.emergency_forms import EmergencyRequest
 from salus.epoch import EPOCH_STATE_KEY, EpochRecord
 from salus.keys import box_public_key
 from salus.record import tag_hash
 from salus.ticket import own_request
 from salus.transaction import Operation
+from salus.wire_json import from_json
 from tests import factories
 from tests.contracts.lab import Lab, h, possession_of, proof_of
 from tests.contracts.test_records import Batch
@@ -77,7 +79,12 @@ def _known(word: str) -> object:
             return h(inside)[:16].hex()
         case "day":
             return factories.TIME_MS // relation.DAY_MS + int(inside)
-        case "registers" | "asks":
+        case "zero":
+            return bytes(32).hex()
+        case "case":
+            org, handle, opener, staff, nonce = inside.split(",")
+            return case_id((org, h(handle)), opener, h(staff), h(nonce)).hex()
+        case "registers" | "asks" | "defers":
             return bytes(64).hex()  # until the other words are known
         case "box":
             return box_public_key(factories.seed(inside)).hex()
@@ -105,7 +112,8 @@ def operation_of(executor: Executor, text: str) -> Operation:
         else:
             document[key] = _known(value)
     args = from_json(declared.args, document)
-    for late, complete in (("registers", _registered), ("asks", _asked)):
+    late_words = (("registers", _registered), ("asks", _asked), ("defers", _deferred))
+    for late, complete in late_words:
         for word in words:
             if f"={late}(" in word:
                 args = complete(args, word.partition(f"{late}(")[2][:-1])
@@ -126,6 +134,21 @@ def _asked(args: Any, name: str) -> TicketArgs:
         args.request,
     )
     return replace(args, owner_signature=factories.key(name).sign(payload))
+
+
+def _deferred(args: Any, name: str) -> DeferredArgs:
+    """The late entry of a case of the staff member DOC, signed by the key of that name."""
+    request = EmergencyRequest(
+        factories.CHAIN_ID,
+        args.org,
+        args.handle,
+        args.opener,
+        h("DOC"),
+        args.nonce,
+        args.details,
+        args.release_key,
+    )
+    return replace(args, signature=factories.key(name).sign(request.payload()))
 
 
 def _registered(args: Any, name: str) -> RegisterArgs:
@@ -156,13 +179,16 @@ class Transcript:
         return _short(text)
 
     def _run(self, command: str) -> str:
-        """One command: a transaction in a block of its own, `blocks N`, or `query …`."""
+        """One command: a transaction in a block of its own, `blocks N`, `days N`, or `query …`."""
         chain = self.chain
         if command.startswith("blocks "):
             for _ in range(int(command.split()[1])):
                 chain.null()
                 chain.certify()
             return self._standing()
+        if command.startswith("days "):
+            chain.later_ms += int(command.split()[1]) * relation.DAY_MS
+            return "block time passes"
         if command.startswith("query "):
             _, name, *words = command.split()
             contract, _, query = name.partition(".")
@@ -215,7 +241,7 @@ def _value(key: bytes, raw: bytes) -> str:
     if key == EPOCH_STATE_KEY:
         record = decode(raw, EpochRecord)
         return f"epoch {record.epoch}, base {record.base}, end {record.end}"
-    return msgspec.json.encode(fields.to_json(msgspec.msgpack.decode(raw))).decode()
+    return msgspec.json.encode(wire_json.to_json(msgspec.msgpack.decode(raw))).decode()
 
 
 def _short(text: str) -> str:

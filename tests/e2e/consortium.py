@@ -4,13 +4,14 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cli import processes
 from cli.home import NodeHome, read_testnet
 from cli.main import run
-from tests.e2e.shell import until
+from tests.e2e.shell import patient, until
 from tests.ports import free_ports
 
 DATA = Path(__file__).parent.parent.parent / "cli" / "data"
@@ -35,7 +36,7 @@ def salus(*arguments: object) -> Done:
 
 
 def document(*arguments: object) -> Any:
-    done = salus(*arguments, "--json")
+    done = salus(*patient(*arguments), "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -46,12 +47,27 @@ def error(code: int, *arguments: object) -> Any:
     return json.loads(done.stdout)["error"]
 
 
+def level(*homes: Path) -> None:
+    """The nodes of these homes have the newest block of any of them: what one has told, all tell."""
+
+    def height(home: Path) -> int:
+        return int(document("status", "--home", home)["height"])
+
+    newest = max(map(height, homes))
+    for home in homes:
+        until(f"{home.name} is at block {newest}", partial(lambda one: height(one) >= newest, home))
+
+
 class Consortium:
     """A testnet, and hospitals that join it from homes of their own."""
 
     def __init__(self, root: Path, founders: int = 4) -> None:
         self.root, self.net = root, root / "net"
-        document("testnet", "up", "-n", founders, "--home", self.net)
+        try:
+            document("testnet", "up", "-n", founders, "--home", self.net)
+        except BaseException:
+            salus("testnet", "down", "--home", self.net)  # some may run
+            raise
         self.genesis_hash = document("genesis", "hash", "--home", self.net)["genesis_hash"]
         self.homes = {node.name: node.node_home for node in read_testnet(self.net).nodes}
 
@@ -74,8 +90,9 @@ class Consortium:
         )
         return file
 
-    def new_home(self, name: str) -> NodeHome:
-        """As a hospital makes it that has genesis, its hash and the others' join files."""
+    def new_home(self, name: str, *more: object) -> NodeHome:
+        """As a hospital makes it that has genesis, its hash and the others' join files; `more` goes
+        to `init`."""
         home = NodeHome(self.root / name)
         p2p, api = free_ports(2)
         password = self.root / "password"
@@ -85,19 +102,25 @@ class Consortium:
         document(
             "init", "--moniker", name, "--endpoint", f"127.0.0.1:{p2p}", *joins,
             "--from-genesis", self.net / "genesis.json", "--genesis-hash", self.genesis_hash,
-            "--password-file", password, "--home", home.path,
+            "--password-file", password, "--home", home.path, *more,
         )  # fmt: skip
         (home.keys / "password").write_text("x\n")
         (home.keys / "password").chmod(0o600)
         document(
             "config", "set", "p2p.listen", f"127.0.0.1:{p2p}", "api.listen", f"127.0.0.1:{api}",
-            "api.auth", "none", "profile", "dev", "storage.free_min", "64MiB", "--home", home.path,
+            "api.auth", "none", "profile", "dev", "storage.free_min", "64MiB", "records.batch_period", "200ms", "--home",
+            home.path,
         )  # fmt: skip
+        document("keeper", "init", "--password-file", password, "--home", home.path)
+        (home.path / "keeper" / "keys" / "password").write_text("x\n")
+        (home.path / "keeper" / "keys" / "password").chmod(0o600)
         self.homes[name] = home
         return home
 
     def start(self, name: str) -> None:
-        processes.start(self.homes[name].path, self.log(name))
+        home = self.homes[name].path
+        processes.start_keeper(home, self.log(name).with_suffix(".keeper.log"))
+        processes.start(home, self.log(name))
 
     def stop(self, *names: str, kill: bool = False) -> None:
         processes.stop([self.homes[name].path for name in names], kill_at_once=kill)
@@ -124,12 +147,22 @@ class Consortium:
 
     # -- what all do
 
+    def level(self, *names: str) -> None:
+        """These nodes, or all."""
+        level(*(self.homes[name].path for name in names or self.homes))
+
     def vote(self, number: int, *names: str, **options: object) -> Any:
         """These vote yes, one after another; the proposal after the last vote."""
         more = [word for key, value in options.items() for word in (f"--{key}", value)]
         for name in names:
+            self.seen(number, name)
             asked = document("gov", "vote", number, "yes", *more, *self.at(name), *PATIENCE)
         return asked["proposal"]
+
+    def seen(self, number: int, name: str) -> None:
+        """The node there has the block with the proposal."""
+        show = ("gov", "show", number, *self.at(name))
+        until(f"{name} has proposal {number}", lambda: salus(*show).returncode == 0)
 
     def in_force(self, number: int, name: str) -> Any:
         found: Any = None

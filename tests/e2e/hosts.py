@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.shell import COMMAND_S, command, environment
+from tests.e2e.shell import COMMAND_S, command, environment, patient
 from tests.history.wires import holder, ip, release
 
 PREFIX = "10.78.0"  # in namespaces of the test's own: it meets no other network
@@ -49,7 +49,7 @@ class Host:
         )
 
     def document(self, *arguments: object) -> Any:
-        done = self.salus(*arguments, "--json")
+        done = self.salus(*patient(*arguments), "--json")
         assert done.returncode == 0, f"{self.name}: {done.stdout}{done.stderr}"
         return json.loads(done.stdout)
 

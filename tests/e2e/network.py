@@ -18,7 +18,7 @@ from contracts.records import AnchorArgs
 from salus.client import Client, Committed
 from salus.codec import encode
 from salus.errors import SalusError
-from salus.forms import Status
+from salus.forms_node import Status
 from salus.keys import SigningKey
 from salus.keystore import unlock_seed
 from salus.parameters import Parameters
@@ -89,9 +89,7 @@ class Network:
 
     def kill(self, name: str) -> None:
         self.lives.meant(name)
-        self.signal(name, signal.SIGKILL)
-        while processes.running(Path(self.node(name).home)) is not None:
-            time.sleep(0.01)
+        processes.stop([Path(self.node(name).home)], kill_at_once=True)
 
     def revive(self) -> None:
         """Start again who ended and was not meant to; `lives` knows."""

@@ -37,9 +37,14 @@ def salus(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+def patient(*arguments: object) -> tuple[object, ...]:
+    """The command waits longer than a person would, if it does not say how long."""
+    return arguments if "--timeout" in arguments else (*arguments, "--timeout", LINE_S)
+
+
 def document(*arguments: object) -> Any:
     """What a command that succeeds prints with --json."""
-    done = salus(*arguments, "--json")
+    done = salus(*patient(*arguments), "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 

@@ -50,7 +50,7 @@ def ready(host: Host, peers: int) -> None:
         done = host.salus("status", "--json")
         if done.returncode != 0:
             return False
-        status = host.document("status")
+        status = json.loads(done.stdout)
         return bool(status["ready"]) and status["peers"]["connected"] == peers
 
     try:

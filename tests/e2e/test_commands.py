@@ -18,6 +18,7 @@ from salus.codes import Exit
 from salus.keys import SigningKey
 from salus.keystore import unlock_seed
 from salus.transaction import Operation
+from tests.e2e import consortium
 from tests.e2e.shell import document, error, following, salus
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -31,10 +32,10 @@ PATIENCE = ("--timeout", "60")  # for a commit, on a machine with other things t
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("commands") / "net"
     try:
-        document("testnet", "up", "-n", 4, "--home", home)
+        consortium.document("testnet", "up", "-n", 4, "--home", home)
         yield home
     finally:
-        assert salus("testnet", "down", "--home", home).returncode == 0
+        assert consortium.salus("testnet", "down", "--home", home).returncode == 0
     for name in NAMES:
         assert "Traceback" not in (home / "logs" / f"{name}.log").read_text()
 

@@ -10,6 +10,7 @@ import pytest
 from salus.errors import SalusError
 from salus.forms import TransactionState
 from tests.e2e.network import network
+from tests.e2e.nursery import Nurseries
 from tests.stopwatch import Stopwatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -71,14 +72,16 @@ async def test_two_of_four_away_halts_and_resumes_by_itself(tmp_path: Path) -> N
         await net.agree()
 
 
-async def test_a_wiped_node_votes_again_within_30_s_on_an_idle_network(tmp_path: Path) -> None:
+async def test_a_wiped_node_votes_again_within_30_s_on_an_idle_network(
+    tmp_path: Path, nurseries: Nurseries
+) -> None:
     """S4: not before the epoch in which its old votes are void, and without anybody's help."""
     with network(tmp_path) as net:
         await net.up()
         await net.anchor("hosp-a")
         net.kill("hosp-d")
         net.wipe("hosp-d")
-        with Stopwatch() as watch:
+        with nurseries.unused(), Stopwatch() as watch:
             net.start("hosp-d")
             await net.until("hosp-d", "in quarantine", signing=lambda s: s != "observer")
             status = await net.until("hosp-d", "voting", signing="signing")
@@ -98,6 +101,9 @@ async def test_all_nodes_restart_together(tmp_path: Path) -> None:
         for name in NAMES:
             net.kill(name)
         await net.up()
+        # The power went a moment after hosp-d had the last block; hosp-a may have to fetch it.
+        highest = max(done.height for done in committed)
+        await net.until("hosp-a", f"at block {highest}", height=lambda height: height >= highest)
         for done in committed:
             async with net.client("hosp-a") as client:
                 found = await client.transaction(done.tx_id)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli import processes
+from cli.keyfiles import write_secret
 from salus.codes import Exit
 from tests.e2e.consortium import DATA, PATIENCE, Consortium, consortium, document, error, salus
 
@@ -66,7 +67,24 @@ def test_a_fifth_hospital_joins_a_running_network_and_another_leaves(four: Conso
     everybody = {"needed": 4, "online": 5}
     joined = four.until("hosp-e", "voting, and hears all", signing="signing", quorum=everybody)
     assert joined["membership"] is None
+    four.level()
     assert document("gov", "show", number, *four.at("hosp-a"))["candidacy"]["stage"] == "counted"
+
+    # The pepper, from any member to the new one alone; its node needs no new start.
+    wallets = home.path / "patients"
+    wallets.mkdir(mode=0o700)
+    write_secret(wallets / "password", "x\n")
+    number = ("--identifier", "urn:oid:1.2.3|77-1")
+    register = ("patient", "register", "ada", "--at", "hosp-e", *number)
+    lacks = error(Exit.CONFIG, *register, *four.at("hosp-e"), *PATIENCE)
+    assert lacks["code"] == "NO_PEPPER"
+    sealed = four.root / "hosp-e.pepper"
+    document("keys", "pepper", "export", "--to", "hosp-e", "-o", sealed, *four.at("hosp-b"))
+    for_another = error(Exit.BAD_DATA, "keys", "pepper", "import", sealed, *four.at("hosp-a"))
+    assert for_another["code"] == "WRONG_PEPPER"
+    document("keys", "pepper", "import", sealed, *four.at("hosp-e"))
+    document("keys", "pepper", "check", *four.at("hosp-e"))
+    document(*register, *four.at("hosp-e"), *PATIENCE)
 
     # It counts: with one of the old ones dead, its vote is needed.
     four.stop("hosp-d", kill=True)
@@ -91,6 +109,7 @@ def test_a_fifth_hospital_joins_a_running_network_and_another_leaves(four: Conso
     after = four.proof("hosp-e", four.record("hosp-e"), "--as-of")
     four.start("hosp-a")
     four.until("hosp-a", "back", ready=True)
+    four.level("hosp-a", "hosp-c", "hosp-d", "hosp-e")
     heads = {four.status(name)["epoch"] for name in ("hosp-a", "hosp-c", "hosp-d", "hosp-e")}
     assert heads == {3}, "one epoch for the member, one for its vote, one for the other's leave"
 
@@ -136,6 +155,7 @@ def test_keys_and_limits_change_on_an_idle_chain(four: Consortium) -> None:
     four.record("hosp-c")  # its vote counts: three of four
     four.start("hosp-d")
     four.until("hosp-d", "back", ready=True)
+    four.level()
     validators = document("query", "validators", *four.at("hosp-d"))["items"]
     assert [v["address"] for v in validators if v["member"] == "hosp-c"] == [now]
 
@@ -158,6 +178,7 @@ def test_keys_and_limits_change_on_an_idle_chain(four: Consortium) -> None:
                      "view_change_timeout_ms=1500", "--reasons", reasons,
                      *four.at("hosp-b"), *PATIENCE)  # fmt: skip
     number, salt = asked["proposal"]["number"], asked["salt"]
+    four.level()
     shown = ("gov", "show", number, *four.at("hosp-d"), "--reasons", reasons, "--salt", salt)
     assert salus(*shown).returncode == Exit.OK
     reasons.write_text("no reason\n")
@@ -167,6 +188,7 @@ def test_keys_and_limits_change_on_an_idle_chain(four: Consortium) -> None:
     passed = four.vote(number, "hosp-c", "hosp-d")
     assert passed["stage"] == "passed"
     four.in_force(number, "hosp-b")
+    four.level()
     for name in FOUNDERS:
         parameters = document("query", "params", *four.at(name))["parameters"]
         assert parameters["progress_timeout_ms"] == 1500
@@ -191,8 +213,8 @@ def test_a_testnet_grows_and_shrinks_by_one_command(tmp_path: Path) -> None:
     """`salus testnet add` and `remove`: the same votes, with all keys on this machine."""
     net = tmp_path / "net"
     at = ("--home", net)
-    document("testnet", "up", "-n", 4, *at)
     try:
+        document("testnet", "up", "-n", 4, *at)
         added = document("testnet", "add", "hosp-e", *at)
         assert added["signing"] == "signing"
         document("testnet", "kill", "hosp-b", *at)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from cli import processes, testnet
+from cli import keepers, processes, testnet
 from cli.home import NodeHome
 from salus.codes import Exit
 from salus.parameters import Parameters
@@ -68,10 +68,14 @@ class One:
         document("config", "set", *pairs, "--home", self.home.path)
 
     def start(self) -> None:
+        processes.start_keeper(self.home.path, self.log.with_suffix(".keeper.log"))
         processes.start(self.home.path, self.log)
         until(
-            "the node answers",
-            lambda: salus("status", "--home", self.home.path).returncode == 0,
+            "node and keeper answer",
+            lambda: (
+                salus("status", "--home", self.home.path).returncode == 0
+                and keepers.known(self.home).answers is True
+            ),
         )
 
     def signal(self, number: signal.Signals) -> None:

@@ -13,6 +13,7 @@ CALLS = frozenset(
     (
         "decode",
         "decode_message",
+        "decode_known",
         "loads",
         "load",
         "convert",

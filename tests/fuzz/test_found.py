@@ -17,10 +17,11 @@ from node.config import load
 from node.errors import ConfigError
 from salus.client_errors import ClientError
 from salus.client_events import FileCheckpoint
-from salus.client_http import ANSWER_BYTES_MAX, Answer, certified_height, problem_of, retry_after
+from salus.client_http import ANSWER_BYTES_MAX, Answer, problem_of, retry_after
 from salus.codec import encode
 from salus.errors import SalusError
-from salus.forms import Status
+from salus.forms_node import Status
+from salus.height_headers import named_height
 from storage.errors import JournalDamaged, VaultDamaged
 from storage.segment import SUMS_PER_BYTE_MAX, SegmentHeader, read_segment
 from storage.vault import ERASING_FILE, Erasing
@@ -57,14 +58,13 @@ def test_an_event_whose_id_is_no_position_is_a_client_error() -> None:
 @pytest.mark.parametrize("said", ["9" * 5_000, "9007199254740992", "-1", "x", "", "²"])
 def test_a_height_that_nobody_can_have_is_none(said: str) -> None:
     """X-Height of 5,000 digits ended the call with a ValueError of Python's limit for them."""
-    assert certified_height(said) == 0
+    assert named_height(said) == 0
     assert retry_after("9" * 5_000) == 0
 
 
-async def test_an_answer_without_end_is_not_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_without_end_is_not_held_in_memory() -> None:
     from salus import client_http
 
-    monkeypatch.setattr(client_http, "ANSWER_BYTES_MAX", 1_000)
     taken = 0
 
     class Endless:
@@ -82,7 +82,7 @@ async def test_an_answer_without_end_is_not_held_in_memory(monkeypatch: pytest.M
 
     async with asyncio.timeout(60):
         with pytest.raises(ClientError):
-            await client_http._bounded(Endless())  # type: ignore[arg-type]
+            await client_http._bounded(Endless(), 1_000)  # type: ignore[arg-type]
     assert taken <= 1_100
     assert ANSWER_BYTES_MAX == 64 * 2**20
 

@@ -6,23 +6,36 @@ from pathlib import Path
 import pytest
 
 from consensus import messages
+from node import duplicate_cases, ticket_files
 from salus import (
     block,
+    browser_code,
     certificate,
+    desk_asks,
     disclosure,
     document,
+    emergency,
+    emergency_forms,
+    emergency_share,
     epoch,
+    erasure,
     genesis,
+    grant_notice,
     join,
+    login,
+    looks,
+    offer,
     parameters,
     patient_keys,
     permit,
     proof,
+    reading,
     record,
     relation,
     release,
     rotation,
     sealed_key,
+    state_file,
     statemap,
     ticket,
     transaction,
@@ -31,33 +44,50 @@ from salus import (
     wallet,
 )
 from salus.codec import Wire
+from salus.consent import decision, weighing
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = "".join((DOCS / name).read_text("utf-8") for name in ("formats.md", "formats-care.md"))
 MODULES = (
     block,
+    browser_code,
     certificate,
+    decision,
+    desk_asks,
     disclosure,
     document,
+    emergency,
+    emergency_forms,
+    emergency_share,
     epoch,
+    erasure,
     genesis,
+    grant_notice,
     join,
+    login,
+    looks,
     messages,
+    offer,
     parameters,
     patient_keys,
     permit,
     proof,
+    reading,
     record,
     release,
     relation,
     rotation,
     sealed_key,
+    state_file,
     statemap,
     ticket,
     transaction,
+    duplicate_cases,
+    ticket_files,
     validators,
     vote,
     wallet,
+    weighing,
 )
 STRUCTS = {
     name: kind

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from salus import card as card_payload
 from salus import disclosure, document, identity_tag, patient_keys, release
 from salus.codec import encode
 from salus.keys import box_public_key
@@ -58,7 +59,8 @@ def pair(keys: patient_keys.KeyPair) -> str:
 
 def card() -> str:
     secret = patient_keys.card_secret(SEED, RELATION, 0)
-    return lines(secret=secret, tag=patient_keys.card_tag(secret))
+    tag = patient_keys.card_tag(secret)
+    return lines(secret=secret, tag=tag, payload=card_payload.payload(secret))
 
 
 def contents(index: int) -> list[bytes]:
@@ -115,6 +117,10 @@ NOUNS: dict[str, Callable[[], str]] = {
     "owner-keys": lambda: pair(patient_keys.owner_keys(SEED, RELATION)),
     "rotated-keys": lambda: pair(patient_keys.owner_keys(SEED, RELATION, 1)),
     "browser-keys": lambda: pair(patient_keys.browser_keys(SEED, RELATION, 0)),
+    "friends-keys": lambda: lines(
+        guardian_secret=patient_keys.guardian_key(SEED, RELATION, bytes(32), 1).seed,
+        delegate_secret=patient_keys.delegate_key(SEED, RELATION, bytes(32), 1).seed,
+    ),
     "card": card,
     "identity-tag": tag,
     "disclosure": shown,

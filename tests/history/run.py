@@ -7,7 +7,7 @@ unknown outcomes kept open, and checkers that know the model and not the system.
 import asyncio
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -30,7 +30,7 @@ from tests.history.node import CHAIN_ID, CLOCK_SIGNAL, MODULE
 from tests.history.operation import Kind, Operation, Outcome
 from tests.history.report import NODES, REGISTER, Plan, Report
 from tests.history.wires import Namespaces, Switches, Wires
-from tests.history.witness import double_votes
+from tests.history.witness import double_votes, votes
 from tests.stopwatch import Stopwatch
 
 # A node, the lines or the machine; a fault of the harness itself is none.
@@ -199,7 +199,7 @@ async def _last_reads(shared: Shared, clients: dict[str, Client]) -> None:
             await caller.ask(Kind.SEE, key)
 
 
-def _judge(report: Report, homes: Iterable[Path]) -> None:
+def _judge(report: Report, homes: Sequence[Path]) -> None:
     registers, sets = _by_key(report.operations, REGISTER), _by_key(report.operations, None)
     for key, history in registers.items():
         verdict = check_register(history)
@@ -214,7 +214,10 @@ def _judge(report: Report, homes: Iterable[Path]) -> None:
             )
     for history in sets.values():
         report.wrong += check_set(history)
-    report.wrong += [f"signed twice: {place}" for place in double_votes(homes)]
+    if votes(homes):
+        report.wrong += [f"signed twice: {place}" for place in double_votes(homes)]
+    elif report.operations:  # a run that never began has none either
+        report.wrong.append("no node has written down a vote")
 
 
 def _by_key(

@@ -1,6 +1,5 @@
 """The harness sees how each node process ended, and says so."""
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -8,12 +7,14 @@ from unittest.mock import patch
 
 import pytest
 
+from cli import processes
 from cli.errors import CliError
 from tests.e2e.network import Network, network
 from tests.e2e.shell import until
 from tests.history.nemesis import Nemesis
 from tests.history.report import Plan
 from tests.history.run import run
+from tests.node.network import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -21,8 +22,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 async def murder(nemesis: Nemesis) -> None:
     """As by somebody else on the machine: nobody says so, and the log has no word of it."""
     net = nemesis.net
-    os.kill(net.node(net.nodes[1].name).pid, signal.SIGKILL)
-    await asyncio.sleep(0.5)
+    victim = net.nodes[1]
+    os.kill(victim.pid, signal.SIGKILL)
+    await eventually(lambda: processes.running(Path(victim.home)) is None)
     net.revive()
 
 

@@ -67,5 +67,7 @@ def votes(homes: Iterable[Path]) -> dict[Place, set[str]]:
 
 
 def double_votes(homes: Iterable[Path]) -> list[Place]:
-    """Where one sender signed two different things."""
-    return sorted(place for place, digests in votes(homes).items() if len(digests) > 1)
+    """Where one sender signed two different things. Fails where nobody wrote anything down."""
+    heard = votes(homes)
+    assert heard, "no node has written down a vote"
+    return sorted(place for place, digests in heard.items() if len(digests) > 1)

@@ -1,10 +1,8 @@
 """Plants mutants and asks their judges, a process each, some of them at a time."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,7 +17,7 @@ from tests.mutants.workshop import Workshop
 SEEDS_MAX = 5_000  # within so many, from 0 on, a bug of the protocol must be found
 
 # A mutant that falls as fast as this is asked in further ranges, for the median.
-SEEDS_CHEAP_MAX = 20
+SEEDS_CHEAP_MAX = 100
 RANGES = 1  # more, for the median, by --ranges
 
 
@@ -43,16 +41,16 @@ class Verdict:
 
 def judge(mutant: Mutant, workshop: Workshop, *, ranges: int = RANGES) -> Verdict:
     """Raises `Broken`."""
-    with workshop.planted(mutant) as directory:
+    with workshop.planted(mutant):
         if mutant.judge != SIMULATOR:
-            return Verdict(mutant, _ask(mutant, directory, ()).caught)
-        first = _ask(mutant, directory, [range(SEEDS_MAX)])
+            return Verdict(mutant, _ask(mutant, workshop, ()).caught)
+        first = _ask(mutant, workshop, [range(SEEDS_MAX)])
         if first.seeds[0] is None:
             return Verdict(mutant, False)
         taken = first.seeds
         if ranges > 1 and first.seeds[0] <= SEEDS_CHEAP_MAX:
             more = [range(SEEDS_MAX * i, SEEDS_MAX * (i + 1)) for i in range(1, ranges)]
-            taken += _ask(mutant, directory, more).seeds
+            taken += _ask(mutant, workshop, more).seeds
     # A range in which it survived counts with all of its seeds.
     return Verdict(mutant, True, tuple(n or SEEDS_MAX for n in taken), first.words)
 
@@ -67,8 +65,10 @@ def confirm(verdicts: Sequence[Verdict]) -> None:
         if taken < SEEDS_MAX
     }
     tests = {verdict.mutant.judge for verdict in verdicts} - {SIMULATOR}
-    with TemporaryDirectory(prefix="mutants-") as directory:
-        clean = Workshop(Path(directory)).directory
+    with (
+        TemporaryDirectory(prefix="mutants-") as directory,
+        Workshop(Path(directory)) as clean,
+    ):
         if tests and _ask(_plain(" ".join(sorted(tests))), clean, ()).caught:
             raise Broken("a named test fails without any bug: ./scripts/test says which")
         seeds = [range(seed, seed + 1) for seed in sorted(killers)]
@@ -84,12 +84,12 @@ def _plain(judge: str) -> Mutant:
 
 def judge_all(mutants: Sequence[Mutant], jobs: int, *, ranges: int = RANGES) -> Iterator[Verdict]:
     """In the order of `mutants`. Raises `Broken`."""
-    with TemporaryDirectory(prefix="mutants-") as directory:
+    with TemporaryDirectory(prefix="mutants-") as directory, ExitStack() as workshops:
         free: SimpleQueue[Workshop] = SimpleQueue()
         for job in range(jobs):
             place = Path(directory) / str(job)
             place.mkdir()
-            free.put(Workshop(place))
+            free.put(workshops.enter_context(Workshop(place)))
 
         def one(mutant: Mutant) -> Verdict:
             workshop = free.get()
@@ -114,21 +114,12 @@ class _Answer(msgspec.Struct, frozen=True):
     words: str
 
 
-def _ask(mutant: Mutant, directory: Path, ranges: Sequence[range]) -> _Answer:
+def _ask(mutant: Mutant, workshop: Workshop, ranges: Sequence[range]) -> _Answer:
     bounds = [str(bound) for seeds in ranges for bound in (seeds.start, seeds.stop)]
-    # What steers this run of pytest is not meant for that one.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV"))}
-    done = subprocess.run(
-        [sys.executable, "-B", "-m", "tests.mutants.trial", mutant.judge, mutant.needs, *bounds],
-        cwd=directory,
-        env=environment | {"PYTHONPATH": str(directory)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise Broken(f"«{mutant.name}» ({mutant.rule}): {done.stderr.strip()[-2000:]}")
-    answer = msgspec.json.decode(done.stdout, type=_Answer)
+    done = workshop.tried((mutant.judge, mutant.needs, *bounds))
+    if done.code:
+        raise Broken(f"«{mutant.name}» ({mutant.rule}): {done.err.strip()[-2000:]}")
+    answer = msgspec.json.decode(done.out, type=_Answer)
     if not answer.lawful:
         raise Broken(f"«{mutant.name}» ({mutant.rule}) shows in the normal case already")
     return answer

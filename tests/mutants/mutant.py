@@ -32,7 +32,8 @@ class Edit:
 class Mutant:
     """`judge` is `SIMULATOR` or the one test that must fail (a pytest node id). `needs` names what
     a plan must bring to show the bug at all (needs.py); other seeds are passed over, and counted.
-    `quick` ones are judged within ./scripts/test as well."""
+    `quick` ones are judged within ./scripts/test as well. `why`: of a bug of the protocol (S, L), why a
+    named test must judge it, and no run can."""
 
     rule: str
     name: str
@@ -40,6 +41,7 @@ class Mutant:
     judge: str
     needs: str = "any"
     quick: bool = False
+    why: str = ""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -53,6 +55,8 @@ def simulated(
     return Mutant(rule, name, edits, SIMULATOR, needs, quick)
 
 
-def by_test(rule: str, name: str, test: str, *edits: Edit, quick: bool = False) -> Mutant:
+def by_test(
+    rule: str, name: str, test: str, *edits: Edit, quick: bool = False, why: str = ""
+) -> Mutant:
     """A bug of codec, crypto, storage, bounds, or of what f liars cannot bring about."""
-    return Mutant(rule, name, edits, test, quick=quick)
+    return Mutant(rule, name, edits, test, quick=quick, why=why)

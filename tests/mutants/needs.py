@@ -3,7 +3,7 @@ proves nothing less: they could only kill a mutant earlier."""
 
 from collections.abc import Callable
 
-from tests.sim.faults import LIARS, Change, CrashMode, Loss
+from tests.sim.faults import ALONE, LIARS, Change, CrashMode, Loss
 from tests.sim.plan import Plan
 from tests.sim.traps import BURST_TRANSACTIONS
 
@@ -45,11 +45,18 @@ NEEDS: dict[str, Callable[[Plan], bool]] = {
     "first backup": lambda plan: any(time == 0.0 for time, _ in plan.backups),
     "disk hangs": lambda plan: bool(plan.stalls),
     "no CHECKPOINTs": lambda plan: plan.no_checkpoints is not None,
+    "misfit": lambda plan: bool(plan.misfits),
+    "contract's bit": lambda plan: plan.contract_bit,
+    "relapse": lambda plan: plan.relapse is not None,
+    "relapse of a primary": lambda plan: plan.relapse == 1,  # it leads view 1 of the first epoch
     "ambush": lambda plan: plan.ambush_ms > 0,
     "burst": lambda plan: any(count == BURST_TRANSACTIONS for _, _, count in plan.load),
+    "schism": lambda plan: plan.schism,
+    "untimely": lambda plan: _lies("untimely")(plan) or _lies("bad-proposer")(plan),
     "late divergence": lambda plan: plan.late_divergence,
     "suspension": _votes_on(Change.SUSPEND),
+    "lower limit": _votes_on(Change.LIMIT),
     "operator key": _votes_on(Change.OPERATOR),
     "liar": lambda plan: bool(plan.liars),
-    **{f"liar: {name}": _lies(name) for name in LIARS},
+    **{f"liar: {name}": _lies(name) for name in (*LIARS, *ALONE)},
 }

@@ -19,7 +19,8 @@ def row(verdict: Verdict) -> str:
         return f"| {mutant.rule} | {mutant.name} | simulator | {seeds} |"
     file, _, test = mutant.judge.partition("::")
     said = "–" if verdict.killed else "**survives**"
-    return f"| {mutant.rule} | {mutant.name} | `{Path(file).name}::{test}` | {said} |"
+    why = f": {mutant.why}" if mutant.why else ""
+    return f"| {mutant.rule} | {mutant.name} | `{Path(file).name}::{test}`{why} | {said} |"
 
 
 def rows(page: str) -> list[str]:

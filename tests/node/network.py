@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from contracts.catalogue import registry
 from contracts.registry import Registry
@@ -16,6 +17,7 @@ from node.standing import mark_birth
 from salus.genesis import Genesis
 from salus.parameters import Parameters
 from tests import factories
+from tests.laggard import pipeline_of
 from tests.ports import free_ports
 
 
@@ -73,14 +75,15 @@ class Hospitals:
         )
 
     def start(self, index: int) -> Node:
-        node = Node(
-            self.home(index),
-            self.config(index),
-            self.genesis,
-            self.keys[index],
-            factories.seed(f"box {index}"),
-            self.contracts(),
-        )
+        with patch("node.node.Pipeline", pipeline_of(self.home(index))):
+            node = Node(
+                self.home(index),
+                self.config(index),
+                self.genesis,
+                self.keys[index],
+                factories.seed(f"box {index}"),
+                self.contracts(),
+            )
         self.nodes[index] = node
         self._tasks[index] = asyncio.create_task(node.run(), name=f"node {index}")
         return node

@@ -260,7 +260,11 @@ def test_the_shipped_file_documents_every_setting_and_changes_none() -> None:
     document = tomllib.loads(text)
     assert document.pop("version") == 1
     assert document == {"p2p": {}, "api": {}, "mempool": {}, "storage": {}, "log": {}} | {
+        "records": {},
         "metrics": {},
+        "keeper": {},
+        "outbox": {},
+        "reading": {},
         "dev": {},
     }
 
@@ -278,7 +282,17 @@ def test_the_shipped_files_commented_defaults_are_the_defaults(tmp_path: Path) -
     assert loaded.config == Config()
     written = {where for where, origin in loaded.origins.items() if origin != "default"}
     everything = {f"{table}.{key}".lstrip(".") for table, key, *_ in declared()}
-    assert everything - written == {"p2p.advertise", "api.tls_cert", "api.tls_key"}
+    assert everything - written == {
+        "p2p.advertise",
+        "api.tls_cert",
+        "api.tls_key",
+        "keeper.public_key",
+        "outbox.smtp_host",
+        "outbox.smtp_from",
+        "outbox.smtp_user",
+        "outbox.smtp_password_file",
+        "outbox.print_list",
+    }
 
 
 def test_the_reference_is_current() -> None:
@@ -312,3 +326,37 @@ def test_quantities_have_a_range_that_can_be_said() -> None:
 
 def test_the_transports_limits_are_the_files() -> None:
     assert Config().p2p.limits() == NetLimits()
+
+
+@pytest.mark.parametrize(
+    ("lines", "setting"),
+    [
+        ('smtp_host = "mail.example"', "outbox.smtp_from"),
+        (
+            'smtp_host = "mail.example"\nsmtp_from = "s@h.example"\nsmtp_security = "none"',
+            "outbox.smtp_security",
+        ),
+    ],
+)
+def test_mail_is_sent_by_somebody_and_not_in_plain_over_the_network(
+    tmp_path: Path, lines: str, setting: str
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(f"version = 1\n[outbox]\n{lines}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(file, environ={})
+    assert [problem.path for problem in caught.value.problems] == [setting]
+    file.write_text(
+        'version = 1\n[outbox]\nsmtp_host = "localhost"\nsmtp_from = "s@h"\nsmtp_security = "none"\n'
+    )
+    assert load(file, environ={}).config.outbox.smtp_host == "localhost"
+
+
+def test_a_site_is_an_identifier(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text('version = 1\n[reading]\nsites = ["urn:example:wards|3 north"]\n')
+    with pytest.raises(ConfigError) as caught:
+        load(file, environ={})
+    assert [problem.path for problem in caught.value.problems] == ["reading.sites"]
+    file.write_text('version = 1\n[reading]\nsites = ["urn:example:wards|3-north"]\n')
+    assert load(file, environ={}).config.reading.sites == ("urn:example:wards|3-north",)

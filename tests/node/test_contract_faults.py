@@ -13,7 +13,7 @@ from salus.block import OK, Receipt
 from salus.client import Client
 from salus.client_errors import RejectedError
 from salus.codec import encode
-from salus.forms import Status
+from salus.forms_node import Status
 from tests import factories
 from tests.contracts import planted
 from tests.contracts.lab import parameters

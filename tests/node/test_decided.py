@@ -22,10 +22,11 @@ from tests.node.test_judging import GENESIS, transaction
 class Bench:
     """A pool that owes one transaction, and the proposal of sequence 1 that holds it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pooled: bool = True) -> None:
         self.mempool = Mempool(GENESIS.chain_id, GENESIS.hash(), Parameters(), verify)
         self.tx = transaction(1)
-        self.mempool.add(self.tx)
+        if pooled:
+            self.mempool.add(self.tx)
         body = Proposal(BLOCK_VERSION, 1, 0, 0, 1_000_000, (self.tx.raw,))
         raw = encode(body)
         self.proposal = ParsedProposal(raw, body, [self.tx])
@@ -35,10 +36,13 @@ class Bench:
         self.epochs = cast(Any, Epochs.__new__(Epochs))
         self.epochs.mempool, self.epochs.bodies = self.mempool, self.bodies
         self.epochs.runner = SimpleNamespace(pending=self.told.append)
-        self.epochs.pipeline = SimpleNamespace(parse_proposal=self.parse)
+        self.epochs.pipeline = SimpleNamespace(believed=self.believed)
 
-    def parse(self, raw: bytes) -> ParsedProposal:
+    def believed(self, sequence: int, digest: bytes) -> ParsedProposal:
+        raw = self.bodies.get(sequence, digest)
+        assert raw is not None
         assert proposal_digest(raw) == self.proposal.digest
+        self.bodies.remember_parsed(self.proposal)
         return self.proposal
 
     def tick(self, committed: int) -> None:
@@ -82,6 +86,44 @@ def test_what_is_committed_and_not_written_is_owed_by_nobody(happens: Any) -> No
     bench.tick(1)
     assert bench.mempool.owed == 0
     assert not bench.told[-1]
+    bench.tick(1)
+    assert bench.mempool.owed == 0
+
+
+def test_what_is_marked_is_not_marked_with_every_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight blocks of 500 on their way to the disk, fifty times a second: a twentieth of the loop."""
+    marked: list[int] = []
+    real = Mempool.ordered
+
+    def ordered(self: Mempool, ids: Any, sequence: int, *more: Any) -> None:
+        marked.append(sequence)
+        real(self, ids, sequence, *more)
+
+    monkeypatch.setattr(Mempool, "ordered", ordered)
+    bench = Bench()
+    for _ in range(3):
+        bench.tick(1)
+    assert marked == [1]
+    bench.mempool.executed([bench.tx.id], 1)
+    assert not bench.mempool.is_decided(1, bench.proposal.digest), "nothing of a block stays"
+
+
+def test_what_is_let_go_after_it_was_marked_is_marked_again() -> None:
+    bench = Bench()
+    bench.tick(1)
+    bench.mempool.release_above(0)
+    assert bench.mempool.owed == 1
+    bench.tick(1)
+    assert bench.mempool.owed == 0
+
+
+def test_what_comes_after_it_was_marked_is_marked_again() -> None:
+    """A proposal of a later sequence showed it first, so the pool thinks it is still to be decided."""
+    bench = Bench(pooled=False)
+    bench.mempool.ordered([bench.tx.id], 2)
+    bench.tick(1)
+    bench.mempool.add(bench.tx)
+    assert bench.mempool.owed == 1
     bench.tick(1)
     assert bench.mempool.owed == 0
 

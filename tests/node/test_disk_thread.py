@@ -91,4 +91,37 @@ async def test_what_a_job_was_given_is_let_go_while_the_thread_waits() -> None:
 
 
 def test_a_thread_that_never_worked_is_closed_too() -> None:
-    DiskThread("test").close()
+    assert DiskThread("test").close()
+
+
+async def test_a_disk_that_hangs_does_not_keep_a_node_from_ending() -> None:
+    disk = DiskThread("test")
+    gate, begun = threading.Event(), threading.Event()
+
+    def hangs() -> None:
+        begun.set()
+        gate.wait()
+
+    under_way = asyncio.create_task(disk.run(hangs))
+    await asyncio.sleep(0)
+    begun.wait()
+    assert not disk.close(timeout_ms=1)
+    gate.set()
+    assert disk.close(), "it came back after all"
+    await under_way
+
+
+async def test_a_started_call_comes_back_in_the_loop_with_its_result_or_its_error() -> None:
+    disk = DiskThread("test")
+    came: asyncio.Queue[tuple[object, BaseException | None, str]] = asyncio.Queue()
+
+    def answer(result: object, failed: BaseException | None) -> None:
+        came.put_nowait((result, failed, threading.current_thread().name))
+
+    here = threading.current_thread().name
+    disk.start(lambda: 7, answer)
+    disk.start(lambda: 1 // 0, answer)
+    assert await came.get() == (7, None, here)
+    result, failed, where = await came.get()
+    assert (result, type(failed), where) == (None, ZeroDivisionError, here)
+    disk.close()

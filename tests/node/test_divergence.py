@@ -13,7 +13,7 @@ from contracts.state import Overlay
 from node.divergence import Difference, Divergence, _compare, _page
 from node.net.frames import GetWrites, Kind, Writes
 from node.node import Node
-from node.uncertified import Executed
+from node.uncertified import Executed, Head
 from salus.client import Client
 from salus.codec import decode, encode
 from salus.hashing import ZERO_HASH
@@ -36,11 +36,11 @@ def plant(node: Node, change: Callable[[Overlay, bytes], object]) -> list[bytes]
     said. Gives, later, the keys concerned."""
     real, keys = node.executor._stored, list[bytes]()
 
-    def stored(overlay: Overlay) -> object:
+    def stored(overlay: Overlay, head: Head) -> object:
         for key in [key for key in overlay.writes if key.startswith(ANCHORS)]:
             keys.append(key)
             change(overlay, key)
-        return real(overlay)
+        return real(overlay, head)
 
     node.executor._stored = stored  # type: ignore[method-assign, assignment]
     return keys
@@ -48,7 +48,7 @@ def plant(node: Node, change: Callable[[Overlay, bytes], object]) -> list[bytes]
 
 def another_value(overlay: Overlay, key: bytes) -> None:
     write = overlay.writes[key]
-    overlay.writes[key] = write._replace(value=(write.value or b"") + b"!")
+    overlay.writes[key] = msgspec.structs.replace(write, value=(write.value or b"") + b"!")
 
 
 def no_write(overlay: Overlay, key: bytes) -> None:

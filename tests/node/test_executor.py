@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.catalogue import registry
-from contracts.context import StaffRole
 from node.executor import Executor, read_epoch
 from node.genesis_block import genesis_block
 from salus import merkle
@@ -18,6 +17,7 @@ from salus.block import Receipt, null_proposal, proposal_digest, receipt_leaf
 from salus.certificate import Certificate, IndexedSignature
 from salus.hashing import ZERO_HASH
 from salus.record import anchor_key
+from salus.staff import StaffRole
 from salus.statemap import (
     StateTree,
     bucket_hash,
@@ -271,7 +271,7 @@ def test_a_prefix_in_common_is_no_duplicate() -> None:
     """The index keeps 8 bytes; the full id decides."""
     chain = planted_lab()
     tx = chain.tx(chain.op("planted", "put", n=1))
-    chain.executor.replay.add(tx.id[:8] + bytes(24), tx.body.expiry_height)
+    chain.executor.replay.add([(tx.id[:8] + bytes(24), tx.body.expiry_height)])
     assert not chain.executor.is_executed(tx)
     assert codes(chain.block(tx).receipts) == ["OK"]
     assert chain.executor.is_executed(tx)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from node import feed
 from node.feed import (
     END_OF_BLOCK,
     RECENT_BLOCKS_MAX,
@@ -96,6 +97,23 @@ async def test_a_reader_that_never_keeps_up_misses_nothing(store: Store) -> None
             seen += [event.position for event in events]
         assert [p.height for p in seen] == [h for h in range(1, 129) for _ in range(3)]
         assert store.reads == RECENT_BLOCKS_MAX, "old blocks from storage, new ones from memory"
+
+
+def test_what_is_kept_decoded_is_bounded_by_receipts_as_well(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 blocks of 100 operations in each transaction would be a quarter of a gigabyte."""
+    monkeypatch.setattr(feed, "RECENT_RECEIPTS_MAX", 10)
+    for _ in range(3):
+        store.grow(4)
+    assert [store.feed.recent(height) is None for height in (1, 2, 3)] == [True, False, False]
+    store.grow(11)
+    assert store.feed.recent(3) is None
+    assert store.feed.recent(4) is not None, "the newest is always kept"
+    store.feed.prune(5)
+    for _ in range(2):
+        store.grow(5)
+    assert store.feed.recent(5) is not None, "what was pruned counts no more"
 
 
 async def test_a_waiting_reader_is_woken_by_the_block(store: Store) -> None:

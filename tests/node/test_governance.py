@@ -99,7 +99,7 @@ def add(group: Hospitals, index: int, *, candidate: bool) -> dict[str, Any]:
 
 
 def proposal(node: Node, number: int) -> Proposal:
-    found = read_proposal(ReadState(node._read, "governance"), number)
+    found = read_proposal(ReadState(node.state.value, "governance"), number)
     assert found is not None
     return found
 
@@ -152,7 +152,7 @@ async def test_a_fifth_hospital_joins_catches_up_by_itself_and_votes(tmp_path: P
         assert fifth.member == "hosp-e"
         assert fifth.facade.records is not None
         assert proposal(fifth, number).stage is Stage.EFFECTIVE
-        candidacy = candidacy_of(fifth._read, "hosp-e")
+        candidacy = candidacy_of(fifth.state.value, "hosp-e")
         assert candidacy is not None
         assert candidacy.stage is CandidacyStage.COUNTED
         assert chain_of_sets(fifth) == fifth.pipeline.epoch.validators
@@ -278,7 +278,7 @@ def copy_of(group: Hospitals, index: int) -> Ready:
 async def waits(group: Hospitals, index: int) -> None:
     """The consortium waits for that node to say `ready`."""
     name = factories.member_ids(group.n)[index]
-    await eventually(lambda: is_waited_for(group.nodes[0]._read, name))
+    await eventually(lambda: is_waited_for(group.nodes[0].state.value, name))
 
 
 @pytest.mark.parametrize("journal", [True, False])
@@ -312,7 +312,15 @@ async def test_a_ready_that_somebody_else_said_in_my_name_is_no_leave_to_vote(
         await decide(group, 0, 1, 2, method="propose_add_validator", member="hosp-e")
         await waits(group, 4)
         held = await said.get()
-        await copy_of(group, 4).ask(group.nodes[0].state.head, 0.0)
+        copy, primary = copy_of(group, 4), group.nodes[1]
+        await copy.ask(group.nodes[0].state.head, 0.0)
+        (theirs,) = copy.sent
+        # Both go to the primary, by ways of their own: which is the first is not left to chance.
+        await eventually(
+            lambda: (
+                (primary.mempool.find(theirs) or primary.state.find_transaction(theirs)) is not None
+            )
+        )
         await submit(held)
         await epoch(group, 2)
         assert signings[2] == "quarantine"
@@ -470,7 +478,7 @@ async def test_a_peer_that_is_added_while_the_node_runs_is_dialled(tmp_path: Pat
     async with hospitals(tmp_path, 1, LIMITS) as group:
         node, added = group.nodes[0], factories.key("node hosp-e").public_key
         assert node.roster.peer(added) is None
-        node.dial((*node.addresses, PeerAddress(added, "127.0.0.1", 1)))
+        node.dialling.dial((*node.dialling.configured, PeerAddress(added, "127.0.0.1", 1)))
         await eventually(lambda: len(node.network.peers()) == 1)  # also if it came before the start
         (peer,) = node.network.peers()
         assert (peer.public_key, peer.address) == (added, "127.0.0.1:1")

@@ -40,7 +40,9 @@ async def test_whatever_makes_votes_waits_while_the_disk_is_far_behind(kind: Kin
     first, second = (encode_message(vote(Commit, 1, 0, 1, digest)) for digest in (A, B))
     epoch = EpochRecord(0, 0, validator_set(4), Parameters())
     runner, passed = _Runner(), list[bytes]()
-    parts: dict[str, Any] = dict.fromkeys(("bodies", "admission", "sync", "seats", "divergence"))
+    parts: dict[str, Any] = dict.fromkeys(
+        ("bodies", "admission", "sync", "seats", "divergence", "calls")
+    )
     inlet = Inlet(
         runner=cast(Any, runner),
         evidence=EvidenceDesk(DOMAIN, fake_verify, lambda: epoch),

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.commands.keeper import _answers
+from cli.keepers import answers
 from node.keeper import (
     CLOCK_AHEAD_MAX_MS,
     TICKET_AGE_MAX_MS,
@@ -25,16 +25,33 @@ from node.keeper import (
     VersionKey,
 )
 from node.keeper_log import KeeperLog
-from node.keeper_process import SOCKET, make, public_key
+from node.keeper_process import SOCKET, _group_id, _guard, make, public_key
 from node.keeper_socket import REQUEST_BYTES_MAX, KeeperDesk, KeeperServer
+from node.keeper_weighing import InnerDecision
+from salus.codec import decode
 from salus.codes import Exit
+from salus.consent.decision import Decision, Verdict
+from salus.consent.decision import Reason as Inner
+from salus.consent.terms import encode_terms, terms_commitment
+from salus.consent.weigh import Opened
+from salus.consent.weighing import (
+    MOMENT_APART_MAX_MS,
+    WEIGHED_BLOCKS_MAX,
+    OpenedPermit,
+    Weighing,
+    put,
+    weighing_commitment,
+)
 from salus.errors import BadMessage, SalusError, VerificationError
+from salus.granting import Grantee, question_of, say
 from salus.keys import box_public_key
+from salus.keystore import KeystoreError
 from salus.parameters import Parameters
-from salus.permit import RecordClass
+from salus.permit import EMPTY, Docket, Effect, Purpose, Reach, RecordClass, docket_key
 from salus.proof import read_proof, write_proof
 from salus.relation import DAY_MS
 from salus.sealed_key import KeyOwner, open_key, seal_key
+from salus.statemap import SALT_BYTES
 from salus.ticket import records_commitment
 from salus.transaction import ParsedTransaction
 from storage.errors import StorageError
@@ -48,6 +65,7 @@ from tests.storage.memory_disk import MemoryDisk
 SECRET = factories.seed("keeper")
 SALT = b"\x07" * 32
 RESULTS = (RecordClass.RESULTS,)
+DOCTOR = Grantee("hosp-b", None)
 PATIENCE_S = 60
 
 
@@ -69,10 +87,28 @@ class World:
         self.ada = Patient(Lab(self.ledger.genesis))
         day = (factories.TIME_MS + self.later_ms) // DAY_MS
         self.block("operator hosp-a", self.ada.register())
-        self.block("ada", self.ada.grant("p", from_day=day, until_day=day + 90))
+        begin_ms = day * DAY_MS
+        self.said = say(DOCTOR, ("results",), Purpose.TREATMENT, begin_ms, begin_ms + 90 * DAY_MS)
+        self.terms = terms_commitment(SALT, self.said.terms)
+        self.block("ada", self.granted("p"))
         self.keeper = Keeper(
             self.ledger.genesis, "hosp-a", SECRET, self.lines.append, lambda: self.now_ms
         )
+
+    def granted(self, permit: str, **changes: Any) -> Any:
+        days = {"from_day": self.said.from_day, "until_day": self.said.until_day}
+        return self.ada.grant(permit, terms=self.terms, **days | changes)
+
+    def docket(self) -> Docket:
+        """Of hosp-b, as the chain has it."""
+        stored = self.ledger.state.get(self.docket_key())
+        return EMPTY if stored is None else decode(stored[SALT_BYTES:], Docket)
+
+    def docket_key(self, requester: str = "hosp-b") -> bytes:
+        return docket_key("hosp-a", self.ada.handle, requester, Purpose.TREATMENT)
+
+    async def proved(self, *keys: bytes) -> bytes:
+        return await self.ledger.proofs.state_file(lambda _: keys or (self.docket_key(),))
 
     def block(self, by: str, *operations: Any) -> ParsedTransaction:
         height = self.ledger.height + 1
@@ -101,17 +137,42 @@ class World:
         *names: str,
         permit: str = "p",
         keys: tuple[VersionKey, ...] | None = None,
+        inner: InnerDecision | None = None,
         **ticket: Any,
     ) -> UnwrapRequest:
         """With a ticket for these versions, decided in a block of its own."""
         versions = tuple(sorted(h(name) for name in names))
-        ticket = {"records": records_commitment(SALT, versions)} | ticket
+        inner = inner or self.inner(permit)
+        ticket = {
+            "records": records_commitment(SALT, versions),
+            "decision": weighing_commitment(inner.salt, inner.weighing),
+        } | ticket
         height = self.ledger.height
         operation = self.ada.ticket(f"ask {height}", permit, expiry_height=height + 5, **ticket)
         tx = self.block("node hosp-a", operation)
         proof = await self.ledger.proofs.file(tx.id)
         assert proof is not None
-        return UnwrapRequest(proof, SALT, self.keys(*names) if keys is None else keys)
+        docket = await self.proved()
+        keys = self.keys(*names) if keys is None else keys
+        return UnwrapRequest(proof, SALT, keys, inner, docket)
+
+    def inner(self, cited: str = "p", at_ms: int | None = None, **changes: Any) -> InnerDecision:
+        """What a gate weighs of a request for results by hosp-b, by a docket with this permit; by
+        default at the time of the next block."""
+        if at_ms is None:
+            at_ms = factories.TIME_MS + 100 * (self.ledger.height + 1) + self.later_ms
+        docket, height = self.docket(), self.ledger.height
+        question = question_of(DOCTOR, RESULTS, Purpose.TREATMENT, ("clinician",))
+        weighing = Weighing(height, at_ms, False, h(cited), RESULTS, docket, question, None)
+        weighing = msgspec.structs.replace(weighing, **changes)
+        if "decision" not in changes:
+            known = {one.id: Opened(SALT, self.said.terms) for one in weighing.docket.permits}
+            found = put(weighing, known)
+            assert found is not None
+            weighing = msgspec.structs.replace(weighing, decision=found.decision)
+        terms = encode_terms(self.said.terms)
+        opened = [OpenedPermit(one.id, SALT, terms) for one in weighing.docket.permits]
+        return InnerDecision(SALT, weighing, tuple(opened))
 
 
 @pytest.fixture
@@ -185,12 +246,120 @@ async def test_a_key_opens_for_its_own_patient_version_and_file_only(
     assert "sealed" in refused(world, await world.request("blood", keys=(swapped,)))
 
 
-async def test_a_version_of_more_classes_than_were_decided_about_stays_shut(world: World) -> None:
-    wide = (RecordClass.CONDITIONS, RecordClass.RESULTS)
+async def test_a_version_of_other_classes_than_were_decided_about_stays_shut(world: World) -> None:
+    wide = (RecordClass.CONDITIONS, RecordClass.MEDICATIONS)
     key = world.key("blood", classes=wide)
     assert "classes" in refused(world, await world.request("blood", keys=(key,)))
     narrower = msgspec.structs.replace(key, classes=RESULTS)  # the node says less than was sealed
     assert "sealed" in refused(world, await world.request("blood", keys=(narrower,)))
+
+
+async def test_what_the_patients_terms_do_not_permit_stays_shut_whatever_the_gate_claims(
+    world: World,
+) -> None:
+    """K-4: the chain knows the outer permit alone, and has said PERMIT to all of these."""
+    request = await world.request("blood")
+    told = request.inner.weighing.decision
+    assert told is not None
+    other = msgspec.structs.replace(request.inner, salt=bytes(32))
+    assert "commits" in refused(world, msgspec.structs.replace(request, inner=other))
+    denied = Decision(Verdict.DENY, Inner.DENIED)
+    for decision in (None, denied):
+        inner = world.inner(decision=decision)
+        assert "nothing" in refused(world, await world.request("blood", inner=inner))
+    # The gate says PERMIT where the terms say otherwise: a docket that is empty, a clerk's question.
+    clerk = question_of(DOCTOR, RESULTS, Purpose.TREATMENT, ("administration",))
+    for changes in ({"docket": EMPTY}, {"question": clerk}):
+        inner = world.inner(decision=told, **changes)
+        assert "follow" in refused(world, await world.request("blood", inner=inner))
+    for changes in (
+        {"classes": (RecordClass.MEDICATIONS,)},
+        {"permit": None},
+        {"own_staff": True},
+        {"question": None},
+    ):
+        inner = world.inner(decision=told, **changes)
+        assert "another request" in refused(world, await world.request("blood", inner=inner))
+    assert world.lines == []
+    assert world.keeper.unwrap(request) == (h("blood key"),)
+
+
+async def test_a_permit_that_the_gate_leaves_out_or_changes_opens_nothing(world: World) -> None:
+    """K-4: a denial of one doctor is of the inner terms, so the chain has said PERMIT all the same."""
+    before = world.docket()
+    world.block("ada", world.granted("no", effect=Effect.DENY, reach=Reach.PART))
+    assert len(world.docket().permits) == 2
+    (permit,) = before.permits
+    longer = msgspec.structs.replace(permit, until_day=permit.until_day + 9)
+    for shown in (before, Docket((longer,))):
+        inner = world.inner(docket=shown)
+        told = inner.weighing.decision
+        assert told is not None
+        assert told.verdict is Verdict.PERMIT
+        assert "left out" in refused(world, await world.request("blood", inner=inner))
+    # Nor by weighing what the chain was before the denial: a moment ago, or long ago.
+    inner = world.inner(docket=before, height=2)
+    assert "said something" in refused(
+        world, await world.request("blood", inner=inner), "TICKET_OLD"
+    )
+    for _ in range(WEIGHED_BLOCKS_MAX):
+        world.ledger.null_block()
+    inner = world.inner(docket=before, height=2)
+    assert "left out" in refused(world, await world.request("blood", inner=inner))
+    assert world.lines == []
+
+
+async def test_a_permit_that_the_gate_adds_or_moves_behind_a_denial_opens_nothing(
+    world: World,
+) -> None:
+    """K-4: the newest one speaks, and one that nobody granted says what the gate likes."""
+    world.block("ada", world.granted("no", effect=Effect.DENY, reach=Reach.PART))
+    permit, denial = world.docket().permits
+    added = msgspec.structs.replace(permit, id=h("added"), reach=Reach.PART)
+    for shown in ((permit, denial, added), (denial, permit)):
+        inner = world.inner(docket=Docket(shown))
+        told = inner.weighing.decision
+        assert told is not None
+        assert told.verdict is Verdict.PERMIT
+        assert "otherwise than it stood" in refused(
+            world, await world.request("blood", inner=inner)
+        )
+    assert world.lines == []
+
+
+async def test_the_docket_is_proved_of_the_tickets_block_or_a_later_one(world: World) -> None:
+    earlier = await world.proved()
+    request = await world.request("blood")
+    for docket, why in (
+        (b"", "not proved"),
+        (request.docket[:-1] + b"x", "not proved"),
+        (await world.proved(world.docket_key("hosp-c")), "not proved"),
+        (earlier, "earlier block"),
+    ):
+        assert why in refused(world, msgspec.structs.replace(request, docket=docket))
+    world.ledger.block()
+    later = msgspec.structs.replace(request, docket=await world.proved())
+    assert world.keeper.unwrap(later) == (h("blood key"),)
+    world.block("ada", world.ada.revoke("p"))
+    ended = msgspec.structs.replace(request, docket=await world.proved())
+    assert "said something" in refused(world, ended, "TICKET_OLD")
+    assert len(world.lines) == 1
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+async def test_a_gate_weighs_at_the_time_of_its_tickets_block(world: World, sign: int) -> None:
+    """K-4: else it would choose the moment at which a permit is, or is not yet, in force."""
+    block_ms = world.now_ms + 100
+    for apart_ms, code in ((MOMENT_APART_MAX_MS, None), (MOMENT_APART_MAX_MS + 1, "TICKET_OLD")):
+        inner = world.inner(at_ms=block_ms + sign * apart_ms)
+        request = await world.request("blood", inner=inner)
+        assert read_proof(request.proof).header.time_ms == block_ms
+        if code is None:
+            assert world.keeper.unwrap(request) == (h("blood key"),)
+        else:
+            refused(world, request, code)
+        block_ms = world.now_ms + 100
+    assert len(world.lines) == 1
 
 
 async def test_another_operation_chain_or_custodian_is_no_ticket(world: World) -> None:
@@ -227,7 +396,7 @@ async def test_a_ticket_is_good_for_five_minutes_by_the_keepers_own_clock(world:
         (TICKET_AGE_MAX_MS, None),
         (TICKET_AGE_MAX_MS + 1, "TICKET_OLD"),
         (-CLOCK_AHEAD_MAX_MS, None),
-        (-CLOCK_AHEAD_MAX_MS - 1, "TICKET_OLD"),
+        (-CLOCK_AHEAD_MAX_MS - 1, "CLOCK_BEHIND"),
     ):
         world.now_ms = certified + age_ms
         if code is None:
@@ -309,6 +478,103 @@ async def test_a_question_over_the_socket(world: World, tmp_path: Path) -> None:
     assert down.value.code == "KEEPER_DOWN"
 
 
+async def test_a_socket_in_a_deep_folder_is_served_and_found(world: World, tmp_path: Path) -> None:
+    """An address holds some hundred bytes; a path may be longer."""
+    folder = tmp_path / ("deep" * 20) / ("deeper" * 20)
+    folder.mkdir(parents=True)
+    server = KeeperServer(world.keeper, folder / SOCKET)
+    await server.start()
+    try:
+        assert await asyncio.to_thread(answers, folder / SOCKET)
+        request = await world.request("blood")
+        assert await KeeperDesk(folder / SOCKET).unwrap(request) == (h("blood key"),)
+    finally:
+        await server.close()
+    assert not (folder / SOCKET).exists()
+    assert answers(folder / SOCKET) is False
+
+
+async def test_a_group_of_the_keepers_user_may_ask_and_no_other(
+    world: World, tmp_path: Path
+) -> None:
+    server = KeeperServer(world.keeper, tmp_path / SOCKET, group=os.getegid())
+    await server.start()
+    try:
+        status = (tmp_path / SOCKET).stat()
+        assert (status.st_mode & 0o777, status.st_gid) == (0o660, os.getegid())
+        assert answers(tmp_path / SOCKET)
+    finally:
+        await server.close()
+
+
+async def test_what_is_no_socket_is_not_removed(world: World, tmp_path: Path) -> None:
+    (tmp_path / SOCKET).write_text("somebody's notes")
+    with pytest.raises(SalusError) as refused:
+        await KeeperServer(world.keeper, tmp_path / SOCKET).start()
+    assert refused.value.code == "CONFIG_INVALID"
+    (tmp_path / SOCKET).unlink()
+    (tmp_path / SOCKET).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SalusError):
+        await KeeperServer(world.keeper, tmp_path / SOCKET).start()
+
+
+def test_a_second_making_changes_nothing_of_what_a_keeper_believes(tmp_path: Path) -> None:
+    """Whoever could give it another genesis would certify tickets by himself."""
+    folder = tmp_path / "keeper"
+    public = make(folder, factories.genesis(), "hosp-a", "a password")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(KeystoreError) as refused:
+        make(folder, factories.genesis(7), "hosp-b", "another password")
+    assert refused.value.code == "REFUSES_OVERWRITE"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert public_key(folder) == public
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "keys", "genesis.json", "member", "keys/keeper.json", "epochs"]
+)
+def test_what_others_may_write_is_not_believed(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "keeper"
+    make(folder, factories.genesis(), "hosp-a", "a password")
+    (folder / "epochs").touch(0o600)
+    path = folder / name
+    mode = path.stat().st_mode & 0o777
+    for bit in (0o020, 0o002):
+        path.chmod(mode | bit)
+        with pytest.raises(SalusError) as refused:
+            _guard(folder, None)
+        assert refused.value.code == "CONFIG_UNSAFE"
+    path.chmod(mode)
+    _guard(folder, None)
+
+
+def test_a_folder_of_another_user_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who owns the home of the node can put a folder of his own in the keeper's place."""
+    folder = tmp_path / "keeper"
+    make(folder, factories.genesis(), "hosp-a", "a password")
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(SalusError) as refused:
+        _guard(folder, None)
+    assert refused.value.code == "CONFIG_UNSAFE"
+
+
+def test_the_group_may_pass_through_the_folder_and_read_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "keeper"
+    make(folder, factories.genesis(), "hosp-a", "a password")
+    _guard(folder, os.getegid())
+    status = folder.stat()
+    assert (status.st_mode & 0o777, status.st_gid) == (0o710, os.getegid())
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*"))
+    _guard(folder, None)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(SalusError) as unknown:
+        _group_id("no-such-group")
+    assert unknown.value.code == "CONFIG_INVALID"
+
+
 @contextmanager
 def started(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(
@@ -316,7 +582,7 @@ def started(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     )
     try:
         deadline = time.monotonic() + PATIENCE_S
-        while not _answers(folder / SOCKET):
+        while not answers(folder / SOCKET):
             assert process.poll() is None, "the keeper ended"
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -357,3 +623,34 @@ async def test_a_real_keeper_outlives_a_kill_and_says_what_it_opened(tmp_path: P
         assert await asyncio.to_thread(process.wait, PATIENCE_S) == Exit.OK
     assert not (folder / SOCKET).exists()
     assert len((folder / "log").read_bytes().splitlines()) == 2
+
+
+async def test_large_questions_are_read_one_after_another(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four at once, each of 64 MiB, would take two gigabytes."""
+    monkeypatch.setattr("node.keeper_socket.LARGE_BYTES", 100)
+    server = KeeperServer(world.keeper, tmp_path / SOCKET)
+    await server.start()
+    try:
+        _, first = await asyncio.open_unix_connection(tmp_path / SOCKET)
+        first.write((200).to_bytes(4))  # and nothing of its content
+        for _ in range(100_000):
+            if server._large.locked():
+                break
+            await asyncio.sleep(0)
+        assert server._large.locked()
+        desk, request = KeeperDesk(tmp_path / SOCKET), await world.request("blood")
+        waiting = asyncio.create_task(desk.unwrap(request))
+        small = KeeperDesk(tmp_path / SOCKET)
+        reader, writer = await asyncio.open_unix_connection(small.path)
+        writer.write(b"\0\0\0\1\xc0")
+        assert await asyncio.wait_for(
+            reader.read(), PATIENCE_S
+        )  # a small one is answered meanwhile
+        writer.close()
+        assert not waiting.done()
+        first.close()
+        assert await waiting == (h("blood key"),)
+    finally:
+        await server.close()

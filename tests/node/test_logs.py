@@ -192,6 +192,15 @@ def test_repeats_are_held_back_and_counted() -> None:
     assert json.loads(JsonFormatter().format(later))["repeated"] == 3
 
 
+def test_a_clock_that_is_set_back_silences_nothing_until_it_has_caught_up() -> None:
+    repeats = RepeatFilter(10_000)
+    for _ in range(REPEATS_MAX + 1):
+        repeats.filter(record("e", 3_600.0))
+    again = record("e", 0.0)
+    assert repeats.filter(again)
+    assert json.loads(JsonFormatter().format(again))["repeated"] == 1
+
+
 def test_events_of_different_members_or_reasons_are_different() -> None:
     repeats = RepeatFilter(10_000)
     for _ in range(REPEATS_MAX):

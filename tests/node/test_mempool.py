@@ -1,6 +1,7 @@
 """Admission, bounds, order of arrival, flight, fairness (rules S15, L17, L22)."""
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import pytest
@@ -159,6 +160,18 @@ def test_only_local_transactions_are_held_against_the_contracts() -> None:
     mine, one = pool(admit=refuse), tx()
     assert refusal(lambda: mine.parse_check(one.raw, local=True)) == "UNKNOWN_CONTRACT"
     assert mine.parse_check(one.raw) == one
+
+
+def test_of_what_is_turned_away_it_is_asked_only_whether_it_may_come_again() -> None:
+    def refuse(asked: ParsedTransaction) -> None:
+        raise BadMessage("no such contract", code="UNKNOWN_CONTRACT")
+
+    ran, one, late = tx(), tx(), tx(expiry_height=5)
+    mine = pool(admit=refuse, is_executed=lambda asked: asked.id == ran.id)
+    mine.expire(5)
+    assert mine.parse_check(one.raw, local=True, full=True) == one
+    for raw, code in ((ran.raw, "DUPLICATE"), (late.raw, "EXPIRED"), (b"junk", "NOT_CANONICAL")):
+        assert refusal(partial(mine.parse_check, raw, local=True, full=True)) == code
 
 
 # ── bounds ───────────────────────────────────────────────────────────────────
@@ -421,6 +434,25 @@ def test_what_is_valid_later_waits_until_then() -> None:
     assert mine.proposable == 0
     mine.expire(9)
     assert set(taken(mine, 10)) == {later.id, far.id}
+
+
+def test_what_is_owed_for_later_is_counted_until_it_is_due_or_gone() -> None:
+    mine = pool()
+    due, gone, far, strange = (tx(first_height=first) for first in (10, 10, 20, 20))
+    for one in (due, gone, far):
+        mine.add(one, local=True)
+    mine.add(strange)
+    assert (mine.taken, mine.taken_for_later) == (3, 3)
+    mine.add(due, local=True)
+    assert mine.taken_for_later == 3, "asked for twice, it is one"
+    mine.add(strange, local=True)
+    assert (mine.taken, mine.taken_for_later) == (4, 4)
+    mine.executed([gone.id], 1)
+    assert (mine.taken, mine.taken_for_later) == (3, 3)
+    mine.expire(9)
+    assert (mine.taken, mine.taken_for_later) == (3, 2)
+    mine.expire(100)
+    assert (mine.taken, mine.taken_for_later) == (0, 0)
 
 
 def test_what_expires_before_the_sequence_is_not_put_into_it() -> None:

@@ -154,15 +154,15 @@ async def test_a_block_that_overtakes_the_answer_leaves_nothing_to_wait_for(
         node, tx = group.nodes[0], anchor(group, 1)
         real = node.admission.submit
 
-        async def submit(raws: Sequence[bytes]) -> list[Submitted]:
-            answers = await real(raws)
+        async def submit(raws: Sequence[bytes], room: int) -> list[Submitted]:
+            answers = await real(raws, room)
             await node.facade.wait(tx.id, WAIT_S)
             return answers
 
         monkeypatch.setattr(node.admission, "submit", submit)
         (answer,) = await node.facade.submit([tx.raw])
         assert (answer.code, answer.height) == (None, None)
-        assert not node.commits._submitted
+        assert not node.news.commits._submitted
 
 
 def test_what_the_pool_dropped_without_a_word_is_forgotten_in_the_end() -> None:

@@ -40,6 +40,9 @@ SILENT = {
     "salus_signer_errors_total",
     "salus_p2p_dropped_total",
 }
+# Nobody reads, breaks glass or is told anything here: test_gate.py, test_emergency_holder.py, test_outbox.py.
+APART = ("salus_gate_", "salus_emergency_", "salus_outbox_")
+READS = {name for name in Metrics().names() if name.startswith(APART)}
 
 
 class Scrapes:
@@ -77,11 +80,11 @@ async def test_every_declared_metric_moves(tmp_path: Path) -> None:
         await a_wrong_clock(group, seen)
         await an_expired_transaction(group, seen)
         await seen.all()
-        assert seen.still(SILENT) == set()
+        assert seen.still(SILENT | READS) == set()
         await a_new_view(group, seen)
         await alarms(group, seen)
         await seen.all()
-        assert seen.still({"salus_signer_errors_total"}) == set()
+        assert seen.still({"salus_signer_errors_total"} | READS) == set()
 
 
 async def ordinary_life(group: Hospitals, seen: Scrapes) -> None:
@@ -99,15 +102,17 @@ async def ordinary_life(group: Hospitals, seen: Scrapes) -> None:
         for phase in PHASES:
             assert 0 < seen.value(index, "consensus_phase_seconds_count", phase) <= blocks
         assert seen.value(index, "signer_seconds_count") >= blocks
-        assert seen.value(index, "crypto_verified_total") >= 8
-        assert 1 <= seen.value(index, "crypto_verify_seconds_count") <= 8
+        # A proposal may come before its transaction by itself is verified: then it is verified twice.
+        verified = seen.value(index, "crypto_verified_total")
+        assert verified >= 8
+        assert 1 <= seen.value(index, "crypto_verify_seconds_count") <= verified
         for part in ("blocks", "journal", "state"):
             assert seen.value(index, "storage_write_seconds_count", part) > 0
         # What alerts watch by its increase is there before its first event.
         assert seen.value(index, "consensus_equivocations_total", "hosp-b") == 0
         assert seen.value(index, "contract_faults_total", "planted") == 0
     with group.nodes[0].feed.subscribe(None):  # A subscriber that does not read.
-        await commit(group, 1, anchor(group, 100))
+        await group.height(await commit(group, 1, anchor(group, 100)), 0)
         with pytest.raises(RejectedError):
             async with Client(group.api(0)) as client:
                 await client.submit(anchor(group, 101, expiry=10**6))
@@ -204,7 +209,7 @@ async def alarms(group: Hospitals, seen: Scrapes) -> None:
     async with Client(group.api(index), signer=group.operators[index], timeout_s=WAIT_S) as client:
         with pytest.raises(RejectedError):
             await client.call("planted", "key_error", 1, encode(()))
-        staged, _ = await client.record_add(TEXT, TYPE)
+        staged, _ = await client.record_add(TEXT, TYPE, now=True)
         spoil(group.home(index) / "data", staged.record_id)
         assert (await client.records()).items == ()
     votes = [Prepare(0, 0, 1, factories.seed(f"{n}"), 1, NO_SIGNATURE) for n in (1, 2)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.access import DenialsArgs
 from node.node import FLOOR_EVERY_BLOCKS
 from node.pipeline import Diverged
 from node.verify import SLICE_MIN
@@ -25,7 +26,7 @@ WAIT_S = 60  # longer is a failure
 
 
 def anchor(
-    group: Hospitals, number: int, *, org: int = 0, expiry: int = 1_000
+    group: Hospitals, number: int, *, org: int = 0, expiry: int = 1_000, first: int = 0
 ) -> ParsedTransaction:
     root = factories.seed(f"root {number}")
     args = encode((root, 1, factories.seed("author"), factories.seed("context")))
@@ -35,6 +36,7 @@ def anchor(
         chain_id=group.genesis.chain_id,
         genesis_hash=group.genesis.hash(),
         nonce=factories.seed(f"nonce {number}")[:16],
+        first_height=first,
         expiry_height=expiry,
     )
 
@@ -110,7 +112,9 @@ async def test_a_halted_node_signs_nothing_more(tmp_path: Path) -> None:
         assert journal is not None
         node.alarms.diverged(Diverged(node.state.head, bytes(32)))
         await group.height(node.state.height(), 0, 1, 3)
-        await node.journalist.run(int)  # what was on its way to the disk does not leave any more
+        await node.disk.journalist.run(
+            int
+        )  # what was on its way to the disk does not leave any more
         before = journal.entries()
         await commit(group, 1, anchor(group, 2))
         assert journal.entries() == before
@@ -158,6 +162,58 @@ async def test_the_floor_follows_the_votes_to_a_slow_disk(tmp_path: Path) -> Non
                 number += 1
             await asyncio.sleep(0.01)
         await eventually(lambda: journal.floor[1] >= FLOOR_EVERY_BLOCKS)
+
+
+async def test_a_node_that_sees_nothing_committed_soon_turns_its_clients_away_and_not_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.drain.FLOOR_TRANSACTIONS", 10)
+    monkeypatch.setattr("node.facade.SINGLE_TRANSACTIONS", 2)
+    async with hospitals(tmp_path, 2) as group:
+        await group.stop(1)  # no quorum: nothing is committed any more
+        node = group.nodes[0]
+        flood = [anchor(group, number).raw for number in range(13)]
+        alone = [anchor(group, number).raw for number in range(13, 16)]
+        # At once: while an array is checked, what it is refused for takes nobody's room.
+        answers, (first,) = await asyncio.gather(
+            node.facade.submit(flood), node.facade.submit(alone[:1])
+        )
+        assert [a.code for a in answers] == [None] * 8 + ["POOL_FULL"] * 5
+        assert all(a.tx_id is not None for a in answers)
+        again = await node.facade.submit(flood[:2])
+        assert [a.code for a in again] == [None] * 2, "known bytes are no news"
+        *away, junk = await node.facade.submit([*flood[8:], b"junk"])
+        assert {a.code for a in away} == {"POOL_FULL"}
+        assert junk.code == "NOT_CANONICAL", "coming again will not help it"
+        (second,) = await node.facade.submit(alone[1:2])
+        assert (first.code, second.code) == (None, None), "an import keeps no revocation out"
+        assert (await node.facade.submit(alone[2:]))[0].code == "POOL_FULL"
+        (answer,) = await node.admission.submit(alone[2:])  # a ticket, a return: no client's
+        assert answer.code is None
+        assert node.care is not None
+        sender = node.care.gate.sender  # a reader, perhaps of another hospital, waits for it
+        await sender.offer(sender.denials(DenialsArgs(bytes(32), "org-1", 2), node.state.height()))
+
+
+async def test_what_is_valid_later_leaves_an_idle_node_room_for_what_is_valid_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing serves it before the height moves, and only what finds room moves the height (B25)."""
+    async with hospitals(tmp_path, 1) as group:
+        node = group.nodes[0]
+        monkeypatch.setattr("node.drain.FLOOR_TRANSACTIONS", 6)
+        monkeypatch.setattr("node.facade.SINGLE_TRANSACTIONS", 1)
+        monkeypatch.setattr("node.admission.LATER_TRANSACTIONS_MAX", 3)
+        flood = [anchor(group, number, first=50) for number in range(8)]
+        answers = await node.facade.submit([tx.raw for tx in flood[:-1]])
+        taken = [answer for answer in answers if answer.code is None]
+        assert len(taken) == 3
+        assert {answer.code for answer in answers} == {None, "POOL_FULL"}
+        node.mempool.add(flood[-1])  # it came by gossip, and is known
+        (known,) = await node.facade.submit([flood[-1].raw])
+        assert known.state is TransactionState.PENDING
+        assert node.mempool.taken_for_later == 3, "known, and not owed"
+        await commit(group, 0, anchor(group, 9))
 
 
 async def test_bodies_that_were_not_agreed_on_leave_the_disk(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""When the primary's task wakes up: at the time to propose, not for every transaction."""
+"""When the primary proposes: at its time, and not for every transaction."""
 
 import asyncio
 from typing import Any, cast
@@ -31,6 +31,10 @@ class Pace:
 class Steps:
     def __init__(self) -> None:
         self.events: asyncio.Queue[object] = asyncio.Queue()
+        self.failure: BaseException | None = None
+
+    def fatal(self, error: BaseException) -> None:
+        self.failure = error
 
     def step(self, event: object) -> None:
         self.events.put_nowait(event)
@@ -49,18 +53,15 @@ async def turns(count: int = 5) -> None:
 async def test_nothing_to_propose_wakes_nobody() -> None:
     pace, steps = Pace(), Steps()
     hands = outlet(pace, steps)
-    task = asyncio.create_task(hands.propose())
     for _ in range(10):
         hands.nudge()
     await turns()
     assert pace.asked == 0
-    task.cancel()
 
 
 async def test_before_its_time_a_thousand_transactions_set_one_clock() -> None:
     pace, steps = Pace(), Steps()
     hands = outlet(pace, steps)
-    task = asyncio.create_task(hands.propose())
     pace.waits = 60_000
     hands.nudge()
     clock = hands._clock
@@ -68,13 +69,11 @@ async def test_before_its_time_a_thousand_transactions_set_one_clock() -> None:
         hands.nudge()
     await turns()
     assert (pace.asked, hands._clock) == (0, clock)
-    task.cancel()
 
 
 async def test_a_time_that_comes_nearer_is_kept() -> None:
     pace, steps = Pace(), Steps()
     hands = outlet(pace, steps)
-    task = asyncio.create_task(hands.propose())
     pace.waits, pace.ready = 60_000, 1
     hands.nudge()
     late = hands._clock
@@ -84,15 +83,26 @@ async def test_a_time_that_comes_nearer_is_kept() -> None:
     assert late.cancelled()
     pace.waits = 0
     assert await steps.events.get() is BUILT
-    task.cancel()
 
 
 async def test_when_it_is_time_all_that_may_go_goes() -> None:
     pace, steps = Pace(), Steps()
     hands = outlet(pace, steps)
-    task = asyncio.create_task(hands.propose())
     pace.waits, pace.ready = 0, 3
     hands.nudge()
     for _ in range(3):
         assert await steps.events.get() is BUILT
-    task.cancel()
+
+
+async def test_a_primary_that_cannot_propose_ends_its_node() -> None:
+    """It would only seem to live."""
+    pace, steps = Pace(), Steps()
+    hands, fault = outlet(pace, steps), RuntimeError("a bug")
+
+    def propose() -> ProposalBuilt | None:
+        raise fault
+
+    pace.waits, pace.propose = 0, propose  # type: ignore[method-assign]
+    hands.nudge()
+    await turns()
+    assert steps.failure is fault

@@ -11,7 +11,8 @@ from node.records import RecordService, Submission
 from salus.codec import decode
 from salus.document import reason_commitment
 from salus.errors import SalusError
-from salus.forms import Staged
+from salus.forms_records import Staged
+from salus.keys import box_public_key
 from salus.parameters import Parameters
 from salus.record import tag_hash
 from salus.transaction import Operation, ParsedTransaction
@@ -35,7 +36,12 @@ def service(ledger: Ledger, tmp_path: Path) -> RecordService:
     return make_service(ledger, tmp_path)
 
 
-def make_service(ledger: Ledger, directory: Path) -> RecordService:
+KEEPER = factories.seed("keeper")
+
+
+def make_service(
+    ledger: Ledger, directory: Path, keeper: bytes | None = box_public_key(KEEPER)
+) -> RecordService:
     vault = Vault.open(str(directory / "vault"), factories.seed("vault lock"))
     clock = count(factories.TIME_MS)
     return RecordService(
@@ -45,6 +51,7 @@ def make_service(ledger: Ledger, directory: Path) -> RecordService:
         "hosp-a",
         random=os.urandom,
         now_ms=lambda: next(clock),
+        keeper=keeper,
     )
 
 

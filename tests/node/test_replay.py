@@ -20,14 +20,14 @@ def test_against_a_plain_set(entries: list[tuple[int, int]]) -> None:
     index, model = ReplayIndex(), set()
     for n, expiry in entries:
         assert index.maybe(tx_id(n), expiry) == ((n, expiry // HEIGHTS_PER_BUCKET) in model)
-        index.add(tx_id(n), expiry)
+        index.add([(tx_id(n), expiry)])
         model.add((n, expiry // HEIGHTS_PER_BUCKET))
 
 
 def test_many_ids_of_one_bucket_are_all_found() -> None:
     index = ReplayIndex()
     count = 10 * FRESH_MAX + 7
-    index.load((tx_id(n)[:8], 100) for n in range(count))
+    index.add((tx_id(n)[:8], 100) for n in range(count))
     assert len(index) == count
     assert all(index.maybe(tx_id(n), 100) for n in range(count))
     assert not any(index.maybe(tx_id(n), 100) for n in range(count, count + 1000))
@@ -39,7 +39,7 @@ def test_many_ids_of_one_bucket_are_all_found() -> None:
 def test_an_id_that_only_shares_the_filter_s_bit_is_not_held() -> None:
     index = ReplayIndex()
     for n in range(FRESH_MAX + 1):
-        index.add(n.to_bytes(8), 100)
+        index.add([(n.to_bytes(8), 100)])
         assert index.maybe((0).to_bytes(8), 100)
         assert index.maybe(n.to_bytes(8), 100)
         assert not index.maybe((n + FILTER_BITS).to_bytes(8), 100)
@@ -53,7 +53,7 @@ def test_a_few_ids_spread_over_the_widest_window_take_little_memory() -> None:
     try:
         index = ReplayIndex()
         for expiry in range(0, widest, HEIGHTS_PER_BUCKET):
-            index.add(tx_id(expiry), expiry)
+            index.add([(tx_id(expiry), expiry)])
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -64,7 +64,7 @@ def test_a_few_ids_spread_over_the_widest_window_take_little_memory() -> None:
 def test_runs_stay_short_enough_to_merge() -> None:
     index = ReplayIndex()
     for n in range(3 * RUN_MAX):
-        index.add(n.to_bytes(8), 100)
+        index.add([(n.to_bytes(8), 100)])
     (bucket,) = index._buckets.values()
     assert max(len(run) for run in bucket.runs) <= RUN_MAX
     assert len(bucket.runs) <= 8
@@ -74,7 +74,7 @@ def test_what_expired_is_dropped_and_nothing_else() -> None:
     """Rule S15: at `height` + 1 and later, no proposal may hold what expires at `height`."""
     index = ReplayIndex()
     for expiry in range(1, 300):
-        index.add(tx_id(expiry), expiry)
+        index.add([(tx_id(expiry), expiry)])
     for height in range(1, 300):
         index.passed(height)
         assert all(index.maybe(tx_id(expiry), expiry) for expiry in range(height + 1, 300))

@@ -183,20 +183,20 @@ def test_losing_the_journal_waits_for_an_append_that_is_under_way(
 
     def sync() -> None:
         begun.set()
-        go_on.wait(5)
+        assert go_on.wait(60)
         real()
 
     monkeypatch.setattr(journal._file, "sync", sync)
     appending = threading.Thread(target=voter.append, args=([VOTE],))
     appending.start()
-    begun.wait(5)
+    assert begun.wait(60)
     losing = threading.Thread(target=voter.lose)
     losing.start()
     losing.join(0.05)
     assert losing.is_alive()
     go_on.set()
-    losing.join(5)
-    appending.join(5)
+    losing.join(60)
+    appending.join(60)
     assert not losing.is_alive()
     assert VOTE in journal.entries()
 

@@ -36,6 +36,11 @@ def slow_disk(node: Node, delay: Callable[[BlockBatch], object]) -> None:
     node.state.commit = write  # type: ignore[method-assign]
 
 
+def counted(node: Node, name: str) -> float:
+    lines = node.metrics.text().decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+
 async def test_a_slow_disk_slows_the_sync_and_nothing_worse(tmp_path: Path) -> None:
     """B28: no more is accepted than may be executed ahead of what is written."""
     parameters = msgspec.structs.replace(Parameters(), execute_ahead_max=2)
@@ -44,10 +49,30 @@ async def test_a_slow_disk_slows_the_sync_and_nothing_worse(tmp_path: Path) -> N
         height = 0
         for number in range(20):
             height = await commit(group, number % 3, anchor(group, number, org=number % 3))
+        # Three of four: nothing was committed without the node's own vote.
+        assert counted(group.nodes[0], "salus_crypto_covered_total") == 0
         slow_disk(group.start(3), lambda batch: time.sleep(0.03))
         for number in range(20, 40):
             height = await commit(group, number % 3, anchor(group, number, org=number % 3))
         await group.height(height)
+
+        def seen(what: str) -> float:
+            return counted(group.nodes[3], f"salus_crypto_{what}_total")
+
+        assert seen("covered") >= 20
+        # Each client signature is verified here or stands below the votes of a quorum.
+        assert seen("verified") + seen("covered") >= 40
+
+
+async def test_what_a_quorum_commits_before_it_is_judged_here_is_counted_as_believed(
+    tmp_path: Path,
+) -> None:
+    async with hospitals(tmp_path) as group:
+        at = next(index for index, node in group.nodes.items() if node.vitals.me == 3)
+        group.nodes[at].judge.check = lambda request: None  # type: ignore[method-assign]
+        height = await commit(group, (at + 1) % 4, anchor(group, 0, org=(at + 1) % 4))
+        await group.height(height)
+        assert counted(group.nodes[at], "salus_crypto_covered_total") == 1
 
 
 async def test_an_epoch_that_is_being_written_is_no_reason_to_blame_a_peer(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
+import pytest
 
+from node import disk_thread
 from node.bodies import Bodies
-from node.disk_thread import DiskThread
 from node.metrics import Metrics
 from node.net.frames import Blocks, GetBlocks, Kind
 from node.pipeline import Diverged, Pipeline
@@ -22,6 +23,7 @@ from salus.codec import decode, encode
 from salus.keys import SigningKey, verify
 from salus.parameters import Parameters
 from salus.vote import VoteType
+from storage.errors import StoreUnavailable
 from tests import factories
 from tests.changing import Change, ChangingLedger, hospitals
 from tests.steps import stepped
@@ -60,11 +62,15 @@ SOURCE = source()
 TRUE = BlockSource(SOURCE.state, SOURCE.blocks)
 
 
+def _raise(error: BaseException) -> None:
+    raise error
+
+
 class AtOnce:
     """The disk without its thread."""
 
-    async def run(self, work: Callable[..., Any], *args: Any, **named: Any) -> Any:
-        return work(*args, **named)
+    def start(self, work: Callable[[], Any], answer: disk_thread.Answer) -> None:
+        answer(work(), None)
 
 
 class Fresh:
@@ -88,7 +94,8 @@ class Fresh:
             dict,
             lambda fault: None,
             Metrics(),
-            cast(DiskThread, AtOnce()),
+            cast(disk_thread.DiskThread, AtOnce()),
+            _raise,
         )
         self.sync = Sync(self, self.pipeline, cast(BlockSource, None), lambda: 0, self.on_diverged)
         self.sync.following = True
@@ -117,15 +124,14 @@ class Fresh:
         self.sync.stopped = True
 
     async def run(self, until: Callable[[], bool]) -> None:
-        tasks = [asyncio.create_task(self.pipeline.write()), asyncio.create_task(self.sync.run())]
+        task = asyncio.create_task(self.sync.run())
         try:
             async with asyncio.timeout(WAIT_S):
                 while not until():  # noqa: ASYNC110 (the clock jumps: this asks once a step)
                     await asyncio.sleep(0.05)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def arrives(self) -> None:
         """At the head of the source, by the same blocks and the same sets."""
@@ -275,3 +281,23 @@ async def test_another_history_by_the_keys_of_a_former_quorum_stops_the_node_and
     await fresh.run(lambda: bool(fresh.diverged))
     assert fresh.diverged[0].mine == SOURCE.state.header(height)
     assert fresh.ledger.height < height
+
+
+class PyPanic(BaseException):
+    """What a library in another language may raise: no `Exception`."""
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("the disk is gone"), PyPanic()])
+async def test_whatever_the_disk_raises_for_a_block_is_fatal(failure: BaseException) -> None:
+    """Only its callback hears of it: a node that went on would write no block any more."""
+    fresh, told = Fresh(), list[BaseException]()
+    fresh.pipeline.fatal = told.append
+    answers = list[disk_thread.Answer]()
+    thread = SimpleNamespace(start=lambda _, answer: answers.append(answer))
+    fresh.pipeline.disk = cast(disk_thread.DiskThread, thread)
+    block = TRUE.block(1)
+    assert block is not None
+    fresh.pipeline.accept(block)
+    answers[0](None, failure)
+    assert told == [failure]
+    assert fresh.ledger.height == 0

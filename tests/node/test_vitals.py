@@ -1,19 +1,24 @@
 """What a node says of itself: ready or not, and of whom it has heard."""
 
+import asyncio
 import errno
 import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from cli.commands.status import text
 from node.node import Node
 from node.vitals import Vitals
 from salus.client import Client
 from salus.client_errors import NotReadyError
 from salus.codec import encode
 from salus.epoch import EpochRecord
+from salus.errors import SalusError
 from salus.parameters import Parameters
 from tests import factories
 from tests.contracts import planted
@@ -137,6 +142,54 @@ async def test_a_node_in_quarantine_is_not_ready_and_says_why(tmp_path: Path) ->
             assert (status.ready, status.signing, status.reason) == (True, "signing", None)
 
 
+async def test_a_clock_that_is_off_is_said_and_the_gate_goes_by_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G-20: else each read would leave a ticket and end in TICKET_OLD."""
+    async with hospitals(tmp_path) as group:
+        node = group.nodes[1]
+        await commit(group, 1, anchor(group, 1))
+        await eventually(lambda: node.facade.readiness().ready)
+        assert node.care is not None
+        gate, peers = node.care.gate, node.network.peers
+
+        def ahead(seconds: int) -> None:
+            told = [replace(one, clock_ahead_ms=seconds * 1_000) for one in peers()]
+            monkeypatch.setattr(node.network, "peers", lambda: told)
+
+        for seconds, code in (
+            (0, "OK"),
+            (200, "OK"),
+            (300, "CLOCK_AHEAD"),
+            (-40, "OK"),
+            (-90, "CLOCK_BEHIND"),
+        ):
+            ahead(seconds)
+            await eventually(lambda at=seconds: node.facade.clock_ahead_ms() == at * 1_000)
+            now = node.facade.readiness()
+            assert (now.ready, now.code) == (code == "OK", code)
+            # In a thread, where the gate looks; never before the newest block.
+            apart_s = time.time() - await asyncio.to_thread(gate.now_ms) / 1_000
+            assert seconds - 1 < apart_s < seconds + 60
+            if code == "OK":
+                continue
+            side = "ahead of" if seconds > 0 else "behind"
+            assert f"the clock of {node.facade.member} is {abs(seconds)} s {side}" in now.reason
+            with pytest.raises(SalusError) as unsure:
+                gate.ready()
+            assert unsure.value.code == code
+            async with Client(group.api(1)) as client:
+                with pytest.raises(NotReadyError) as refused:
+                    await client.api("GET", "/readyz")
+                assert refused.value.code == code
+                assert "timedatectl" in refused.value.hint
+                shown = await client.status()
+                assert (shown.ready, shown.code, shown.reason) == (False, code, now.reason)
+            page = text(shown)
+            assert f"why      {code}: the clock of" in page
+            assert "timedatectl" in page
+
+
 async def test_a_node_that_sees_no_quorum_is_not_ready_until_it_does(tmp_path: Path) -> None:
     """A load balancer would else send clients to the smaller side of a cut."""
     async with hospitals(tmp_path) as group:
@@ -151,8 +204,21 @@ async def test_a_node_that_sees_no_quorum_is_not_ready_until_it_does(tmp_path: P
             with pytest.raises(NotReadyError) as refused:
                 await client.api("GET", "/readyz")
             assert refused.value.code == "NO_QUORUM"
+        node.vitals.quarantined = "its journal was lost"
+        assert node.facade.readiness().code == "QUARANTINE"
+        with pytest.raises(SalusError) as unsure:  # it releases nothing to readers either (G-6)
+            node.facade.require_news()
+        assert unsure.value.code == "NO_QUORUM"
         group.start(2)
+        await eventually(lambda: sum(peer.connected for peer in node.network.peers()) == 2)
+        node.facade.require_news()
+        node.vitals.quarantined = None
         await eventually(lambda: node.facade.readiness().ready)
+        node.facade.require_news()
+        node.vitals.halted = "rules were broken"
+        with pytest.raises(SalusError) as unsure:
+            node.facade.require_news()
+        assert unsure.value.code == "HALTED"
 
 
 async def test_a_disk_that_does_not_say_what_is_free_is_told_once_and_ends_nothing(

@@ -18,7 +18,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cli import bench, load, lying_validator, testnet
+from cli import testnet
+from cli.bench import load, lying_validator
+from cli.bench.network import chain_of
 from cli.home import TestnetNode, read_testnet
 from salus.client import Client
 from salus.errors import SalusError
@@ -67,7 +69,7 @@ async def measure(kind: str, account: bool, seconds: float, rate: float) -> Figu
 async def _load(
     root: Path, nodes: Sequence[TestnetNode], kind: str, account: bool, seconds: float, rate: float
 ) -> Figures:
-    chain = bench._chain(root)
+    chain = chain_of(root)
     each = int(seconds * rate / (VALIDATORS - 1))
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cli.bench.lying_validator import CHAIN_ID
 from cli.home import NodeHome
 from cli.keyfiles import password_for
-from cli.lying_validator import CHAIN_ID
 from node.config import Config
 from node.node import Node
 from node.pace import Pace

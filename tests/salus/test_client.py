@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import aiohttp
 import aiohttp.web
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from node.api.app import ApiServer
 from node.api.settings import ApiSettings
@@ -33,7 +36,7 @@ from salus.client_http import Answer, Endpoint, Transport
 from salus.client_sync import SyncClient
 from salus.codes import CODES, Code
 from salus.errors import VerificationError
-from salus.forms import Problem, TransactionState
+from salus.forms import Problem, TransactionForm, TransactionState
 from salus.transaction import ParsedTransaction
 from tests import factories
 from tests.factories import Chain
@@ -156,6 +159,63 @@ async def test_a_client_that_lives_long_learns_of_another_expiry_window(
         node.chain.add()
     await client.height()
     assert (await client.build([one])).body.expiry_height == 64 + 100 // 2
+
+
+def grow(node: FakeNode, blocks: int) -> None:
+    for _ in range(blocks):
+        node.chain.add()
+
+
+async def test_a_client_of_several_nodes_reads_no_older_state_than_it_was_told_of(
+    servers: Servers,
+) -> None:
+    ahead, behind = FakeNode(), FakeNode()
+    grow(ahead, 3)
+    first = await servers.start(ahead)
+    async with Client([first, await servers.start(behind)], timeout_s=60) as client:
+        assert await client.height() == 3
+        await servers.stop(first)
+        behind.on_wait = lambda: grow(behind, 3)
+        assert await client.height() == 3
+    assert behind.awaited == [(3, 2.0)]
+
+
+async def test_what_an_earlier_client_saw_counts_but_is_no_height_of_this_one(
+    node: FakeNode, url: str
+) -> None:
+    """Else a wrong one would give transactions an expiry that every node refuses."""
+    async with Client(url, timeout_s=60, seen_height=9) as client:
+        assert client.seen_height == 0
+        assert await client.height() == 0
+    assert node.awaited == [(9, 2.0)]
+
+
+async def test_a_height_that_a_node_has_waited_for_in_vain_is_not_named_to_it_again(
+    servers: Servers,
+) -> None:
+    """A node that is cut off, or that another lied about, cost two seconds with every call."""
+    ahead, behind = FakeNode(), FakeNode()
+    grow(ahead, 3)
+    first = await servers.start(ahead)
+    async with Client([first, await servers.start(behind)], timeout_s=60) as client:
+        assert await client.height() == 3
+        await servers.stop(first)
+        for _ in range(3):
+            assert await client.height() == 0
+        assert behind.awaited == [(3, 2.0)]
+        grow(behind, 5)
+        assert await client.height() == 5
+    assert behind.awaited == [(3, 2.0)]
+
+
+async def test_who_waits_for_an_outcome_names_no_height(node: FakeNode, url: str) -> None:
+    """The node ends that wait so that its answer arrives in time; another one before it, and the
+    caller hears nothing of a transaction that was taken."""
+    async with Client(url, timeout_s=60, seen_height=9) as client:
+        tx = new(node)
+        done, _ = await asyncio.gather(client.commit(tx), certify_next(node))
+    assert done.height == 1
+    assert (9, 2.0) not in node.awaited
 
 
 async def test_two_calls_have_two_nonces(client: Client) -> None:
@@ -295,6 +355,21 @@ async def test_a_busy_node_is_asked_again_later(
     assert stepped._http.endpoints[0].refusal is None
 
 
+async def test_an_array_that_finds_no_room_says_so_of_each_and_keeps_what_came_before(
+    node: FakeNode, stepped: Client, clock: Clock
+) -> None:
+    sent = [new(node) for _ in range(501)]
+
+    def fill() -> None:
+        node.refuse = "POOL_FULL"
+
+    node.on_submit = fill
+    items = await stepped.submit_many(sent, timeout_s=20)
+    assert [item.code for item in items] == [None] * 500 + ["POOL_FULL"]
+    assert [item.tx_id for item in items] == [tx.id.hex() for tx in sent]
+    assert node.submissions > 2, "it was asked again until the time was up"
+
+
 async def test_when_the_time_is_up_the_refusal_is_raised_and_not_that_the_time_is_up(
     node: FakeNode, stepped: Client, clock: Clock
 ) -> None:
@@ -329,7 +404,7 @@ class Script(Transport):
         self.asked: list[tuple[float, Mapping[str, str]]] = []  # seconds it had, parameters
 
     async def _once(self, *args: Any) -> Answer:
-        _, _, _, params, _, _, attempt_s = args
+        _, _, _, params, _, _, attempt_s, _ = args
         self.asked.append((attempt_s, params or {}))
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, TimeoutError):
@@ -354,6 +429,114 @@ async def test_what_was_sent_and_not_answered_may_have_been_taken(
         await http.request("POST", "/", timeout_s=0.3, body=b"", transaction=transaction)
     assert [seconds for seconds, _ in http.asked] == pytest.approx([0.3, 0.2])
     assert http.endpoints[0].failures == 1, "the caller's haste is no failure of the node"
+
+
+def refusing(status: int, code: str, url: str) -> Answer:
+    problem = Problem(
+        type="", title="no", status=status, detail="no", instance="", code=code, retryable=False
+    )
+    return Answer(status, {}, msgspec.json.encode(problem), url)
+
+
+NO_TOKEN = refusing(401, "UNAUTHENTICATED", "http://node-1")
+NO_WAY_IN = Answer(403, {}, b"<html>", "http://node-1")  # a proxy in front of it
+
+
+@pytest.mark.parametrize("refusal", [NO_TOKEN, NO_WAY_IN])
+async def test_who_refuses_strangers_is_not_what_is_wrong_while_ones_own_node_is_silent(
+    stepped: Client, clock: Clock, refusal: Answer
+) -> None:
+    """Its token goes to the first alone, so the caller would look for a fault in a token that is good."""
+    http = Script(2, clock, TimeoutError(), refusal, GOOD)
+    assert await http.request("GET", "/", timeout_s=60) == GOOD
+    assert http.endpoints[0].failures == 0, "it is the first that has answered"
+    http = Script(2, clock, TimeoutError(), refusal, TimeoutError())
+    with pytest.raises(UnreachableError) as caught:
+        await http.request("GET", "/", timeout_s=2.05)
+    assert caught.value.message.startswith(
+        "http://node-0: no answer in time; http://node-1 refuses ("
+    )
+    later = Script(2, clock, refusal)
+    later.endpoints[0] = replace(http.endpoints[0], rest_until=clock.now + 5)
+    with pytest.raises(UnreachableError) as caught:
+        await later.request("GET", "/", timeout_s=2)
+    assert "http://node-0: no answer in time; http://node-1 refuses" in caught.value.message
+
+
+async def test_that_a_token_goes_to_the_first_node_alone_is_said(
+    stepped: Client, clock: Clock
+) -> None:
+    for token, said in ((None, False), (TOKEN, True)):
+        http = Script(2, clock, TimeoutError(), NO_TOKEN, TimeoutError())
+        http._token = {} if token is None else {"Authorization": token}
+        with pytest.raises(UnreachableError) as caught:
+            await http.request("GET", "/", timeout_s=2.05)
+        assert ("sent to no other" in caught.value.message) is said
+        assert TOKEN not in caught.value.message
+
+
+async def test_the_refusal_of_ones_own_node_is_final_whoever_else_is_silent(
+    stepped: Client, clock: Clock
+) -> None:
+    gone = aiohttp.ServerDisconnectedError()
+    http = Script(2, clock, BUSY, gone, refusing(403, "FORBIDDEN", "http://node-0"))
+    with pytest.raises(AuthError):
+        await http.request("GET", "/", timeout_s=60)
+    http = Script(2, clock, refusing(401, "UNAUTHENTICATED", "http://node-0"))
+    with pytest.raises(AuthError):
+        await http.request("GET", "/", timeout_s=60)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        NO_TOKEN,
+        NO_WAY_IN,
+        refusing(403, "FORBIDDEN", "http://node-0"),
+        refusing(404, "NOT_SERVED", "http://node-0"),
+    ],
+)
+async def test_what_a_silent_node_may_have_taken_is_pending_whoever_refuses_it(
+    node: FakeNode, stepped: Client, clock: Clock, refusal: Answer
+) -> None:
+    """Or its signer would sign the same again, and the wallet forget what it has sent."""
+    tx = new(node)
+    stepped._http = Script(2, clock, TimeoutError(), refusal, *[TimeoutError()] * 60)
+    with pytest.raises(PendingError) as caught:
+        await stepped.commit(tx, timeout_s=3)
+    assert caught.value.tx_id == tx.id.hex()
+    assert "refuses" in caught.value.message
+
+
+@pytest.mark.parametrize("refusal", [NO_TOKEN, refusing(404, "NOT_SERVED", "http://node-0")])
+async def test_what_a_node_took_is_pending_whoever_refuses_it_then(
+    node: FakeNode, stepped: Client, clock: Clock, refusal: Answer
+) -> None:
+    tx = new(node)
+    form = TransactionForm(tx_id=tx.id.hex(), state=TransactionState.PENDING)
+    taken = msgspec.json.encode(form)
+    stepped._http = Script(1, clock, Answer(202, {}, taken, "http://node-0"), refusal)
+    with pytest.raises(PendingError):
+        await stepped.commit(tx, timeout_s=3)
+
+
+async def test_a_feed_outlasts_its_own_node_though_others_let_no_stranger_in() -> None:
+    async def shut(request: aiohttp.web.BaseRequest) -> aiohttp.web.Response:
+        return aiohttp.web.Response(status=401, body=NO_TOKEN.body)
+
+    async with served(shut) as own, served(shut) as other:
+        http = Transport([own, other], token=TOKEN, ssl=None)
+        try:
+            with pytest.raises(AuthError):
+                async with http.stream("/v1/events", params={}, headers={}):
+                    pass
+            http.endpoints[0].rest_until = float("inf")  # it is silent
+            with pytest.raises(UnreachableError) as caught:  # after which a subscriber tries again
+                async with http.stream("/v1/events", params={}, headers={}):
+                    pass
+        finally:
+            await http.close()
+    assert f"{other} refuses (UNAUTHENTICATED)" in caught.value.message
 
 
 async def test_a_node_that_is_silent_for_long_is_left_alone(stepped: Client, clock: Clock) -> None:
@@ -427,6 +610,27 @@ async def test_a_token_is_sent_and_its_absence_is_an_auth_error(
         assert caught.value.code == "UNAUTHENTICATED"
     async with Client(url, token=TOKEN) as client:
         assert (await client.submit(new(node))).state is TransactionState.PENDING
+
+
+async def test_the_token_of_the_first_node_goes_to_no_other() -> None:
+    """The others are other organisations' nodes, and whoever has it may do what the operator may."""
+    heard: list[str | None] = []
+
+    async def answers(request: web.Request) -> web.Response:
+        heard.append(request.headers.get("Authorization"))
+        return web.Response(status=400)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answers)
+    async with TestServer(app) as one, TestServer(app) as other:
+        urls = [str(server.make_url("")) for server in (one, other)]
+        async with Client(urls, token=TOKEN) as client:
+            with pytest.raises(ClientError):
+                await client.status()
+            await one.close()
+            with pytest.raises(ClientError):
+                await client.status()
+    assert heard == [f"Bearer {TOKEN}", None]
 
 
 async def test_without_a_signer_nothing_is_built(url: str) -> None:

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salus.codec import UINT_MAX, Bytes32, Uint, Wire, check, decode, encode
+from salus.codec import (
+    KNOWN_BYTES_MAX,
+    UINT_MAX,
+    Bytes32,
+    Uint,
+    Wire,
+    check,
+    decode,
+    decode_known,
+    encode,
+)
 from salus.errors import BadMessage
 from tests.salus import data
 
@@ -174,6 +184,34 @@ def test_errors_never_show_the_content() -> None:
         with pytest.raises(BadMessage) as caught:
             decode(msgpack.packb(value), Named)
         assert "Maria" not in str(caught.value)
+
+
+def test_what_is_known_goes_by_its_bytes_and_its_kind() -> None:
+    """Members, staff and permits are decoded once; what has changed must never be taken for it."""
+
+    class Other(Wire, frozen=True):
+        number: Uint
+        flag: bool
+
+    one, changed = encode(Inner(1, True)), encode(Inner(1, False))
+    assert decode_known(one, Inner) is decode_known(bytes(bytearray(one)), Inner)
+    assert decode_known(changed, Inner) == Inner(1, False)
+    assert decode_known(one, Other) == Other(1, True)
+    assert decode_known(one, Inner) == Inner(1, True)
+
+
+def test_what_is_known_is_checked_as_anything_else_each_time() -> None:
+    for _ in range(2):
+        with pytest.raises(BadMessage):
+            decode_known(encode(Inner(-1, True)), Inner)
+        with pytest.raises(BadMessage):
+            decode_known(b"\x92\xcc\x01\xc3", Inner)  # not canonical
+
+
+def test_what_is_large_is_decoded_and_not_kept() -> None:
+    large = encode("a" * KNOWN_BYTES_MAX)
+    assert decode_known(large, str) == "a" * KNOWN_BYTES_MAX
+    assert decode_known(large, str) is not decode_known(large, str)
 
 
 def test_what_could_not_be_read_back_is_noticed_when_it_is_written() -> None:

@@ -14,6 +14,7 @@ from salus.document import (
     CHUNK_BYTES,
     DOCUMENT_BYTES_MAX,
     BatchPlace,
+    ChunkedCommitment,
     Opening,
     OpenPart,
     Structure,
@@ -22,6 +23,7 @@ from salus.document import (
     check_record,
     commitment,
     contents,
+    cut_by_meaning,
     join,
     open_all,
     redact,
@@ -308,3 +310,46 @@ def test_check_record_refuses_everything_else() -> None:
         arguments: list[Any] = [*good[:at], value, *good[at + 1 :]]
         with pytest.raises(VerificationError):
             check_record(*arguments)
+
+
+@pytest.mark.parametrize(
+    "size", [1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES]
+)
+def test_a_commitment_made_as_the_bytes_come_is_the_same(size: int) -> None:
+    document = bytes(range(251)) * (size // 251 + 1)
+    document = document[:size]
+    for kind in ("application/pdf", "text/plain; charset=utf-8"):
+        made = ChunkedCommitment(kind, SEED)
+        for at in range(0, size, CHUNK_BYTES):
+            made.add(document[at : at + CHUNK_BYTES])
+        assert made.size == size
+        assert made.finish() == commitment(open_all(split(document, kind), SEED))
+
+
+def test_only_what_is_cut_into_chunks_can_come_in_pieces() -> None:
+    for kind, by_meaning in (
+        (FHIR, True),
+        ("Application/FHIR+JSON; charset=utf-8", True),
+        ("application/json", True),
+        ("application/fhir+ndjson", True),
+        ("application/dicom", False),
+        ("text/plain", False),
+    ):
+        assert cut_by_meaning(kind) is by_meaning
+    with pytest.raises(AssertionError):
+        ChunkedCommitment(FHIR, SEED)
+
+
+def test_a_document_that_comes_in_pieces_has_the_same_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("salus.document.DOCUMENT_BYTES_MAX", CHUNK_BYTES + 5)
+    made = ChunkedCommitment("text/plain", SEED)
+    made.add(bytes(CHUNK_BYTES))
+    with pytest.raises(BadMessage) as refused:
+        made.add(bytes(6))
+    assert refused.value.code == "TOO_LARGE"
+    short = ChunkedCommitment("text/plain", SEED)
+    short.add(b"short")
+    with pytest.raises(AssertionError):
+        short.add(b"and more")

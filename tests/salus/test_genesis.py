@@ -177,3 +177,11 @@ def test_the_number_of_buckets_never_changes() -> None:
     check_parameters(msgspec.structs.replace(old, tick_ms=30), old)
     with pytest.raises(BadMessage, match="genesis"):
         check_parameters(msgspec.structs.replace(old, state_bucket_bits=12), old)
+
+
+def test_a_recovery_gives_longer_notice_than_a_rotation() -> None:
+    """I-3, I-4: keys that others ask for wait longer than those that the owner names himself."""
+    day_ms = 86_400_000
+    check_parameters(Parameters(rotation_wait_ms=day_ms, recovery_wait_ms=day_ms + 1))
+    with pytest.raises(BadMessage, match="rotation_wait_ms"):
+        check_parameters(Parameters(rotation_wait_ms=day_ms, recovery_wait_ms=day_ms))

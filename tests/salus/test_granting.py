@@ -4,12 +4,13 @@ import pytest
 
 from salus.consent.decide import Consent, decide
 from salus.consent.decision import Verdict
-from salus.consent.terms import check_terms
+from salus.consent.terms import Code, check_terms
 from salus.errors import BadMessage
-from salus.granting import Grantee, question, say
+from salus.granting import Grantee, question, question_of, say
 from salus.permit import Purpose, Reach, RecordClass
 from salus.relation import DAY_MS
 from salus.scope import CLASS_OF, classes_of, purpose_of, types_of
+from salus.site import SITES_MAX, parse_site, parse_sites, site_text
 
 STAFF = "ab" * 32
 NOW_MS = 20_000 * DAY_MS + 3_600_000
@@ -146,3 +147,49 @@ def test_a_permit_ends_after_it_begins() -> None:
     with pytest.raises(BadMessage) as caught:
         say(Grantee("hosp-b"), ("summary",), Purpose.TREATMENT, 5, 5)
     assert caught.value.code == "BAD_PERIOD"
+
+
+NORTH, SOUTH = Code("urn:example:wards", "north"), Code("urn:example:wards", "south")
+
+
+@pytest.mark.parametrize(
+    ("deny", "site", "verdict"),
+    [
+        (False, NORTH, Verdict.PERMIT),
+        (False, SOUTH, Verdict.NONE),
+        (False, None, Verdict.NONE),
+        (True, NORTH, Verdict.DENY),
+        (True, SOUTH, Verdict.NONE),
+        (True, None, Verdict.DENY),
+    ],
+)
+def test_a_grant_may_name_the_places_from_where_alone_is_read(
+    deny: bool, site: Code | None, verdict: Verdict
+) -> None:
+    """Who does not say where he is cannot escape a denial by place, nor use a permission by place."""
+    grantee = Grantee("hosp-b")
+    said = say(grantee, ("results",), Purpose.TREATMENT, 0, 9_999, deny=deny, sites=(NORTH,))
+    assert said.reach is Reach.PART  # of the organisation: what is said elsewhere stands
+    consents = [Consent("c", said.terms)]
+    for asked in (
+        question(grantee, ("results",), Purpose.TREATMENT, site),
+        question_of(grantee, (RecordClass.RESULTS,), Purpose.TREATMENT, (), site),
+    ):
+        assert decide(consents, asked, 5).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    "text", ["", "north", "|north", "urn:wards|", "urn:wards|3 north", "a b|c"]
+)
+def test_a_site_is_an_identifier(text: str) -> None:
+    with pytest.raises(BadMessage) as caught:
+        parse_site(text)
+    assert caught.value.code == "BAD_SITE"
+
+
+def test_sites_are_sorted_bounded_and_written_as_they_are_read() -> None:
+    texts = ("urn:example:wards|south", "urn:example:wards|north", "urn:example:wards|north")
+    assert parse_sites(texts) == (NORTH, SOUTH)
+    assert [site_text(site) for site in parse_sites(texts)] == sorted(set(texts))
+    with pytest.raises(BadMessage):
+        parse_sites(f"urn:example:wards|{number}" for number in range(SITES_MAX + 1))

@@ -13,7 +13,9 @@ from salus.patient_keys import (
     browser_keys,
     card_secret,
     card_tag,
+    delegate_key,
     fingerprint,
+    guardian_key,
     handle,
     owner_keys,
 )
@@ -58,6 +60,9 @@ def test_everything_is_what_the_format_says(seed: bytes, relation: Relation, num
     of = [relation.chain_id, relation.organisation]
     assert handle(seed, relation) == independent(seed, "handle", of)
     assert card_secret(seed, relation, number) == independent(seed, "card", of, number)
+    for friend, kind in ((guardian_key, "guardian"), (delegate_key, "delegate")):
+        expected = independent(seed, kind, of, bytes(32), number)
+        assert friend(seed, relation, bytes(32), number).seed == expected
     for made, prefix in ((owner_keys, ""), (browser_keys, "browser-")):
         pair = made(seed, relation, number)
         assert pair.signing.seed == independent(seed, f"{prefix}signing", of, number)

@@ -31,7 +31,7 @@ TERMS = Terms(
     "hosp-a",
     factories.seed("request")[:16],
     factories.seed("commitment"),
-    factories.seed("digest"),
+    factories.seed("disclosure"),
     CHUNK_BYTES * 2 + 5,
 )
 ASKED = ("chain_id", "custodian", "request_id", "commitment")
@@ -145,7 +145,7 @@ def test_it_opens_for_nothing_else(changed: dict[str, Any]) -> None:
         ("custodian", "hosp-b"),
         ("request_id", factories.seed("other request")[:16]),
         ("commitment", factories.seed("other version")),
-        ("digest", factories.seed("other parts")),
+        ("disclosure", factories.seed("other parts")),
         ("size", TERMS.size + 1),
     ],
 )
@@ -179,7 +179,7 @@ def test_what_is_no_envelope_is_refused_in_the_same_words() -> None:
         ("chain_id", "NO"),
         ("custodian", "Hosp A"),
         ("request_id", bytes(15)),
-        ("digest", bytes(33)),
+        ("disclosure", bytes(33)),
         ("size", 0),
         ("size", disclosure.SHOWN_BYTES_MAX + 1),
     ],
@@ -350,7 +350,7 @@ def test_a_redacted_document_travels_breaks_off_goes_on_and_proves_itself() -> N
     terms = msgspec.structs.replace(
         TERMS,
         commitment=commitment(whole),
-        digest=parts.digest(),
+        disclosure=parts.digest(),
         size=disclosure.shown_size(parts),
     )
 
@@ -366,7 +366,7 @@ def test_a_redacted_document_travels_breaks_off_goes_on_and_proves_itself() -> N
     arrived += again.seal_all(rest, first=1)
 
     opening = opened(read(encode(release)), commitment=commitment(whole))
-    reader = disclosure.Reader(terms.commitment, terms.digest)
+    reader = disclosure.Reader(terms.commitment, terms.disclosure)
     found = b"".join(
         piece.content
         for plain in opening.open_all(arrived)

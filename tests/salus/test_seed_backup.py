@@ -136,24 +136,34 @@ def test_words_in_the_wrong_order_and_unknown_words_are_caught(shares: Shares) -
         assert refused(lambda t=text: combine([t])).code == "BAD_SHARE"
 
 
-def test_no_message_repeats_a_word_of_a_share(shares: Shares) -> None:
+def test_no_message_says_anything_of_the_shares_that_it_refuses(shares: Shares) -> None:
+    """What is said of a fault is the same, word for word, for two backups that share nothing.
+
+    (A message may use a word that is on SLIP-39's list too: «begin», «group».)"""
+    another = made(GUARDIANS, NOTARY, FRIENDS, needed=2)
+    said = _said_of_faults(shares, another)
+    assert said == _said_of_faults(another, shares)
+    assert not any("zzzz" in each for each in said)
+
+
+def _said_of_faults(shares: Shares, other: Shares) -> list[str]:
     guardians, notary, friends = shares
-    other = made(GUARDIANS, NOTARY, FRIENDS, needed=2)
     words = guardians[0].split()
-    mistyped = " ".join([*words[:8], "zzzz", *words[9:]])
-    swapped = " ".join([words[1], words[0], *words[2:]])
-    common = {"a", "of", "is", "or", "that", "too", "many", "word", "checksum", "group"}
-    for given_shares in (
-        [mistyped],
-        [swapped],
-        [guardians[0], other[0][0]],
-        [guardians[0], notary[0]],
-        [*friends[:2]],
-    ):
-        error = refused(lambda g=given_shares: combine(g))
-        said = set(f"{error.message} {error.hint} {error.facts}".lower().split()) - common
-        assert not said & set(" ".join(given_shares).split())
-        assert "zzzz" not in error.message + error.hint + str(error.facts)
+    last = next(word for word in words[4:] if word != words[-1])  # two that differ change places
+    place = words.index(last)
+    swapped = [*words]
+    swapped[place], swapped[-1] = words[-1], words[place]
+    refusals = [
+        refused(lambda g=given: combine(g))
+        for given in (
+            [" ".join([*words[:8], "zzzz", *words[9:]])],
+            [" ".join(swapped)],
+            [guardians[0], other[0][0]],
+            [guardians[0], notary[0]],
+            [*friends[:2]],
+        )
+    ]
+    return [f"{error.code} {error.message} {error.hint} {error.facts}" for error in refusals]
 
 
 def test_case_and_spaces_do_not_matter(shares: Shares) -> None:

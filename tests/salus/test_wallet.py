@@ -4,13 +4,17 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt
 
 from salus.errors import BadMessage
+from salus.hashing import domain, hasher
+from salus.importing import PERMITS_MAX
 from salus.permit import Purpose
 from salus.wallet import (
     NONCE_BYTES,
     OPENINGS_MAX,
     GrantOpening,
+    ImportedConsent,
     KnownRelation,
     Wallet,
     seal,
@@ -27,6 +31,7 @@ FULL = Wallet(
             "hosp-a", h("handle"), h("permit"), "hosp-b", Purpose.TREATMENT, h("salt"), b"terms"
         ),
     ),
+    imports=(ImportedConsent("hosp-a", h("handle"), "consent-7", (h("permit"),), b"signed"),),
 )
 
 
@@ -55,6 +60,41 @@ def test_a_torn_file_is_told(length: int) -> None:
         unseal(seal(FULL, SEED, NONCE)[:length], SEED)
 
 
+def written(*contents: object) -> bytes:
+    """A file whose seal is right, of whatever is in it."""
+    plain, key = msgspec.msgpack.encode(contents), hasher("patient-wallet")(SEED)
+    context = domain("patient-wallet-file")
+    return NONCE + crypto_aead_xchacha20poly1305_ietf_encrypt(plain, context, NONCE, key)
+
+
+RELATION = ["hosp-a", h("handle"), False, 2]
+
+
+@pytest.mark.parametrize(
+    ("contents", "age"),
+    [
+        ((1, [RELATION], []), "older"),  # before Consents were imported
+        ((2, [RELATION], [], [["hosp-a", h("handle"), "consent-7", [h("p")]]]), "older"),
+        ((4, {"whatever": "it says"}), "newer"),
+    ],
+)
+def test_a_file_of_another_format_is_told_from_a_damaged_one(
+    contents: tuple[object, ...], age: str
+) -> None:
+    with pytest.raises(BadMessage) as caught:
+        unseal(written(*contents), SEED)
+    assert caught.value.code == "WALLET_VERSION"
+    assert f"{age} format: version {contents[0]};" in caught.value.message
+    assert caught.value.facts == {"version": contents[0]}
+
+
+@pytest.mark.parametrize("contents", [(), ("3",), (-1,), (3, 7), (3, [], [], [], [])])
+def test_what_is_sealed_and_no_wallet_is_told(contents: tuple[object, ...]) -> None:
+    with pytest.raises(BadMessage) as caught:
+        unseal(written(*contents), SEED)
+    assert caught.value.code == "BAD_WALLET"
+
+
 def test_a_relation_takes_the_place_of_the_one_before() -> None:
     newer = KnownRelation("hosp-a", h("handle"), False, 3)
     assert FULL.with_relation(newer).relations == (newer,)
@@ -74,3 +114,17 @@ def test_what_could_not_be_opened_again_is_not_written() -> None:
     with pytest.raises(BadMessage) as caught:
         seal(full.with_opening(FULL.openings[0]), SEED, NONCE)
     assert caught.value.code == "TOO_LARGE"
+
+
+def test_a_newer_version_of_a_consent_takes_the_place_of_the_one_before() -> None:
+    newer = ImportedConsent("hosp-a", h("handle"), "consent-7", (h("other"),))
+    elsewhere = ImportedConsent("hosp-b", h("handle"), "consent-7", (h("third"),))
+    found = FULL.with_import(newer).with_import(elsewhere)
+    assert found.imports == (newer, elsewhere)
+    assert found.imported("hosp-a", h("handle"), "consent-7") == newer
+    assert found.imported("hosp-a", h("another"), "consent-7") is None
+    ended = found.with_import(ImportedConsent("hosp-a", h("handle"), "consent-7", ()))
+    assert ended.imports == (elsewhere,)
+    many = ImportedConsent("hosp-a", h("handle"), "consent-7", (h("p"),) * (2 * PERMITS_MAX + 1))
+    with pytest.raises(BadMessage):
+        FULL.with_import(many)

@@ -6,7 +6,7 @@ What one replica must hold by itself is `consensus.invariants`; double votes are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from consensus.effects import Evidence, Halt, Quarantine, ViewLeft
 from consensus.messages import (
@@ -17,9 +17,8 @@ from consensus.messages import (
     Prepare,
     PrePrepare,
     SignedMessage,
-    Status,
     ViewChange,
-    content_digest,
+    Vote,
     decode_message,
     vote_type,
 )
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 SHOWN_BLOCKS = 8  # of so many blocks a node is asked about one
 
 _VOTES = frozenset((PrePrepare, Prepare, Commit, Checkpoint, ViewChange, NewView))
+_OF_VIEWS = frozenset((ViewChange, NewView))
 
 
 class Checkers:
@@ -109,6 +109,9 @@ class Checkers:
         )
         for tx in transactions:
             body = tx.body
+            assert tx.raw not in self.cluster.founding.foreign, (
+                f"height {sequence} holds a transaction of another chain (S1)"
+            )
             until = min(body.expiry_height, sequence + limits.expiry_window_blocks)
             assert body.first_height <= sequence <= body.expiry_height == until, (
                 f"height {sequence} holds what is valid from {body.first_height} to "
@@ -246,9 +249,9 @@ class Checkers:
 
     def on_send(self, node: Node, message: Message) -> None:
         """Rule S3: a vote of mine that leaves is on my disk."""
-        if type(message) in _VOTES and message.sender == node.hands.me:
-            left = _left_digest(message)  # type: ignore[arg-type]
-            found = _journalled(node, message)  # type: ignore[arg-type]
+        kind = type(message)
+        if kind in _VOTES and message.sender == node.hands.me:
+            left, found = _journalled(node, cast("SignedMessage", message), kind in _OF_VIEWS)
             assert found is not None, (
                 f"a vote left before it was on disk (S3): {type(message).__name__} of "
                 f"n{node.member}, epoch {message.epoch}"
@@ -279,26 +282,25 @@ class Checkers:
             raise AssertionError(f"honest n{node.member} halted with at most f liars: {reason}")
 
 
-def _left_digest(message: SignedMessage) -> bytes:
-    if isinstance(message, (ViewChange, NewView, Status)):
-        return content_digest(message)
-    return message.digest
-
-
-def _journalled(node: Node, message: SignedMessage) -> bytes | None:
-    """What the disk binds this vote to: its own entry, or the NEW-VIEW that contains it (a torn
-    write may have kept that and not the entries which follow it)."""
-    sequence = 0 if isinstance(message, (ViewChange, NewView, Status)) else message.sequence
+def _journalled(node: Node, message: SignedMessage, of_view: bool) -> tuple[bytes, bytes | None]:
+    """What leaves, and what the disk binds it to: its own entry, or the NEW-VIEW that contains it (a
+    torn write may have kept that and not the entries which follow it)."""
+    left, sequence = b"", 0
+    if of_view:
+        left = node.cluster.seals.content(cast("ViewChange | NewView", message))
+    else:
+        vote = cast("Vote", message)
+        left, sequence = vote.digest, vote.sequence
     key = (int(vote_type(message)), message.epoch, message.view, sequence)
     entry = node.disks.votes.get(key)
     if entry is not None:
-        return entry.digest
+        return left, entry.digest
     entry = node.disks.new_views.get((message.epoch, message.view))
     if entry is None:
-        return None
+        return left, None
     if isinstance(message, NewView):
-        return entry.digest
+        return left, entry.digest
     new_view = decode_message(entry.payload)
     assert isinstance(new_view, NewView)
     chosen = {vote.sequence: vote.digest for vote in new_view.pre_prepares}
-    return chosen.get(sequence) if isinstance(message, PrePrepare) else None
+    return left, chosen.get(sequence) if isinstance(message, PrePrepare) else None

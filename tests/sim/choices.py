@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from consensus.messages import NewView, Prepare, SignedMessage, payload
+from consensus.messages import NewView, Prepare, SignedMessage
 from salus.vote import VoteDomain, VoteType
 
 if TYPE_CHECKING:
     from consensus.state import State
+    from tests.sim.signatures import Seals
 
 
-def check_new_view(s: State, domain: VoteDomain, message: NewView) -> None:
+def check_new_view(s: State, domain: VoteDomain, seals: Seals, message: NewView) -> None:
     """What is installed is signed throughout, and chosen as it must be (S8, S9)."""
     verifier, validators, n = s.config.verifier, s.validators, s.n
     signed: list[SignedMessage] = [message, *message.view_changes, *message.pre_prepares]
@@ -46,8 +47,7 @@ def check_new_view(s: State, domain: VoteDomain, message: NewView) -> None:
                 found = best.get(vote.sequence, (-1, b""))
                 best[vote.sequence] = max(found, (vote.view, vote.digest))
     for one in signed:
-        key = validators.key(one.sender)
-        assert verifier(key, payload(domain, one), one.signature), (
+        assert seals.valid(validators.key(one.sender), one), (
             f"view {message.view} begins with a {type(one).__name__} that is not signed (S8, S9)"
         )
     highest = max(best, default=low)

@@ -7,17 +7,18 @@ with all honest nodes up, in which a fresh transaction must be certified everywh
 
 from __future__ import annotations
 
-import heapq
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from inspect import iscoroutine
 from random import Random
 from typing import Any
 
 from consensus.events import Event
 from contracts.errors import StoreFailed
+from salus.block import proposal_digest
 from salus.transaction import ParsedTransaction
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.state import BlockBatch
@@ -27,24 +28,26 @@ from tests.sim.execution import Outcomes
 from tests.sim.faults import Change, Crash
 from tests.sim.founding import Founding, anchor, poisoned, refused, retract, supersede
 from tests.sim.liars import DivergedNode, LiarNode
+from tests.sim.light import check_light_client
 from tests.sim.machine import Machine
 from tests.sim.network import Network
 from tests.sim.observer import Observer
 from tests.sim.plan import Plan, draw
 from tests.sim.poison import HOWS, with_poison
-from tests.sim.politics import Assembly
+from tests.sim.politics import Assembly, last_call
 from tests.sim.power import PowerCut
 from tests.sim.promises import Promises
 from tests.sim.reference_adapter import Reference
 from tests.sim.rules import Rules
+from tests.sim.schism import unclear
 from tests.sim.shell import Node
-from tests.sim.signatures import Ledger
-from tests.sim.traps import Ambush
+from tests.sim.signatures import Ledger, Seals
+from tests.sim.traps import Ambush, Relapse, misfit
+from tests.sim.work import Worker
 
-# In each such seed every node does everything itself (execution.py), is looked at after every step
-# (`invariants.Watch`), and has the reference model beside it, which costs a quarter of a run; every
-# one that is explained has that, too.
-THOROUGH_SEEDS = 4
+# In each such seed every node does everything itself (execution.py), and is looked at after every
+# step (`invariants.Watch`).
+THOROUGH_SEEDS = 8
 EVENTS_MAX = 150_000  # a run that needs more is a storm, and that is a failure
 # The faults go on until so much has happened, and stop there: many runs find more than long ones.
 FAULTY_EVENTS_MIN, FAULTY_EVENTS_MAX = 1_000, 1_080
@@ -56,6 +59,7 @@ REGISTRY = with_poison()  # one for all runs: contracts have no memory
 BLOCK_PERSISTS, BLOCK_MS = 12, 200.0
 FRESH_BLOCKS = 400  # the fresh transaction outlives a censor's whole measure of fairness (L17)
 POLL_MS = 50.0
+CLIENT_MS = 1.0  # a client has heard of a block
 OLD_KEYS = 4  # of so many one is signed with an operator key that was replaced
 AGAIN = 8  # of so many a client sends one that was sent before
 SENT_MAX = 64  # are remembered for that
@@ -104,17 +108,19 @@ class Cluster:
         self.founding = Founding(plan.n, plan.parameters, REGISTRY, plan.observers)
         self.members = list(range(plan.n + plan.observers))
         self.ledger = Ledger(plan.faulty, self.founding.domain)
+        self.seals = Seals(self.founding.domain)
         self.checkers = Checkers(self)
         self.thorough = plan.seed % THOROUGH_SEEDS == 0
         if observer is None:
-            watched = self.tracing or self.thorough
-            observer = Reference(plan.faulty) if watched else Observer()
+            observer = Reference(plan.faulty)
         self.observer = observer
         self.watched = type(observer) is not Observer  # the busiest lines ask
         self.outcomes: Outcomes | None = None if self.thorough else {}
+        self.digests: dict[bytes, bytes] = {}
         self.signed: dict[int, tuple[object, bool]] | None = None if self.thorough else {}
-        self.promises = Promises(plan)
+        self.promises = Promises(plan, self.seals)
         self.ambush = Ambush(self)
+        self.relapse = Relapse(self)
         self.rules = Rules(self)
         self.addresses = [[member] for member in self.members]
         self.network = Network(self)
@@ -133,6 +139,7 @@ class Cluster:
                 self.nodes.append(Node(self, plan.n, member))
                 self.addresses[member].append(plan.n)
                 self.twins.append((member, plan.n))
+        self.upright = [node for node in self.nodes if node.member not in plan.faulty]
         self.healed = False
         self.healed_at = self.recovered_at = 0.0
         self.done = False
@@ -147,7 +154,7 @@ class Cluster:
 
     def at(self, delay: float, call: Callable[..., None], *args: Any) -> None:
         self._order += 1
-        heapq.heappush(self._heap, (self.now + delay, self._order, call, args))
+        heappush(self._heap, (self.now + delay, self._order, call, args))
 
     def arrive(self, address: int, source: int, kind: str, payload: Any) -> None:
         node = self.nodes[address]
@@ -156,7 +163,10 @@ class Cluster:
         if node.paused_until > self.now:
             self.at(node.paused_until - self.now, self.arrive, address, source, kind, payload)
             return
-        getattr(node, kind)(source, payload)
+        if kind == "on_message":  # the busiest road
+            node.on_message(source, payload)
+        else:
+            getattr(node, kind)(source, payload)
 
     def run(self) -> Result:
         """Never raises: a failure is a result."""
@@ -202,9 +212,9 @@ class Cluster:
         self._finish()
 
     def _go_on(self) -> None:
-        heap, pop = self._heap, heapq.heappop
+        heap = self._heap
         while not self.done:
-            self.now, _, call, args = pop(heap)
+            self.now, _, call, args = heappop(heap)
             call(*args)
             assert self.events < EVENTS_MAX, f"more than {EVENTS_MAX} events: a storm"
 
@@ -235,6 +245,8 @@ class Cluster:
             self.at(time, self._pause, address, length)
         for time, address, length in plan.stalls:
             self.at(time, self._stall, address, length)
+        for time, address in plan.misfits:
+            self.at(time, misfit, self.nodes[address])
         if plan.no_checkpoints is not None:
             start, end = plan.no_checkpoints
             self.at(start, self.network.lose_checkpoints, end)
@@ -307,11 +319,13 @@ class Cluster:
         self.number += 1
         die = self.random.random()
         index = self.number
-        if die < (0.15 if self.upgrades else 0.75):
+        if die < (0.15 if self.upgrades or self.plan.contract_bit else 0.75):
             operation = anchor(index)
         elif self.upgrades and die < 0.75:
             # Of either version: which one is active is what such a run is about.
             operation = poisoned(index % HOWS, 1 + (index // HOWS) % 2)
+        elif self.plan.contract_bit and die < 0.9:
+            operation = poisoned(index % HOWS)
         elif die < 0.85:
             operation = retract(max(1, index - 5))
         elif die < 0.95:
@@ -354,17 +368,14 @@ class Cluster:
             node.disks.power.full = False
             if not node.up and node.honest:
                 node.start()
-        longest = min(node.height for node in self.honest()) + FRESH_BLOCKS
+        longest = min(node.height for node in self.upright) + FRESH_BLOCKS
         self.fresh = self.founding.transaction(0, anchor(0), longest)
         self.at(liveness_bound_ticks(self.plan) * self.plan.parameters.tick_ms, self._too_late)
         self._poll()
 
-    def honest(self) -> list[Node]:
-        return [node for node in self.nodes if node.member not in self.plan.faulty]
-
     def _send_fresh(self) -> None:
         """Again and again, as a client does that was told to come later."""
-        for node in self.honest():
+        for node in self.upright:
             done = node.address in self.recovered or node.address in self.taken
             if node.up and not done and node.submit(self.fresh.raw) is None:
                 self.taken.add(node.address)
@@ -372,19 +383,20 @@ class Cluster:
     def _poll(self) -> None:
         self.at(POLL_MS, self._poll)  # first: a store may fail in what follows
         self._send_fresh()
-        if not self._missing():
+        if next(self._missing(), None) is None:
             self.recovered_at = self.recovered_at or self.now
             self.done = self.events >= COUNTED_EVENTS_MIN or self.plan.n < 4
 
-    def _missing(self) -> list[str]:
+    def _missing(self) -> Iterator[str]:
         """Who has not certified the fresh transaction, or has a vote and may not use it yet."""
-        missing = []
-        for node in self.honest():
+        if self.plan.schism:
+            yield from unclear(self)
+            return
+        for node in self.upright:
             if node.address not in self.recovered:
-                missing.append(f"n{node.member} has not certified the fresh transaction")
+                yield f"n{node.member} has not certified the fresh transaction"
             elif node.seated and (node.replica is None or not node.replica.state.voter.active):
-                missing.append(f"n{node.member} does not vote again")
-        return missing
+                yield f"n{node.member} does not vote again"
 
     def _too_late(self) -> None:
         missing = "; ".join(self._missing())
@@ -403,13 +415,16 @@ class Cluster:
         for names in plan.liars.values():
             for name in names:
                 self.cover(f"liar: {name}")
+        check_light_client(self)
         if not plan.faulty:
             self.cover("nobody lies")
             assert not self.rejections, f"honest words were rejected: {sorted(self.rejections)}"
 
     # -- what the nodes report ------------------------------------------------------------------
 
-    def on_certified(self, node: Machine, batch: BlockBatch) -> None:
+    def on_certified(self, node: Worker, batch: BlockBatch) -> None:
+        if self.upgrades and batch.header.height + 1 == batch.header.epoch_end:
+            self.at(CLIENT_MS, last_call, node, node.life)
         if self.healed and self.fresh.id in batch.tx_ids:
             if not self.recovered:
                 self._fair()
@@ -427,7 +442,7 @@ class Cluster:
         if plan.parameters.progress_timeout_ms < BLOCK_PERSISTS * plan.persist_ms + BLOCK_MS:
             return
         f = (plan.n - 1) // 3
-        honest = {node.address for node in self.honest()}
+        honest = {node.address for node in self.upright}
         turns = sorted(place for place, who in self.turns.items() if who >= honest)
         primaries = {(epoch + view) % plan.n for epoch, view in turns[:-1]}
         assert len(primaries) <= f + 1, (
@@ -439,9 +454,17 @@ class Cluster:
         if self.healed and len(self.taken) >= weak and not self.plan.politics:
             self.turns.setdefault((epoch, view), set()).add(node.address)
         self.views[epoch] = max(self.views.get(epoch, 0), view)
+        self.relapse.on_view(node, epoch)
 
     def cover(self, what: str) -> None:
         self.covered[what] = self.covered.get(what, 0) + 1
+
+    def digest(self, body: bytes) -> bytes:
+        """Of a proposal: everybody hears the same bytes."""
+        found = self.digests.get(body)
+        if found is None:
+            found = self.digests[body] = proposal_digest(body)
+        return found
 
     def note(self, node: Machine, text: str) -> None:
         if self.say is not None:

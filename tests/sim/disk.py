@@ -39,10 +39,11 @@ class Disks:
         self.data = Path(f"n{number}/data")
         self.backup: Backup | None = None
         self.lost = False  # more than the power may take, at any time
+        self.same_journal = False  # as the process before had it
         self.votes: dict[Place, JournalEntry] = {}  # what `append` said it had synced
         self.new_views: dict[tuple[int, int], JournalEntry] = {}  # epoch, view
         self._views: dict[tuple[int, int], int] = {}  # (epoch, kind) → highest view
-        self._floor = (0, 0)  # epoch, height
+        self.floor = (0, 0)  # epoch, height
         self.mark_birth()
 
     @property
@@ -56,6 +57,7 @@ class Disks:
 
     def mark_birth(self) -> None:
         """As the command does that makes the keys (node/standing.py, `mark_birth`)."""
+        self.same_journal = False  # A new key begins a new one.
         directory, path = str(self.data), str(self.data / BIRTH_MARK)
         self.files.make_directory(directory)
         file = self.files.create(path)
@@ -64,8 +66,8 @@ class Disks:
         file.sync()
         self.files.sync_directory(directory)
 
-    def appended(self, entries: list[JournalEntry]) -> None:
-        """The journal says that these stand."""
+    def appended(self, entries: list[JournalEntry], floor: tuple[int, int]) -> None:
+        """The journal says that these stand, and that its floor (epoch, height) is this."""
         for entry in entries:
             key = (entry.kind, entry.epoch, entry.view, entry.sequence)
             if entry.kind <= VoteType.STATUS:
@@ -81,11 +83,13 @@ class Disks:
             if entry.kind == JOURNAL_NEW_VIEW:
                 self.new_views[entry.epoch, entry.view] = entry
             elif entry.kind == JOURNAL_FLOOR:
-                self._floor = max(self._floor, (entry.epoch, entry.sequence))
+                self.floor = max(self.floor, (entry.epoch, entry.sequence))
+        assert floor >= self.floor, f"the floor ran backwards (S12): {floor} < {self.floor}"
 
     def opened(self, entries: tuple[JournalEntry, ...]) -> None:
         """A new process has read the journal: from now on this is what stands."""
-        self.votes, self.new_views, self._views, self._floor = {}, {}, {}, (0, 0)
+        floor, same = self.floor, self.same_journal and bool(entries)
+        self.votes, self.new_views, self._views, self.floor = {}, {}, {}, (0, 0)
         for entry in entries:
             key = (entry.kind, entry.epoch, entry.view, entry.sequence)
             if entry.kind <= VoteType.STATUS:
@@ -93,10 +97,14 @@ class Disks:
             elif entry.kind == JOURNAL_NEW_VIEW:
                 self.new_views[entry.epoch, entry.view] = entry
             elif entry.kind == JOURNAL_FLOOR:
-                self._floor = (entry.epoch, entry.sequence)
+                self.floor = (entry.epoch, entry.sequence)
             if entry.kind in _VIEW_KINDS:
                 place = (entry.epoch, entry.kind)
                 self._views[place] = max(self._views.get(place, 0), entry.view)
+        assert not same or self.floor >= floor, (
+            f"the journal's floor ran backwards (S12): {self.floor} < {floor}"
+        )
+        self.same_journal = bool(entries)
 
     # -- losses ---------------------------------------------------------------------------------
 
@@ -112,6 +120,7 @@ class Disks:
 
     def restore_backup(self, *, same_inodes: bool) -> None:
         assert self.backup is not None
+        self.same_journal = False
         self.files.restore(self.backup.files, same_inodes=same_inodes)
         self.state.restore(self.backup.state)
         self.blocks.restore(self.backup.blocks)
@@ -119,6 +128,7 @@ class Disks:
     def restore_journal(self, *, same_inodes: bool = False) -> None:
         """The journal alone comes from the backup, put in place of a newer one, or of its bytes."""
         assert self.backup is not None
+        self.same_journal = False
         now = self.files.image()
         now[self.journal] = self.backup.files.get(self.journal, {})
         self.files.restore(now, same_inodes=same_inodes)
@@ -139,10 +149,16 @@ class Disks:
         segment = read_segment(found[names[-1]], names[-1])
         return segment.header.first_record - 1 + len(segment.payloads)
 
+    def flip_journal_bit(self) -> None:
+        self.same_journal = False
+        self.files.flip_bit(self.journal, self.random)
+
     def wipe_journal(self) -> None:
+        self.same_journal = False
         self.files.wipe(self.journal)
 
     def wipe(self) -> None:
+        self.same_journal = False
         self.files.wipe(str(self.data))
         self.files.make_directory(str(self.data))
         self.state.restore({})

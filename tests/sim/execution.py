@@ -2,7 +2,7 @@
 
 What one node derived another takes, if it stands on the very same header, in the same epoch, and
 executes the same bytes. Its own stay the index of what was executed before and the tree: what they
-say otherwise shows in its header, and the checkers see it. On a quarter of the seeds, and wherever
+say otherwise shows in its header, and the checkers see it. On every eighth seed, and wherever
 a disk has lost something, everybody executes everything.
 """
 

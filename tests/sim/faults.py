@@ -52,6 +52,8 @@ LIARS = (
     "diverged",
     "twins",
 )
+# Those of a run that has one aim (weather.py, scenes.py).
+ALONE = ("dripping", "backdating", "untimely")
 
 
 class Change(Enum):
@@ -63,6 +65,7 @@ class Change(Enum):
     PARAMETERS = "other parameters, says"
     SUSPEND = "is suspended, and reinstated later:"
     OPERATOR = "gets another operator key:"
+    LIMIT = "one operation in a transaction, says"
     ACTIVATE = "another version of a contract, says"
 
 

@@ -101,6 +101,30 @@ def backdated_new_view(liar: LiarNode, message: NewView) -> NewView:
     return liar.sign(made)  # type: ignore[no-any-return]
 
 
+def backdating(liar: LiarNode, to: int, message: Message, body: bytes | None) -> Iterator[Parcel]:
+    """With its COMMIT it has prepared something in the view that it leads. From then on it has another
+    NEW-VIEW for whoever asks late."""
+    assert liar.replica is not None
+    began, forged = liar.replica.state.new_view, liar.backdated
+    if isinstance(message, NewView):
+        if forged is not None and (forged.epoch, forged.view) == (message.epoch, message.view):
+            message = forged
+    elif isinstance(message, Commit) and began is not None and began.sender == liar.me:
+        liar.backdated = backdated_new_view(liar, began)
+    yield message, body
+
+
+def show_backdated(liar: LiarNode) -> None:
+    """To whoever is late, before the others have told him of the view."""
+    assert liar.replica is not None
+    s, forged = liar.replica.state, liar.backdated
+    if forged is None or (forged.epoch, forged.view) != (s.epoch, s.view) or s.in_view_change:
+        return
+    for index, view in enumerate(s.reached):
+        if view < s.view:
+            liar.say(forged, liar.hands.numbers[index])
+
+
 def forged_view_change(
     liar: LiarNode, to: int, message: Message, body: bytes | None
 ) -> Iterator[Parcel]:

@@ -9,26 +9,34 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
+import msgspec
+
 from contracts.records import AnchorArgs, RetractArgs, SupersedeArgs
 from contracts.registry import Registry
 from node.genesis_block import genesis_block
 from salus.block import BLOCK_VERSION, Proposal, null_proposal, proposal_digest
 from salus.codec import encode
-from salus.genesis import GENESIS_VERSION, Genesis, Member, Role
+from salus.genesis import GENESIS_VERSION, NO_PEPPER, Genesis, Member, Role
 from salus.keys import box_public_key
+from salus.merkle import leaf_hash
 from salus.parameters import Parameters
 from salus.record import record_leaf, tag_hash
-from salus.transaction import Operation, ParsedTransaction, build
+from salus.transaction import Operation, ParsedTransaction, build, signed_payload
+from salus.vote import VoteDomain
 from storage.blocks import BlockStore
 from storage.state import StateStore
 from tests.sim.kv import SimKV
 from tests.sim.poison import FailArgs
 from tests.sim.power import Power
-from tests.sim.signatures import SimKey, true_key
+from tests.sim.signatures import SimKey, keyed, true_key
 
 CHAIN_ID = "simulated"
 NEXT = " next"  # in the label of the key that a vote has put in the place of another
 TIME_MS = 1_000_000
+# The same members founded a chain of this name before, with the same keys. What they signed there
+# liars still have: any vote, any transaction (S1).
+EARLIER = sha256(b"the genesis of an earlier founding").digest()
+EARLIER_DOMAIN = VoteDomain(CHAIN_ID, EARLIER)
 
 
 def name(number: int) -> str:
@@ -82,7 +90,7 @@ class Founding:
         self, n: int, parameters: Parameters, registry: Registry, observers: int = 0
     ) -> None:
         members = tuple(member(index, validator=index < n) for index in range(n + observers))
-        self.genesis = Genesis(GENESIS_VERSION, CHAIN_ID, TIME_MS, members, parameters)
+        self.genesis = Genesis(GENESIS_VERSION, CHAIN_ID, TIME_MS, members, parameters, NO_PEPPER)
         self.registry = registry
         self.hash = self.genesis.hash()
         self.domain = self.genesis.vote_domain()
@@ -93,6 +101,7 @@ class Founding:
         self.state, self.blocks = state.data, blocks.data
         self._made = 0
         self.rotated: set[int] = set()  # members whose operator has another key by now
+        self.foreign: set[bytes] = set()  # transactions of the earlier founding
 
     def transaction(
         self,
@@ -102,12 +111,13 @@ class Founding:
         first_height: int = 0,
         *,
         old_key: bool = False,
+        more: tuple[Operation, ...] = (),
     ) -> ParsedTransaction:
         """Signed by the operator of a member; each has a nonce of its own. `old_key`: by the one
-        that was replaced, if one was."""
+        that was replaced, if one was. `more`: operations behind the first."""
         self._made += 1
         return build(
-            (operation,),
+            (operation, *more),
             signer=operator(of, NEXT if of in self.rotated and not old_key else ""),
             chain_id=CHAIN_ID,
             genesis_hash=self.hash,
@@ -116,6 +126,13 @@ class Founding:
             expiry_height=expiry_height,
             independent=operation.contract == "poison",  # what it leaves no other operation undoes
         )
+
+    def earlier(self, tx: ParsedTransaction) -> bytes:
+        """The bytes of the same transaction as its sender signed it in the earlier founding."""
+        signed = signed_payload(EARLIER, tx.body, 1, leaf_hash(tx.body.operations[0]))
+        made = encode(msgspec.structs.replace(tx.body, signature=keyed(tx.body.sender, signed)))
+        self.foreign.add(made)
+        return made
 
 
 _NO_DICE: Any = None  # founding meets no faults

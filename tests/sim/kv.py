@@ -19,7 +19,7 @@ class SimKV:
     def __init__(self, power: Power, random: Random) -> None:
         self.data: dict[bytes, bytes] = {}
         self._power, self._random = power, random
-        self._undo: list[dict[bytes, bytes | None]] = []  # of the unsynced batches, oldest first
+        self._undo: list[list[Put]] = []  # of the unsynced batches, oldest first
         self._keys: list[bytes] | None = (
             None  # sorted, when somebody has asked since the last write
         )
@@ -33,7 +33,7 @@ class SimKV:
         return self.data.get(key)
 
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
-        batch = dict(puts)  # The last one of a key counts.
+        batch = list(puts)  # The last one of a key counts.
         if self._power.full:
             raise StoreUnavailable("no space left", code="DISK_FULL")
         try:
@@ -45,13 +45,13 @@ class SimKV:
         if sync:
             self._undo.clear()
         else:
-            self._undo.append({key: self.data.get(key) for key in batch})
+            self._undo.append([(key, self.data.get(key)) for key in dict(batch)])
         self._apply(batch)
 
-    def _apply(self, batch: dict[bytes, bytes | None]) -> None:
+    def _apply(self, batch: list[Put]) -> None:
         data = self.data
         self._keys = None
-        for key, value in batch.items():
+        for key, value in batch:
             if value is not None:
                 data[key] = value
             else:

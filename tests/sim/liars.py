@@ -18,6 +18,7 @@ from consensus.events import Event, ProposalBuilt, Received
 from consensus.messages import (
     NO_SIGNATURE,
     Message,
+    NewView,
     payload,
 )
 from node.bodies import BodyMissing
@@ -26,8 +27,18 @@ from salus.certificate import Certificate
 from salus.errors import SalusError
 from salus.statemap import StateTree
 from salus.validators import ValidatorSet
+from tests.sim.faults import Change
 from tests.sim.founding import make_body
-from tests.sim.lies import REWRITES, SPEECHES, Parcel, agree, bad_body, false_blocks, flipped
+from tests.sim.lies import (
+    REWRITES,
+    SPEECHES,
+    Parcel,
+    agree,
+    bad_body,
+    false_blocks,
+    flipped,
+    untimely_body,
+)
 from tests.sim.machine import NOTHING
 from tests.sim.shell import Node
 
@@ -48,6 +59,8 @@ class LiarNode(Node):
         self.alternative: dict[tuple[int, int, int], bytes] = {}  # place → the other digest
         self.heard: deque[Message] = deque(maxlen=MEMORY_MESSAGES_MAX)
         self.certificates: list[Certificate] = []
+        self.backdated: NewView | None = None  # what `forgeries.backdating` shows
+        self.long: bytes | None = None  # its transaction that `lies.overlong` tells of
         self.behaviours = [REWRITES[name] for name in names if name in REWRITES]
         self.speeches = [SPEECHES[name] for name in names if name in SPEECHES]
         super().__init__(cluster, address, member)
@@ -116,8 +129,10 @@ class LiarNode(Node):
             tx = self.cluster.transaction(self.member, asked.sequence)
             transactions: tuple[bytes, ...] = (tx.raw,)
             body = make_body(asked.sequence, self.me, asked.view, self.clock_ms(), transactions)
-        elif "bad-proposer" in self.names and self.random.random() < 0.5:
+        elif "bad-proposer" in self.names and (self.limit_falls or self.random.random() < 0.5):
             body = bad_body(self, asked)
+        elif "untimely" in self.names and self.random.random() < 0.5:
+            body = untimely_body(self, asked)
         elif "dripping" in self.names:
             fair = self.proposer.parameters
             self.proposer.parameters = msgspec.structs.replace(fair, block_transactions_max=1)
@@ -150,6 +165,14 @@ class LiarNode(Node):
         return self.hands.me or 0
 
     @property
+    def limit_falls(self) -> bool:
+        return any(one.change is Change.LIMIT for one in self.plan.politics)
+
+    @property
+    def limit_fell(self) -> bool:
+        return self.epochs.replica.state.parameters.transaction_operations_max == 1
+
+    @property
     def validators(self) -> ValidatorSet:
         return self.epochs.replica.state.validators
 
@@ -166,10 +189,17 @@ class BrokenTree(StateTree):
     """Of a machine that computes wrongly from some height on (L24)."""
 
     broken_from = 3
+    bit = 1
 
     def update(self, height: int, buckets: Mapping[int, bytes]) -> bytes:
         root = super().update(height, buckets)
-        return flipped(root) if height >= self.broken_from else root
+        return flipped(root, self.bit) if height >= self.broken_from else root
+
+
+class OtherwiseBrokenTree(BrokenTree):
+    """Of one that computes something else than the first."""
+
+    bit = 2
 
 
 class DivergedNode(Node):
@@ -179,5 +209,7 @@ class DivergedNode(Node):
 
     def build(self) -> None:
         sound = self.plan.late_divergence and self.life == 0
-        self.tree_type = StateTree if sound else BrokenTree
+        second = self.member == max(self.plan.liars)
+        broken = OtherwiseBrokenTree if self.plan.schism and second else BrokenTree
+        self.tree_type = StateTree if sound else broken
         super().build()

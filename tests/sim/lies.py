@@ -24,26 +24,33 @@ from consensus.messages import (
     PrePrepare,
     Status,
     ViewChange,
+    Vote,
     encode_message,
+    payload,
 )
 from salus.block import proposal_digest
 from salus.codec import encode
 from tests.sim.forgeries import (
     Parcel,
+    backdating,
     false_prepared,
     forged_view_change,
     lying_new_view,
+    show_backdated,
     stale_certificate,
 )
-from tests.sim.founding import make_body, null, number
+from tests.sim.founding import EARLIER_DOMAIN, anchor, make_body, null, number
 from tests.sim.signatures import keyed
 
 if TYPE_CHECKING:
     from tests.sim.liars import LiarNode
 
 
-def flipped(digest: bytes) -> bytes:
-    return bytes([digest[0] ^ 1]) + digest[1:]
+LONG_BLOCKS = 400  # so long it may be proposed
+
+
+def flipped(digest: bytes, bit: int = 1) -> bytes:
+    return bytes([digest[0] ^ bit]) + digest[1:]
 
 
 # -- rewriting what leaves ------------------------------------------------------------------------
@@ -147,6 +154,8 @@ def bodiless(liar: LiarNode, to: int, message: Message, body: bytes | None) -> I
 
 def bad_body(liar: LiarNode, asked: BuildProposal) -> bytes:
     """Each of the things that rules S15 and L21 forbid."""
+    if liar.limit_falls and (liar.long is None or liar.limit_fell):
+        return overlong(liar, asked)
     kind = int(liar.random.random() * 11)
     sequence, proposer, view, clock = asked.sequence, liar.me, asked.view, liar.clock_ms()
     cluster = liar.cluster
@@ -166,17 +175,42 @@ def bad_body(liar: LiarNode, asked: BuildProposal) -> bytes:
         transactions = (tx.raw, tx.raw)
     elif kind == 6:  # an operation of somebody else, under his name
         forged = msgspec.structs.replace(tx.body, signature=keyed(b"nobody", tx.signed))
-        transactions = (encode(forged),)
-    elif kind == 7:  # outlived
-        transactions = (cluster.transaction(liar.member, -64).raw,)
-    elif kind == 8:  # valid for longer than the window of expiry
-        far = sequence + 2 * liar.parameters.expiry_window_blocks
-        transactions = (cluster.transaction(liar.member, far).raw,)
+        # Signed by nobody, or by him, in another chain of this name (S1).
+        transactions = (cluster.founding.earlier(tx) if sequence % 2 else encode(forged),)
+    elif kind in (7, 8):
+        return untimely_body(liar, asked, far=kind == 8)
     elif kind == 9 and cluster.sent:  # executed before, which is lawful and must be skipped
         transactions = (cluster.sent[int(liar.random.random() * len(cluster.sent))],)
     else:
         return null(asked.sequence)[1]
     return make_body(sequence, proposer, view, clock, transactions)
+
+
+def untimely_body(liar: LiarNode, asked: BuildProposal, far: bool | None = None) -> bytes:
+    """With a transaction that is outlived, or one that is valid for longer than the window."""
+    if far is None:
+        far = liar.random.random() < 0.5
+    after = asked.sequence + 2 * liar.parameters.expiry_window_blocks if far else -64
+    tx = liar.cluster.transaction(liar.member, after)
+    return make_body(asked.sequence, liar.me, asked.view, liar.clock_ms(), (tx.raw,))
+
+
+def overlong(liar: LiarNode, asked: BuildProposal) -> bytes:
+    """A transaction that everybody verifies in a proposal of a false name, which comes to nothing;
+    and again, by its own, when a vote has made it too long: its bytes decide, and not what somebody
+    has verified before (S15)."""
+    proposer = liar.me
+    if not liar.limit_fell:
+        proposer = (proposer + 1) % liar.validators.n
+    if liar.long is None:
+        first, second = anchor(2 * asked.sequence), anchor(2 * asked.sequence + 1)
+        made = liar.cluster.founding.transaction(
+            liar.member, first, liar.height + LONG_BLOCKS, more=(second,)
+        )
+        liar.long = made.raw
+    elif liar.limit_fell:
+        liar.cluster.cover("what was verified before is too long by now")
+    return make_body(asked.sequence, proposer, asked.view, liar.clock_ms(), (liar.long,))
 
 
 def false_blocks(liar: LiarNode, sending: SendBlocks) -> None:
@@ -287,9 +321,22 @@ def replay(liar: LiarNode) -> None:
     for _ in range(3):
         if liar.heard:
             message = liar.heard[int(random.random() * len(liar.heard))]
-            if random.random() < 0.2 and not isinstance(message, Fetch):
+            die = random.random()
+            if die < 0.2 and not isinstance(message, Fetch):
                 message = msgspec.structs.replace(message, epoch=message.epoch + 1)
+            elif die < 0.4 and isinstance(message, (Prepare, Commit, Checkpoint)):
+                message = of_earlier_founding(liar, message)
             liar.say(message, int(random.random() * liar.plan.n))
+
+
+def of_earlier_founding(liar: LiarNode, message: Vote) -> Message:
+    """What its sender said in this place there, where all else was other than here (S1)."""
+    if message.epoch != liar.epoch or message.sender >= liar.validators.n:
+        return message
+    other = msgspec.structs.replace(message, digest=flipped(message.digest), signature=NO_SIGNATURE)
+    key = liar.validators.key(message.sender)
+    signature = keyed(key, payload(EARLIER_DOMAIN, other))
+    return msgspec.structs.replace(other, signature=signature)
 
 
 def garbage(liar: LiarNode) -> None:
@@ -313,6 +360,7 @@ REWRITES: dict[str, Rewrite] = {
     "equivocator": equivocator,
     "double-voter": double_voter,
     "lying-new-view": lying_new_view,
+    "backdating": backdating,
     "forged-view-change": forged_view_change,
     "stale-certificate": stale_certificate,
     "wrong-header": wrong_header,
@@ -323,6 +371,7 @@ REWRITES: dict[str, Rewrite] = {
 }
 
 SPEECHES: dict[str, Callable[[LiarNode], None]] = {
+    "backdating": show_backdated,
     "inflated-view": inflate,
     "forged-view-change": spread_forged_view_change,
     "flooder": flood,

@@ -15,10 +15,13 @@ from consensus.effects import Action, Effects, PersistBody, Sending
 from consensus.events import Event, PendingWork, Received, Tick
 from consensus.invariants import COUNTED_AT_MOST, Watch
 from consensus.replica import Replica
+from node.runner import Step
 from salus.vote import JournalEntry
-from storage.errors import StoreUnavailable
+from storage.errors import SigningRefused, StoreUnavailable
+from storage.keys import VALUE
 from tests.sim.disk import Disks
 from tests.sim.faults import Crash, CrashMode, Loss
+from tests.sim.poison import CALLS
 from tests.sim.power import UNCUT, PowerCut
 from tests.sim.promises import PROMISE_NOTHING
 from tests.sim.rules import TELLING
@@ -28,14 +31,6 @@ if TYPE_CHECKING:
 
 NOTHING = Effects()
 TICK = Tick()
-
-
-class _Step:
-    __slots__ = ("effects", "synced")
-
-    def __init__(self, effects: Effects) -> None:
-        self.effects = effects
-        self.synced = not effects.persist
 
 
 class Machine:
@@ -61,11 +56,12 @@ class Machine:
 
     def forget(self) -> None:
         """Everything volatile."""
-        self.steps: deque[_Step] = deque()
+        self.steps: deque[Step] = deque()
         self.syncing = False
         self.releasing = False
         self.told_pending: bool | None = None
         self.tick_s = 0.0  # set by the real `Epochs`, as the runner's
+        self.misfit = False  # a vote waits for the disk that it must refuse (traps.py)
         self.replica: Replica | None = None
         self.watch = Watch(thorough=self.cluster.thorough)
 
@@ -87,8 +83,8 @@ class Machine:
                 self.persist()
             except PowerCut:
                 cluster.cover("S3 torn persist")
-            except StoreUnavailable:
-                pass  # The disk was full as well.
+            except (StoreUnavailable, SigningRefused):
+                pass  # The disk was full as well, or what was to be written is refused.
         disks.lose()
         self.unsure += [
             item
@@ -123,9 +119,11 @@ class Machine:
         elif loss in _BACKUPS:
             disks.restore_backup(same_inodes=loss is Loss.UNNOTICED)
         elif loss is Loss.JOURNAL_BIT:
-            disks.files.flip_bit(disks.journal, self.random)
+            disks.flip_journal_bit()
+        elif loss is Loss.STATE_BIT and self.plan.contract_bit:
+            disks.state.damaged.add(CALLS_KEY)
         elif loss is Loss.STATE_BIT:
-            # What no start reads: a contract meets it in the middle of a block (S16).
+            # What no start reads: the executor meets it in the middle of a block (S16).
             disks.state.flip_bit(among=WHOSE_KEY if self.plan.seed % 2 else b"")
         elif loss is Loss.BODY_BIT:
             disks.blocks.flip_bit()
@@ -203,7 +201,9 @@ class Machine:
             cluster.note_event(self, event)
         effects = replica.step(event)
         came = bool(effects.persist or effects.send or effects.deliver)
-        about: type = type(event.message) if isinstance(event, Received) else type(event)
+        about: type = type(event)
+        if about is Received:
+            about = type(event.message)  # type: ignore[union-attr]
         if cluster.watched:
             cluster.observer.stepped(self, event, effects)
         if came or about not in PROMISE_NOTHING or self.suspect:
@@ -213,7 +213,7 @@ class Machine:
         if came or about not in COUNTED_AT_MOST or cluster.thorough:
             self.watch.check(replica, event)
         if came:
-            self.steps.append(_Step(effects))
+            self.steps.append(Step(effects))
             if not self.releasing:
                 self.release()
         return effects
@@ -227,7 +227,7 @@ class Machine:
     def persist_entry(self, entry: JournalEntry) -> None:
         """An entry of the shell's own, in its turn behind the votes of earlier steps."""
         if self.replica is not None:
-            self.steps.append(_Step(Effects(persist=[entry])))
+            self.steps.append(Step(Effects(persist=[entry])))
             self.release()
 
     def wants(self, sequence: int, digest: bytes) -> bool:
@@ -273,6 +273,12 @@ class Machine:
         try:
             self.persist()
         except StoreUnavailable as error:
+            self.die(error.code)
+            return
+        except SigningRefused as error:
+            if not self.misfit:
+                raise
+            self.cluster.cover("S4 the journal refuses a vote that does not fit")
             self.die(error.code)
             return
         self.syncing = False
@@ -339,6 +345,7 @@ class Machine:
 
 
 WHOSE_KEY = b"members/key/"
+CALLS_KEY = VALUE + CALLS
 RESTART_MS = 300.0  # whoever looks after the node makes room and starts it again
 _BACKUPS = (Loss.BACKUP, Loss.JOURNAL_COPY, Loss.UNNOTICED)
 _STATES = (Loss.STATE, Loss.JOURNAL_OLD)

@@ -56,9 +56,10 @@ class Network:
         self, source: Machine, address: int, kind: str, payload: Any, extra_ms: float = 0.0
     ) -> None:
         sender = source.address
-        link = (sender, address)
-        if link in self.blocked or link in self.twin_blocked:
-            return
+        if self.blocked or self.twin_blocked:
+            link = (sender, address)
+            if link in self.blocked or link in self.twin_blocked:
+                return
         random = self.random
         if self.loss and random() < self.loss:
             return
@@ -72,8 +73,9 @@ class Network:
 
     def lose_checkpoints(self, until: float) -> None:
         """None arrives before: what is committed is not certified, and the log fills (S12, L24)."""
-        self.no_checkpoints_until = until
-        self.cluster.cover("no CHECKPOINT arrives")
+        if not self.cluster.healed:
+            self.no_checkpoints_until = until
+            self.cluster.cover("no CHECKPOINT arrives")
 
     def _is_lost(self, message: Message) -> bool:
         if self.cluster.now >= self.no_checkpoints_until:

@@ -88,6 +88,9 @@ class SeenPipeline(Pipeline):
         super()._executed(executed)
         self.node.cluster.checkers.on_executed(self.node, executed)
 
+    def write_next(self) -> None:
+        """`Worker.write_soon` does, at the time of its disk."""
+
 
 class Hands(Outlet):
     """What is to be done is done by the real one; what leaves, leaves as objects."""

@@ -11,6 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tests.sim.schism import split_height
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,6 +25,9 @@ def left_by_timer(member: int, s: State, progress_tick: int, end: int) -> None:
     log, waited = s.log, s.tick - progress_tick
     assert waited >= s.config.progress_ticks, (
         f"n{member} gives its primary up {waited} ticks after a commit (L17)"
+    )
+    assert not split_height(s), (
+        f"n{member} blames its primary for headers that are too different for a quorum (L24)"
     )
     assert log.settled < min(log.high, end or log.high), (
         f"n{member} blames its primary for a log that is full for want of certificates (L24)"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from salus.parameters import Parameters
-from tests.sim import traps, weather
+from tests.sim import scenes, traps, weather
 from tests.sim.faults import CHANGES, LIARS, Change, Crash, CrashMode, Cut, Loss, Politics
 from tests.sim.poison import VERSIONS
 
@@ -43,7 +43,13 @@ class Plan:
     )  # a disk hangs, for so long
     no_checkpoints: tuple[float, float] | None = None  # from when to when none arrives
     ambush_ms: float = 0.0  # so long the primary is gone once an epoch's end is fixed, and all idle
+    misfits: list[tuple[float, int]] = field(default_factory=list)  # votes that contradict others
+    contract_bit: bool = False  # the bit that flips in a state store is one that a contract reads
+    relapse: int | None = None  # whose state falls back behind a NEW-VIEW that its journal holds
     late_divergence: bool = False  # who diverges does so only after a restart
+    schism: bool = (
+        False  # more than f diverge: no header reaches a quorum, and no work is done (L24)
+    )
     skew_ms: list[float] = field(default_factory=list)
     tick_rate: list[float] = field(default_factory=list)
     persist_ms: float = 2.0
@@ -68,7 +74,8 @@ class Plan:
     @property
     def losers(self) -> set[int]:
         """Members whose disk loses more than a power cut may take: they count among the f."""
-        return {crash.node for crash in self.crashes if crash.loss is not Loss.NOTHING}
+        losers = {crash.node for crash in self.crashes if crash.loss is not Loss.NOTHING}
+        return losers if self.relapse is None else losers | {self.relapse}
 
     def describe(self) -> list[str]:
         p = self.parameters
@@ -127,6 +134,7 @@ def draw(seed: int) -> Plan:
     plan.codec = r.random() < 0.06
     weather.draw(plan)
     traps.draw(plan)
+    scenes.draw(plan)
     return plan
 
 

@@ -18,6 +18,7 @@ poison = Contract("poison", version=1, doc="Fails.", refusals={})
 
 
 HOWS = 5
+CALLS_WORD = b"calls"
 DEEP = 4  # does not fail
 DEEP_FRAMES = 400  # of 500
 OUTCOMES = {2: LIMIT_STATE, DEEP: OK}  # of its first version; all else is a fault
@@ -33,7 +34,9 @@ class FailArgs(Wire, frozen=True):
 
 @poison.method(senders=(Capacity.OPERATOR,))
 def fail(ctx: Context, state: State, args: FailArgs) -> list[Event]:
-    """Writes first, so that there is something to roll back; then fails."""
+    """Reads and writes first, so that there is something to roll back; then fails."""
+    state.get(Entry, CALLS_WORD)
+    state.put(CALLS_WORD, Entry(ctx.height))
     if args.how == DEEP:
         return _down(DEEP_FRAMES)
     state.put(b"left", Entry(ctx.height))
@@ -73,6 +76,7 @@ def with_poison() -> Registry:
     return Registry((*real.contracts.values(), poison, _mended()), real.membership)
 
 
+CALLS = b"poison/" + CALLS_WORD  # the state key that it alone reads
 LEFT = b"poison/left"  # the state key that it writes before it fails
 
 VERSIONS = tuple(

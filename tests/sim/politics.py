@@ -25,18 +25,20 @@ from salus.codec import Wire, encode
 from salus.governance import possession
 from salus.transaction import Operation
 from tests.sim.faults import Change, Politics
-from tests.sim.founding import CHAIN_ID, NEXT, name, operator
+from tests.sim.founding import CHAIN_ID, NEXT, name, operator, poisoned
+from tests.sim.poison import HOWS
 from tests.sim.signatures import true_key
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
     from tests.sim.shell import Node
+    from tests.sim.work import Worker
 
 ROUND_MS = 400.0
 VOTES_BLOCKS = 300  # how long a proposal may be voted on
 ACTIVATION_BLOCKS = 6  # so far ahead a new contract version is proposed
 _REASONS = bytes(32)
-_UNCHANGED = {
+_UNCHANGED: dict[str, Any] = {
     field: None
     for field in ChangeParametersArgs.__struct_fields__
     if field not in ("activation_height", "expiry_height", "reasons")
@@ -56,7 +58,7 @@ class Assembly:
 
     def round(self) -> None:
         self.cluster.at(ROUND_MS, self.round)
-        seated = [node for node in self.cluster.honest() if node.up and node.seated]
+        seated = [node for node in self.cluster.upright if node.up and node.seated]
         for index, politics in enumerate(self.wanted):
             if index not in self.proposed and self.cluster.now >= politics.time and seated:
                 self.proposed.add(index)
@@ -91,6 +93,9 @@ class Assembly:
             method = "propose_activate_contract"
             later = node.height + ACTIVATION_BLOCKS  # at this height, not at once
             args = ActivateContractArgs(later, *head[1:], "poison", 2)
+        elif politics.change is Change.LIMIT:
+            method = "propose_change_parameters"
+            args = ChangeParametersArgs(*head, **{**_UNCHANGED, "transaction_operations_max": 1})
         else:
             method = "propose_change_parameters"
             limits = self.cluster.plan.parameters
@@ -149,6 +154,16 @@ class Assembly:
         made = self.cluster.founding.transaction(node.member, operation, node.height + 60)
         if node.submit(made.raw) is not None and isinstance(args, VoteArgs):
             self.voted.discard((node.address, args.proposal))  # It is sent again.
+
+
+def last_call(node: Worker, life: int) -> None:
+    """A client calls the version of a contract that is active still, when its epoch has one more
+    block: the call is taken, and the end of the epoch overtakes it (S13)."""
+    if node.life == life:
+        version = node.executor.active.contracts["poison"].version
+        call = poisoned(node.member % HOWS, version)
+        made = node.cluster.founding.transaction(node.member, call, node.state.height() + 60)
+        node.submit(made.raw)
 
 
 def _entry(node: Node, target: int) -> MemberEntry | None:

@@ -35,7 +35,6 @@ from consensus.messages import (
     SignedMessage,
     Status,
     ViewChange,
-    payload,
 )
 from salus.validators import VALIDATORS_MAX
 from salus.vote import JOURNAL_FLOOR, JOURNAL_PREPARED, JournalEntry, VoteDomain
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from consensus.state import State
     from tests.sim.machine import Machine
     from tests.sim.plan import Plan
+    from tests.sim.signatures import Seals
     from tests.sim.work import Worker
 
 Place = tuple[type, int, int, int]  # kind of vote, view, sequence, sender
@@ -80,18 +80,18 @@ class _Told:
     low: int = 0  # the watermark of the NEW-VIEW that it installed
     floor: int = 0  # nothing at or below is voted on again
     kept: int = 0  # at or below, its journal had forgotten its votes when it was born
+    mute: int = 0  # until this is below its watermark it may leave no view
     exposed: set[Place] = field(default_factory=set)
 
 
 class Promises:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, seals: Seals) -> None:
+        self.seals = seals
         self.faulty = plan.faulty
         self.diverged = {i for i, names in plan.liars.items() if names == ("diverged",)}
         self.amnesiac = self.faulty - set(plan.liars)  # honest, but for what they forgot
         self.fairness = patience.Fairness()
         self.told: dict[int, _Told] = {}  # by address
-        # By identity, which the message beside the answer holds fast.
-        self.signed: dict[int, tuple[object, bool]] = {}
         # By address: (epoch, sequence) → highest view of a prepared certificate on its disk.
         self.prepared: dict[int, dict[tuple[int, int], int]] = {}
 
@@ -102,11 +102,13 @@ class Promises:
         told.view, told.wish, told.settled = s.view, s.wish, s.log.settled
         told.reached, told.proposed = list(s.reached), s.log.proposed > s.log.settled
         told.floor = s.voter.floor
-        floors = [e.sequence for e in config.journal if e.kind == JOURNAL_FLOOR]
-        if config.journal and config.journal[0].epoch == config.epoch:
-            told.kept = max(floors, default=0)
+        journal = [e for e in config.journal if e.epoch == config.epoch]
+        told.kept = max((e.sequence for e in journal if e.kind == JOURNAL_FLOOR), default=0)
         if s.new_view is not None:
             told.low = lowest(s.new_view, s.base)
+        highest = max((e.sequence for e in journal), default=0)
+        window = max(config.certified, told.low) + config.parameters.watermark_window
+        told.mute = highest if highest > window else told.kept
         self.told[node.address] = told
 
     def stepped(self, node: Machine, event: Any, effects: Effects) -> None:
@@ -140,7 +142,7 @@ class Promises:
                 assert s.new_view is not None
                 told.low = max(told.low, lowest(s.new_view, s.base))
                 told.progress_tick, told.settled = s.tick, s.log.settled
-                check_new_view(s, told.domain, s.new_view)
+                check_new_view(s, told.domain, self.seals, s.new_view)
         kind = type(event)  # the busiest lines of this file: no `match`, no isinstance
         if kind is Received:
             message = event.message
@@ -154,6 +156,9 @@ class Promises:
                 if about is Status:
                     self._answers(node, told, s, message, effects)
         elif kind is Tick:
+            assert s.doublings <= told.doublings or _leaves(effects), (
+                f"n{node.member} doubles its timers and stays (L18)"
+            )
             told.doublings = s.doublings
             if told.pending or told.proposed or told.end:
                 self._complains_in_time(node, told, s)
@@ -172,6 +177,10 @@ class Promises:
                 told.given_up = 0
         elif kind is BlockWritten:
             told.on_disk = max(told.on_disk, event.height)
+        if told.mute and told.mute <= s.log.low:
+            told.mute = 0
+            if s.halted is None:
+                self._follows(node, told, s)
         if s.log.settled > told.settled:
             told.settled, told.given_up, told.stuck = s.log.settled, 0, 0
             told.progress_tick = s.tick
@@ -261,7 +270,8 @@ class Promises:
         behind = max(s.proved, s.weak_claim) > log.committed or s.split_height > log.certified
         full = log.settled >= min(log.high, told.end or log.high)
         near = sum(view >= s.view for view in s.reached) >= quorum(s.n)
-        if s.in_view_change or not (s.voter.active and near) or behind or full:
+        mute = told.mute > s.log.low  # `_left` would not let it go (S12)
+        if s.in_view_change or not (s.voter.active and near) or behind or full or mute:
             told.stuck = 0
             return
         told.stuck += 1
@@ -273,7 +283,7 @@ class Promises:
         if s.reached != told.reached:
             assert all(map(ge, s.reached, told.reached)), f"n{node.member} forgets a view (L19)"
             told.reached = list(s.reached)
-        if s.voter.active and s.voter.floor <= s.log.low:
+        if s.voter.active and told.mute <= s.log.low:
             others = sorted((v for i, v in enumerate(s.reached) if i != s.me), reverse=True)
             f = (s.n - 1) // 3
             assert len(others) <= f or others[f] <= s.wish, (
@@ -299,7 +309,7 @@ class Promises:
             return
         if told.answered.get(sender) == s.tick:
             return  # Once a tick (B25).
-        if message.signature != NO_SIGNATURE and not self._signed(told, s, message):
+        if message.signature != NO_SIGNATURE and not self._signed(s, message):
             return
         told.answered[sender] = s.tick
         if message.view < s.view and message.wish <= s.view:
@@ -319,21 +329,16 @@ class Promises:
         duties.lost_votes(cast("Worker", node), event, told.floor, told.view)
         told.floor, told.view = s.voter.floor, s.view
 
-    def _signed(self, told: _Told, s: State, message: SignedMessage) -> bool:
-        """Of this epoch. Everybody hears the same object, so it is verified once."""
-        found = self.signed.get(id(message))
-        if found is None:
-            key = s.validators.key(message.sender)
-            true = s.config.verifier(key, payload(told.domain, message), message.signature)
-            found = self.signed[id(message)] = (message, true)
-        return found[1]
+    def _signed(self, s: State, message: SignedMessage) -> bool:
+        """Of this epoch."""
+        return self.seals.valid(s.validators.key(message.sender), message)
 
     # -- what was prepared (S7) -----------------------------------------------------------------
 
     def synced(self, node: Machine, effects: Effects) -> None:
         """The persist part of a step stands on disk."""
         for entry in effects.persist:
-            if isinstance(entry, JournalEntry) and entry.kind == JOURNAL_PREPARED:
+            if type(entry) is JournalEntry and entry.kind == JOURNAL_PREPARED:
                 views = self.prepared.setdefault(node.address, {})
                 place = (entry.epoch, entry.sequence)
                 views[place] = max(views.get(place, 0), entry.view)
@@ -368,7 +373,7 @@ class Promises:
             return
         if _place(message) in told.exposed:
             return
-        assert not self._signed(told, s, message), (
+        assert not self._signed(s, message), (
             f"n{node.member} keeps silent about a double {type(message).__name__} of "
             f"n{message.sender} (L23)"
         )
@@ -379,19 +384,24 @@ def _counted(
 ) -> PrePrepare | Prepare | Commit | Checkpoint | None:
     """What this sender is known to have said in this place, where a second vote is still read."""
     sequence, sender = message.sequence, message.sender
-    if isinstance(message, Checkpoint):
+    kind: type = type(message)
+    if kind is Checkpoint:
         if message.view != 0 or sequence in s.certificates or sequence not in s.checkpoints:
             return None
         return s.checkpoints[sequence].votes.get(sender)
     slot = s.log.slots.get(sequence)
     if slot is None or sender == s.me or message.view != s.view or not s.log.votable(sequence):
         return None
-    if isinstance(message, PrePrepare):
+    if kind is PrePrepare:
         known = slot.pre_prepare
         return known if known is not None and known.sender == sender else None
-    if isinstance(message, Commit) and slot.committed is None and s.view in slot.commits:
+    if kind is Commit and slot.committed is None and s.view in slot.commits:
         return slot.commits[s.view].votes.get(sender)
     return None
+
+
+def _leaves(effects: Effects) -> bool:
+    return any(isinstance(action, ViewLeft) for action in effects.deliver)
 
 
 def _shows_commits(s: State, message: Status, effects: Effects) -> None:

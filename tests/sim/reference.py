@@ -1,18 +1,19 @@
 """PBFT as docs/consensus.md and the paper tell it: what one honest replica may say, and must.
 
 Written from the rules, with its own quorum arithmetic; nothing of the code is imported. A `Replica`
-hears what a real one hears, in its order, and is told what that one did; `Disagreement` says in
-one sentence who did what and what the model expected.
-It remembers all that arrived, where a real one may not keep all (B25): so it permits what messages
-permit, and demands what no lawful memory excuses (`sure` votes had to be counted). Where a
-signature is not valid, tuples hold None. What binds across restarts is in reference_disk.py.
+hears what a real one hears, in its order, and is told what it did; `Disagreement` says who did what
+and what the model expected. It remembers all that arrived, where a real one may not (B25): so it
+permits what messages permit, and demands what no lawful memory excuses (`heard`: vote[:4] → who said
+it, and whose had to be counted). Invalid signatures are None; disks: see reference_disk.py.
 """
 
 from collections import defaultdict, namedtuple
-from typing import Any
+from typing import Any, Final
 
-PRE_PREPARE, PREPARE, COMMIT, CHECKPOINT = "PRE-PREPARE", "PREPARE", "COMMIT", "CHECKPOINT"
-VIEW_CHANGE, NEW_VIEW = "VIEW-CHANGE", "NEW-VIEW"
+PRE_PREPARE: Final = "PRE-PREPARE"
+PREPARE: Final = "PREPARE"
+COMMIT: Final = "COMMIT"
+CHECKPOINT, VIEW_CHANGE, NEW_VIEW = "CHECKPOINT", "VIEW-CHANGE", "NEW-VIEW"
 VALID, INVALID, OFF_CLOCK = "VALID", "INVALID", "OFF_CLOCK"
 BODIES_MIN = 4  # so many bodies of one sequence are surely remembered (B25)
 
@@ -22,7 +23,7 @@ Certified = namedtuple("Certified", "height header signers")
 # Sequence 0; their digest is the hash of their content. `low` is None at the epoch's base.
 ViewChange = namedtuple("ViewChange", "kind view sequence digest sender low prepared")
 NewView = namedtuple("NewView", "kind view sequence digest sender changes proposals")
-# The epoch as everybody in it knows it, and who I am in it; `null` gives Null(sequence) (S11).
+# The epoch as everybody in it knows it, and who I am (−1: no member); `null` gives Null(s) (S11).
 Place = namedtuple("Place", "me n epoch base window ahead_max null")
 # What a birth finds: votes by (kind, view, sequence), certificates, the last NEW-VIEW installed.
 Disk = namedtuple("Disk", "votes prepared new_view certified floor epoch_end may_vote")
@@ -34,15 +35,15 @@ class Disagreement(AssertionError): ...
 class Replica:
     def __init__(self, place: Any, disk: Any) -> None:
         """Rules S3, S4: a restart is in the same view, has the same wish and the same votes."""
-        self.place, self.me, self.n, self.window = place, place.me, place.n, place.window
-        f = (self.n - 1) // 3
+        self.place, self.me, self.epoch = place, int(place.me), int(place.epoch)
+        self.n, self.window, f = int(place.n), int(place.window), (int(place.n) - 1) // 3
         self.quorum, self.weak = (self.n + f) // 2 + 1, f + 1
-        self.may_vote, self.floor, self.epoch_end = disk.may_vote, disk.floor, disk.epoch_end
-        self.certified = self.low = self.executed = self.executing = self.writing = disk.certified
+        self.floor, self.epoch_end = int(disk.floor), int(disk.epoch_end)
+        self.may_vote, self.certified = bool(disk.may_vote), int(disk.certified)
+        self.low = self.executed = self.executing = self.writing = self.certified
         self.reached, self.said = dict.fromkeys(range(self.n), 0), dict(disk.votes)
         self.view, self.fixed = 0, dict[int, bytes]()  # what this view's NEW-VIEW chose
-        self.heard: Any = defaultdict(set)  # (kind, view, sequence, digest) → who
-        self.sure: Any = defaultdict(set)
+        self.heard: dict[Any, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
         self.first, self.ahead = dict[Any, bytes](), set[int]()  # of (kind, view, sequence, sender)
         self.proofs = {found[:3]: found for found in disk.prepared}  # certificates in the journal
         self.prepared: dict[int, tuple[int, bytes]] = {}  # of the highest view (S7)
@@ -55,38 +56,40 @@ class Replica:
         self.wish = max([self.view, *(v for kind, v, _ in self.said if kind == VIEW_CHANGE)])
         self.reaches(self.me, self.wish)
         for found in disk.prepared:
-            self._prepare(*found[:3])
-            self._count(Vote(PRE_PREPARE, *found[:3], found.proposer))
-            for signer in found.signers:
-                self._count(Vote(PREPARE, *found[:3], signer))
+            self._prepare(found.view, found.sequence, found.digest)
+            self._count(Vote(PRE_PREPARE, *found[:4]))
+            for who in found.signers:
+                self._count(Vote(PREPARE, found.view, found.sequence, found.digest, who))
         for (kind, view, sequence), digest in disk.votes.items():
             self._count(Vote(kind, view, sequence, digest, self.me))
             if (kind, view) == (PRE_PREPARE, self.view) and sequence not in self.fixed:
                 self.valid.add((sequence, digest))
 
-    def _need(self, holds: bool, otherwise: str) -> None:
-        if not holds:
-            raise Disagreement(f"reference model: n{self.me} in view {self.view} {otherwise}")
+    def _need(self, holds: bool, what: Any, otherwise: str = "") -> None:
+        if not holds:  # `what`: in words, or the vote that is signed
+            does = what if type(what) is str else f"signs {what[0]} v{what[1]} s{what[2]}"
+            edges = f"({self.low}, +{self.window}], floor {self.floor}, end {self.epoch_end}"
+            where = f"reference model: n{self.me} in view {self.view}"
+            raise Disagreement(f"{where} {does}{otherwise}; its window is {edges}")
 
     def primary(self, view: int) -> int:  # round robin, and from epoch to epoch as well (L22)
-        return (self.place.epoch + view) % self.n
+        return (self.epoch + view) % self.n
 
     def hear(self, said: Any) -> None:
         """A vote or VIEW-CHANGE of another member; a NEW-VIEW counts when it is entered."""
-        if said.sender != self.me:
-            self.reaches(said.sender, said.view)
+        if said[4] != self.me:
+            self.reaches(said[4], said[1])
             if type(said) is Vote:
-                self._count(said, said.view == self.view == self.wish and self.votable(said[2]))
+                self._count(said, said[1] == self.view == self.wish and self.votable(said[2]))
 
     def reaches(self, sender: int, view: int) -> None:
         self.reached[sender] = max(self.reached.get(sender, 0), view)
 
-    def _count(self, vote: Any, sure: bool = False) -> None:
+    def _count(self, vote: Vote, sure: bool = False) -> None:
         kind, view, sequence, digest, sender = vote
-        leads = sender == self.primary(view)
-        if kind in (PRE_PREPARE, PREPARE) and leads != (kind == PRE_PREPARE):
+        if kind == (PREPARE if sender == self.primary(view) else PRE_PREPARE):
             return  # Only the primary proposes, and its PRE-PREPARE is its prepare, once (S5).
-        voters, surely = self.heard[vote[:4]], self.sure[vote[:4]]
+        voters, surely = self.heard[kind, view, sequence, digest]
         if sender in surely or (sender in voters and not sure):
             return
         voters.add(sender)
@@ -94,7 +97,7 @@ class Replica:
             surely.add(sender)
         if kind == COMMIT and len(voters) >= self.quorum:
             agreed = self.committed.setdefault(sequence, digest) == digest
-            self._need(agreed, f"hears of two digests committed at s{sequence} (S6)")
+            self._need(agreed, vote, " as heard, and another is committed there (S6)")
             (self.ahead.add if view > self.view else self.ahead.discard)(sequence)  # put aside
             self.surely_committed |= {sequence} if len(surely) >= self.quorum else set()
 
@@ -126,45 +129,42 @@ class Replica:
 
     def says(self, said: Any) -> None:
         """A signature of mine. To say the same again is always allowed (L20)."""
-        place = said[:3]
-        if self.said.get(place) != said.digest:
-            special = {VIEW_CHANGE: self._view_change, NEW_VIEW: self._new_view}
-            what = f"signs {place[0]} v{place[1]} s{place[2]}"
-            self._need(self.may_vote, f"{what}, but is no member or lost its journal (S4)")
-            self._need(place not in self.said, f"{what} beside an earlier, different one (S4)")
-            self.said[place] = said.digest
-            special.get(said.kind, self._vote)(said, what)
+        place: Any = said[:3]
+        if self.said.get(place) != said[3]:
+            self._need(self.may_vote, said, ", but is no member or lost its journal (S4)")
+            self._need(place not in self.said, said, " beside an earlier, different one (S4)")
+            self.said[place] = said[3]
+            if type(said) is Vote:
+                return self._vote(said)
+            (self._view_change if said[0] == VIEW_CHANGE else self._new_view)(said)
 
-    def _vote(self, vote: Any, what: str) -> None:
+    def _vote(self, vote: Vote) -> None:
         kind, view, sequence, digest, _ = vote
         place, body, null = vote[1:4], vote[2:4], digest == self.place.null(sequence)
         if kind == CHECKPOINT:
             mine = self.headers.get(sequence) == digest and sequence > self.floor
-            return self._need(mine, f"{what}, a header that its execution did not give (S12)")
-        self._need(view == self.view == self.wish, f"{what}, but is in no such view (S7)")
-        edges = f"({self.low}, +{self.window}], floor {self.floor}, epoch's end {self.epoch_end}"
-        self._need(self.votable(sequence), f"{what} outside {edges} (S10, S12, S13)")
+            return self._need(mine, vote, ", a header that its execution did not give (S12)")
+        self._need(view == self.view == self.wish, vote, ", but is in no such view (S7)")
+        self._need(self.votable(sequence), vote, ", outside its window (S10, S12, S13)")
         agreed = None if sequence in self.ahead else self.committed.get(sequence)
-        for known, why in ((self.fixed.get(sequence), "fixed"), (agreed, "committed")):
-            self._need(known in (None, digest), f"{what}, but another is {why} there (S6, S9)")
-        self._need(null or body in self.bodies, f"{what} without holding its body (S3)")
+        same = self.fixed.get(sequence, digest) == digest and agreed in (None, digest)
+        self._need(same, vote, ", but another is fixed or another is committed there (S6, S9)")
+        self._need(null or body in self.bodies, vote, " without holding its body (S3)")
         if kind == PRE_PREPARE:
             made = self.primary(view) == self.me and self.judged.get(place) == VALID
-            self._need(made, f"{what}, but is no primary that made this body (S6, S15)")
+            self._need(made, vote, ", but is no primary that made this body (S6, S15)")
         else:
-            self._need((PRE_PREPARE, *place) in self.heard, f"{what}, never proposed (S6)")
-            verdict = self.judged.get(place)
+            self._need((PRE_PREPARE, *place) in self.heard, vote, ", never proposed (S6)")
+            verdict, good = self.judged.get(place), self.judged.get(place) == VALID
             if verdict is None or (verdict == OFF_CLOCK and kind == COMMIT):
                 good = body in self.valid or (null and sequence in self.fixed)
-                verdict = VALID if good else "not found valid"
-            self._need(verdict == VALID, f"{what}, which is {verdict} (S15, L21)")
+            self._need(good, vote, ", which is not found valid, or off the clock (S15, L21)")
         if kind == COMMIT:
-            count, proof = len(self.heard[PREPARE, *place]), self.proofs.get(place)
-            beside = f"{count} PREPAREs beside the PRE-PREPARE, not {self.quorum - 1}"
-            self._need(count >= self.quorum - 1, f"{what} with {beside} (S5, S6)")
+            proof, count = self.proofs.get(place), len(self.heard[PREPARE, *place][0])
+            self._need(count >= self.quorum - 1, vote, ", no quorum prepares it (S5, S6)")
             proved = proof is not None and self._is_prepared(proof, view + 1, self.low)
-            self._need(proved, f"{what} without a prepared certificate in its journal (S3)")
-            self._need(body in self.stored, f"{what} before its body is stored (S3)")
+            self._need(proved, vote, " without a prepared certificate in its journal (S3)")
+            self._need(body in self.stored, vote, " before its body is stored (S3)")
             self._prepare(*place)
         self._count(vote, sure=True)
 
@@ -178,19 +178,19 @@ class Replica:
 
     def executes(self, sequence: int, digest: bytes) -> None:
         what = f"executes s{sequence} {digest[:3].hex()}"
-        self._need(sequence == self.executing + 1, f"{what} after s{self.executing} (S6)")
+        self._need(sequence == self.executing + 1, what, ", which is not the next one (S6)")
         proved = self.committed.get(sequence) == digest
-        self._need(proved, f"{what} without {self.quorum} COMMITs of one view (S6)")
-        self._need((sequence, digest) in self.stored, f"{what} before its body is stored (S3)")
+        self._need(proved, what, " without a quorum of COMMITs of one view (S6)")
+        self._need((sequence, digest) in self.stored, what, " before its body is stored (S3)")
         near = sequence <= self.certified + self.place.ahead_max
-        self._need(near, f"{what}, too far above {self.certified}, which is certified (B28)")
+        self._need(near, what, ", too far above what is certified (B28)")
         self.executing = sequence
 
     def writes(self, block: Any) -> None:
         what, mine = f"writes block {block.height}", self.headers.get(block.height) == block.header
         proved = self._is_certified(block)
-        self._need(proved, f"{what} without {self.quorum} CHECKPOINTs for its header (S12)")
-        self._need(mine and block.height == self.writing + 1, f"{what}, not its next own (S12)")
+        self._need(proved, what, " without a quorum of CHECKPOINTs for its header (S12)")
+        self._need(mine and block.height == self.writing + 1, what, ", not its next own (S12)")
         self.writing = block.height
 
     def must(self, heard: Any = None) -> None:
@@ -200,40 +200,40 @@ class Replica:
             held = [digest for sequence, digest in self.bodies if sequence == due]
             excused = self.committed[due] not in held or len(held) > BODIES_MIN
             self._need(excused, f"does not execute s{due}, which {self.quorum} COMMITs prove (S6)")
-        if heard is None or len(self.sure[heard[:4]]) < self.quorum - 1:
+        if heard is None or len(self.heard[heard[:4]][1]) < self.quorum - 1:
             return
         _, view, sequence, digest, _ = heard
         mine = (PRE_PREPARE if self.primary(view) == self.me else PREPARE, view, sequence)
-        agreed = self.said.get(mine) == digest and view == self.wish
-        ready = agreed and (sequence, digest) in self.bodies & self.valid and self.votable(sequence)
+        ready = self.said.get(mine) == digest and view == self.wish and self.votable(sequence)
+        ready = ready and (sequence, digest) in self.bodies and (sequence, digest) in self.valid
         done = not ready or (COMMIT, view, sequence) in self.said
         self._need(done, f"does not COMMIT s{sequence}, which is prepared in its view (S6)")
 
     # -- what goes out: the view change ---------------------------------------------------------
-    def _view_change(self, said: Any, what: str) -> None:
+    def _view_change(self, said: Any) -> None:
         """S7: exactly what I have prepared above a proved watermark; L18, L19: not too far."""
         others = sorted((v for i, v in self.reached.items() if i != self.me), reverse=True)
         there = sorted(self.reached.values(), reverse=True)[self.quorum - 1]
         most = max([there + 1, *others[self.weak - 1 : self.weak]])
-        self._need(self.wish < said.view <= most, f"{what}, but may up to {most} (L18, L19)")
-        self._need(self.floor <= self.low, f"{what}, but cannot vouch below {self.floor} (S12)")
+        self._need(self.wish < said.view <= most, said, f", but may up to {most} (L18, L19)")
+        self._need(self.floor <= self.low, said, ", but cannot vouch below its floor (S12)")
         low, proved = self._low_of(said), self._is_vouched(said, said.view)
-        self._need(proved, f"{what} with a watermark or certificate that is none (S7, S8)")
-        self._need(low == self.low, f"{what} from {low}, its low watermark is {self.low} (S7, S10)")
+        self._need(proved, said, " with a watermark or certificate that is none (S7, S8)")
+        self._need(low == self.low, said, f" from {low}, its low watermark is {self.low} (S7, S10)")
         told = [(p.sequence, (p.view, p.digest)) for p in said.prepared]
         known = sorted(place for place in self.prepared.items() if place[0] > low)
         texts = [[f"s{s}v{v}:{d[:3].hex()}" for s, (v, d) in each] for each in (told, known)]
-        self._need(told == known, f"{what}, tells {texts[0]}, has prepared {texts[1]} (S7)")
+        self._need(told == known, said, f", tells {texts[0]}, has prepared {texts[1]} (S7)")
         self.wish = said.view
         self.reaches(self.me, said.view)
 
-    def _new_view(self, said: Any, what: str) -> None:
-        self._need(said.view == self.wish > self.view, f"{what}, but asks for {self.wish} (S9)")
+    def _new_view(self, said: Any) -> None:
+        self._need(said.view == self.wish > self.view, said, f", but asks for {self.wish} (S9)")
         self.enters(said)
         for sequence, digest in self.fixed.items():
             far = not 0 < sequence - self.certified <= self.window  # no bodies are kept there
             held = far or digest == self.place.null(sequence) or (sequence, digest) in self.bodies
-            self._need(held, f"{what} and has not the body of s{sequence} (S3)")
+            self._need(held, said, f" and has not the body of s{sequence} (S3)")
             self.said[PRE_PREPARE, said.view, sequence] = digest
 
     def enters(self, made: Any) -> None:

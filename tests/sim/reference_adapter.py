@@ -49,9 +49,7 @@ from consensus.messages import (
     PrePrepare,
     Status,
     ViewChange,
-    content_digest,
     decode_message,
-    payload,
 )
 from salus.block import DUPLICATE, null_proposal, proposal_digest
 from salus.certificate import Certificate, IndexedSignature
@@ -80,6 +78,7 @@ from tests.sim.reference_duties import Duties
 
 if TYPE_CHECKING:
     from tests.sim.machine import Machine
+    from tests.sim.signatures import Seals
     from tests.sim.work import Worker
 
 _KINDS: dict[type, str] = {
@@ -98,7 +97,8 @@ _JOURNALLED: dict[int, str] = {
     VoteType.VIEW_CHANGE: reference.VIEW_CHANGE,
     VoteType.NEW_VIEW: reference.NEW_VIEW,
 }
-_VOTES = (PrePrepare, Prepare, Commit, Checkpoint)
+_VOTES = frozenset((PrePrepare, Prepare, Commit, Checkpoint))
+_OWING = frozenset((Tick, Executed, CaughtUp))
 
 _nulls: dict[int, bytes] = {}
 
@@ -115,13 +115,16 @@ def null(sequence: int) -> bytes:
 class Reader:
     """Messages of one epoch into tuples; each object is read once."""
 
-    def __init__(self, config: ReplicaConfig) -> None:
+    def __init__(self, config: ReplicaConfig, seals: Seals) -> None:
+        self.seals = seals
         self.epoch, self.domain = config.epoch, config.vote_domain
-        self.verifier, self.validators = config.verifier, config.validators
+        self.verifier = config.verifier
+        self.keys = [each.public_key for each in config.validators.validators]
+        self.n = len(self.keys)
         # By identity, which the kept message holds fast: the same object reaches everybody.
         self._read: dict[int, tuple[object, Any]] = {}
 
-    def __call__(self, message: Any) -> Any:
+    def tell(self, message: Any) -> Any:
         """None: another epoch, no member, or no valid signature."""
         known = self._read.get(id(message))
         if known is None:
@@ -129,28 +132,29 @@ class Reader:
         return known[1]
 
     def _tuple(self, message: Any) -> Any:
-        if message.epoch != self.epoch or message.sender >= self.validators.n:
+        sender: int = message.sender
+        if message.epoch != self.epoch or sender >= self.n:
             return None
-        if not self._signed(message.sender, payload(self.domain, message), message.signature):
+        if not self.seals.valid(self.keys[sender], message):
             return None
-        if isinstance(message, ViewChange):
+        kind = _KINDS.get(type(message))
+        if kind is None:  # STATUS
+            return message
+        if kind is reference.VIEW_CHANGE:
             low = None if message.low is None else self.certified(message.low)
             prepared = tuple(self.prepared(each) for each in message.prepared)
-            head = (reference.VIEW_CHANGE, message.view, 0, content_digest(message))
-            return reference.ViewChange(*head, message.sender, low, prepared)
-        if isinstance(message, NewView):
-            changes = tuple(self(each) for each in message.view_changes)
-            proposals = tuple(self(each) for each in message.pre_prepares)
-            head = (reference.NEW_VIEW, message.view, 0, content_digest(message))
-            return reference.NewView(*head, message.sender, changes, proposals)
-        if isinstance(message, Status):
-            return message
-        kind = _KINDS[type(message)]
-        return Vote(kind, message.view, message.sequence, message.digest, message.sender)
+            head = (kind, message.view, 0, self.seals.content(message))
+            return reference.ViewChange(*head, sender, low, prepared)
+        if kind is reference.NEW_VIEW:
+            changes = tuple(self.tell(each) for each in message.view_changes)
+            proposals = tuple(self.tell(each) for each in message.pre_prepares)
+            head = (kind, message.view, 0, self.seals.content(message))
+            return reference.NewView(*head, sender, changes, proposals)
+        return Vote(kind, message.view, message.sequence, message.digest, sender)
 
     def prepared(self, certificate: PreparedCertificate) -> Prepared:
         vote = certificate.pre_prepare
-        proposer = None if self(vote) is None else vote.sender
+        proposer = None if self.tell(vote) is None else vote.sender
         covered = self.domain.payload(
             VoteType.PREPARE, vote.epoch, vote.view, vote.sequence, vote.digest
         )
@@ -174,9 +178,7 @@ class Reader:
         )
 
     def _signed(self, member: int, covered: bytes, signature: bytes) -> bool:
-        return member < self.validators.n and self.verifier(
-            self.validators.key(member), covered, signature
-        )
+        return member < self.n and self.verifier(self.keys[member], covered, signature)
 
 
 class Reference(Observer):
@@ -197,12 +199,12 @@ class Reference(Observer):
             return
         epoch, parameters = config.epoch, config.parameters
         past = self.pasts.setdefault(node.address, Past(node.member))
-        read = self.readers.setdefault(epoch, Reader(config))
+        read = self._reader(config, node.cluster.seals)
         entries = [entry for entry in config.journal if entry.epoch == epoch]
         past.synced[epoch] = {}
         _note_synced(past, entries)
         place = Place(
-            config.me,
+            -1 if config.me is None else config.me,
             config.validators.n,
             config.epoch,
             config.base,
@@ -215,14 +217,22 @@ class Reference(Observer):
             past.begins_at(epoch, max(floors))
         may_vote = config.me is not None and past.may_vote(epoch)
         model = Replica(place, _disk(config, entries, read, may_vote))
+        worker = cast("Worker", node)
         past.restarts(
             epoch,
             model,
             # Null is a constant and never stored (S11). Looking at its bytes would touch the disk.
-            lambda *place: place in node.bodies._stored or place[1] == null(place[0]),
+            lambda at, digest: (at, digest) in worker.bodies._stored or digest == null(at),
         )
         self.followed[node.address] = (model, read)
         self.duties[node.address] = Duties(model, past.ran)
+
+    def _reader(self, config: ReplicaConfig, seals: Seals) -> Reader:
+        """One for all who are in this epoch."""
+        read = self.readers.get(config.epoch)
+        if read is None:
+            read = self.readers[config.epoch] = Reader(config, seals)
+        return read
 
     def lost_disk(self, node: Machine) -> None:
         if node.address in self.pasts:
@@ -239,7 +249,7 @@ class Reference(Observer):
             return
         model, read = self.followed[node.address]
         if message.epoch == read.epoch and message.sender == model.me:
-            said = read(message)
+            said = read.tell(message)
             past.leaves(message.epoch, said[:3], said.digest)
 
     def stepped(self, node: Machine, event: Event, effects: Effects) -> None:
@@ -248,13 +258,19 @@ class Reference(Observer):
             return
         self.steps += 1
         model, read = followed
-        _owes(self.duties[node.address], read, cast("Worker", node), event, effects)
         began: Any = None  # the PREPARE, or the NEW-VIEW, that the step began with
         kind = type(event)
         if kind is Received:
-            began = _hear(model, read, event.message)  # type: ignore[union-attr]
-        elif kind in _HAPPENINGS:
-            _HAPPENINGS[kind](model, event)
+            message: Any = event.message  # type: ignore[union-attr]
+            if type(message) not in _VOTES:  # nearly all are votes, and nobody owes an answer
+                _owes(self.duties[node.address], read, cast("Worker", node), event, effects)
+            began = _hear(model, read, message)
+        else:
+            if kind in _OWING:
+                _owes(self.duties[node.address], read, cast("Worker", node), event, effects)
+            happening = _HAPPENINGS.get(kind)
+            if happening is not None:
+                happening(model, event)
         if effects.persist or effects.send or effects.deliver:
             _compare(model, read, effects, began)
             for action in effects.deliver:
@@ -280,10 +296,10 @@ def _owes(duties: Duties, read: Reader, node: Worker, event: Any, effects: Effec
             if message.epoch < read.epoch and message.sender < VALIDATORS_MAX:
                 offered = [s.to for s in effects.send if type(s) is SendBlocks]
                 duties.stranger(message.sender, message.sender in offered)
-            elif message.signature != NO_SIGNATURE and read(message) is not None:
+            elif message.signature != NO_SIGNATURE and read.tell(message) is not None:
                 duties.claims_height(message.sender, message.certified)
         elif about is ViewChange or about is NewView:
-            said = read(message)
+            said = read.tell(message)
             changes = () if said is None else (said,) if about is ViewChange else said.changes
             duties.shown(each.low for each in changes if each is not None)
     elif kind is Tick:
@@ -331,7 +347,7 @@ def _disk(config: ReplicaConfig, entries: list[JournalEntry], read: Reader, may_
     installed = [entry for entry in entries if entry.kind == JOURNAL_NEW_VIEW]
     new_view = None
     if installed:
-        new_view = read(_decoded(max(installed, key=lambda entry: entry.view)))
+        new_view = read.tell(_decoded(max(installed, key=lambda entry: entry.view)))
         if new_view.sender == config.me:
             votes[reference.NEW_VIEW, new_view.view, 0] = new_view.digest
             for vote in new_view.proposals:
@@ -347,16 +363,16 @@ def _disk(config: ReplicaConfig, entries: list[JournalEntry], read: Reader, may_
 
 def _hear(model: Replica, read: Reader, message: Message) -> Any:
     """Tells the model; returns what may have consequences in this very step."""
-    kind = type(message)
+    kind: type = type(message)
     if kind in _KINDS:
         if kind is NewView:
             return message
-        said = read(message)
+        said = read.tell(message)
         if said is not None:
             model.hear(said)
             if kind is Prepare:
                 return said
-    elif kind is Status and read(message) is not None:
+    elif kind is Status and read.tell(message) is not None:
         model.reaches(message.sender, message.wish)  # type: ignore[union-attr]
     return None
 
@@ -383,7 +399,7 @@ def _compare(model: Replica, read: Reader, effects: Effects, began: Any) -> None
     if type(began) is NewView:
         entered = [action.view for action in effects.deliver if type(action) is ViewEntered]
         if entered and entered[0] == began.view and began.sender != model.me:
-            made = read(began)
+            made = read.tell(began)
             if made is None:
                 raise Disagreement(
                     f"reference model: n{model.me} enters view {began.view} by a NEW-VIEW that "
@@ -402,19 +418,20 @@ def _compare(model: Replica, read: Reader, effects: Effects, began: Any) -> None
         if type(sending) is Send and sending.message.sender == model.me:
             message = sending.message
             if type(message) in _KINDS:
-                model.says(read(message))
+                model.says(read.tell(message))
             elif type(message) is Status and message.signature != NO_SIGNATURE:
                 _claims(model, message)
+    action: Any
     for action in effects.deliver:
         kind = type(action)
         if kind is Execute:
-            model.executes(action.sequence, action.digest)  # type: ignore[union-attr]
+            model.executes(action.sequence, action.digest)
         elif kind is WriteBlock:
-            model.writes(read.certified(action.certificate))  # type: ignore[union-attr]
+            model.writes(read.certified(action.certificate))
         elif kind is CheckProposal:
-            model.asks(action.view, action.sequence, action.digest, action.first)  # type: ignore[union-attr]
+            model.asks(action.view, action.sequence, action.digest, action.first)
         elif kind is Evidence:
-            _accuses(model, read(action.first), read(action.second))  # type: ignore[union-attr]
+            _accuses(model, read.tell(action.first), read.tell(action.second))
 
 
 def _compare_alone(model: Replica, read: Reader, effects: Effects) -> None:
@@ -424,7 +441,7 @@ def _compare_alone(model: Replica, read: Reader, effects: Effects) -> None:
             continue
         kind = _JOURNALLED.get(item.kind)
         if item.kind in (VoteType.VIEW_CHANGE, JOURNAL_NEW_VIEW):
-            model.says(read(decode_message(item.payload)))
+            model.says(read.tell(decode_message(item.payload)))
         elif kind is not None and item.kind != VoteType.NEW_VIEW:
             model.says(Vote(kind, item.view, item.sequence, item.digest, 0))
 

@@ -60,7 +60,7 @@ class Duties:
         claims = sum(claim >= height for claim in self.claims.values())
         model = self.model
         seen = [model.certified, model.low, self.proved]
-        for (kind, view, sequence, digest), who in model.heard.items():
+        for (kind, view, sequence, digest), (who, _) in model.heard.items():
             mine = model.said.get((kind, view, sequence)) == digest
             if kind == CHECKPOINT and len(who - {model.me}) + mine >= model.quorum:
                 seen.append(sequence)

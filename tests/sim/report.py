@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.sim.cluster import COUNTED, Result
 from tests.sim.rules import ELSEWHERE, RULES
@@ -24,6 +25,7 @@ class Summary:
     rejections: Counter[str] = field(default_factory=Counter)
     recovery: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    signatures_per_s: int | None = None  # of all jobs together, just before; None in a small batch
 
     def add(self, result: Result) -> None:
         self.runs += 1
@@ -35,13 +37,30 @@ class Summary:
         if result.failure is not None:
             self.failures.append((result.seed, result.failure))
 
-    def numbers(self) -> dict[str, int | float]:
+    def numbers(self) -> dict[str, Any]:
+        """The last line of `--json`. `coverage`: in how many runs each branch, fault and lie was.
+
+        `too_few` names what the batch did not reach often enough; of a batch of a few runs it says
+        little."""
         return {
             "runs": self.runs,
             "failed": len(self.failures),
+            "counted": self.covered[COUNTED],
             "events": self.events,
             "seconds": round(self.seconds, 2),
+            "signatures_per_s": self.signatures_per_s,
+            "coverage": dict(sorted(self.covered.items())),
+            "too_few": list(self.too_few()),
         }
+
+    def too_few(self) -> Iterator[str]:
+        runs = max(1, self.runs)
+        least = SHARES_MIN | {
+            what: REACHED_SHARE_MIN for what in self.covered if _rule(what) is not None
+        }
+        yield from (what for what, share in least.items() if self.covered[what] / runs < share)
+        reached = {_rule(what) for what in self.covered}
+        yield from (rule for rule in RULES if rule not in ELSEWHERE and rule not in reached)
 
 
 def report(summary: Summary) -> Iterator[str]:
@@ -54,6 +73,12 @@ def report(summary: Summary) -> Iterator[str]:
         f"{summary.heights // runs} heights a run; "
         f"{summary.runs / max(summary.seconds, 1e-9):,.1f} runs/s"
     )
+    if summary.signatures_per_s is not None:
+        spent = summary.seconds * summary.signatures_per_s / runs
+        yield (
+            f"{summary.signatures_per_s:,} signatures/s verified by all jobs just before: "
+            f"a run takes as long as {spent:,.0f} of them"
+        )
     if recovery:
         yield (
             f"recovery after the heal, in shares of its bound: median "

@@ -9,12 +9,11 @@ from consensus.effects import Send, SendBlocks, SendBody, Sending
 from consensus.events import BodyArrived, Received
 from consensus.messages import Fetch, Message, PrePrepare, Status, decode_message
 from node.net.frames import EvidenceFrame, Kind
-from salus.block import proposal_digest
 from salus.certificate import CertifiedBlock
 from salus.codec import decode
 from salus.errors import BadMessage, SalusError
 from tests.sim import trace
-from tests.sim.founding import NAMES, name
+from tests.sim.founding import NAMES
 from tests.sim.parts import run
 from tests.sim.work import Worker
 
@@ -28,7 +27,7 @@ class Node(Worker):
 
     def emit(self, sending: Sending) -> None:
         """As `Outlet.send`, without encoding: the network of the simulator carries objects."""
-        if isinstance(sending, Send):
+        if type(sending) is Send:
             message = sending.message
             cluster = self.cluster
             cluster.checkers.on_send(self, message)
@@ -40,20 +39,20 @@ class Node(Worker):
                 to = "all" if sending.to is None else str(sending.to)
                 cluster.note(self, f"→ {to}: {trace.message(message)}")
             body = None
-            if isinstance(message, PrePrepare) and message.sender == self.hands.me:
+            if type(message) is PrePrepare and message.sender == self.hands.me:
                 body = self.bodies.get(message.sequence, message.digest)
             if sending.to is None:
                 self.broadcast(message, body)
             elif sending.to != self.hands.me:
                 self.transmit(self.hands.numbers[sending.to], message, body)
-        elif isinstance(sending, SendBody):
+        elif type(sending) is SendBody:
             found = self.bodies.get(sending.sequence, sending.digest)
             if found is not None:
                 self.cluster.cover("S3 a body is served")
                 peer = self.hands.numbers[sending.to]
                 self.post(peer, "on_body", (sending.sequence, sending.digest, found))
         else:
-            self.offer_blocks(sending)
+            self.offer_blocks(cast(SendBlocks, sending))
 
     def broadcast(self, message: Message, body: bytes | None) -> None:
         self.cluster.network.broadcast(self, message, body)
@@ -85,7 +84,7 @@ class Node(Worker):
             body is not None
             and life == self.life
             and isinstance(message, PrePrepare)
-            and proposal_digest(body) == message.digest
+            and self.cluster.digest(body) == message.digest
         ):
             self.arrived(message.sequence, message.digest, body)
 
@@ -100,7 +99,7 @@ class Node(Worker):
 
     def on_body(self, source: int, payload: tuple[int, bytes, bytes]) -> None:
         sequence, digest, body = payload
-        if proposal_digest(body) == digest:
+        if self.cluster.digest(body) == digest:
             self.arrived(sequence, digest, body)
 
     def arrived(self, sequence: int, digest: bytes, body: bytes) -> None:
@@ -120,14 +119,14 @@ class Node(Worker):
             if kind is Kind.EVIDENCE:
                 self.on_evidence(source, frame)
             else:
-                self.admission.receive(name(source), kind, frame)
+                self.admission.receive(NAMES[source], kind, frame)
         except SalusError:
             self.cluster.cover("bad frame refused")
 
     def on_evidence(self, source: int, frame: bytes) -> None:
         messages = self.evidence.examine(decode(frame, EvidenceFrame))
         if len(messages) == 2 and self.evidence.passed_on(messages[0]):
-            self.alarms.pass_on(name(source), frame)
+            self.alarms.pass_on(NAMES[source], frame)
         life = self.life
         for message in messages:
             if life == self.life:

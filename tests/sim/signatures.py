@@ -7,11 +7,20 @@ that only sign with their own keys. Law of the file: every vote signed by anybod
 
 from functools import lru_cache
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
 from consensus.config import ReplicaConfig
-from consensus.messages import SignedMessage
+from consensus.messages import (
+    NewView,
+    SignedMessage,
+    Status,
+    ViewChange,
+    content_digest,
+    payload,
+    vote_type,
+)
 from consensus.proofs import Proofs
 from salus.keys import SigningKey
 from salus.vote import VoteDomain, VoteType
@@ -91,6 +100,42 @@ class Ledger:
             prepared.bit_count() >= quorum and committed.bit_count() >= quorum
             for prepared, committed in views.values()
         )
+
+
+class Seals:
+    """Is a message signed, and what stands for its content? The simulator's own answer, whatever the
+    nodes say (`SharedProofs`); asked once a run for each object, which everybody hears."""
+
+    __slots__ = ("_contents", "_domain", "_valid")
+
+    def __init__(self, domain: VoteDomain) -> None:
+        self._domain = domain
+        # By identity, which the message beside the answer holds fast.
+        self._contents: dict[int, tuple[object, bytes]] = {}
+        self._valid: dict[int, tuple[object, bytes, bool]] = {}
+
+    def content(self, message: ViewChange | NewView | Status) -> bytes:
+        found = self._contents.get(id(message))
+        if found is None:
+            found = self._contents[id(message)] = (message, content_digest(message))
+        return found[1]
+
+    def valid(self, key: bytes, message: SignedMessage) -> bool:
+        """By `key`, which is that of its sender in its epoch."""
+        found = self._valid.get(id(message))
+        if found is None or found[1] != key:
+            about, signed = type(message), b""
+            if about is ViewChange or about is NewView or about is Status:
+                content: Any = message
+                sequence = content.certified if about is Status else 0
+                signed = self._domain.payload(
+                    vote_type(message), message.epoch, message.view, sequence, self.content(content)
+                )
+            else:
+                signed = payload(self._domain, message)
+            found = (message, key, verifier(key, signed, message.signature))
+            self._valid[id(message)] = found
+        return found[2]
 
 
 class SharedProofs(Proofs):

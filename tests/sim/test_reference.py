@@ -28,7 +28,7 @@ def test_the_model_is_short_and_knows_nothing_of_the_code() -> None:
 
 @pytest.mark.parametrize("first", [1, 5])
 def test_it_agrees_with_what_honest_replicas_do(first: int) -> None:
-    """Beside every fourth seed of the other tests it runs anyway."""
+    """It runs beside every seed of the other tests as well; here it is asked whether it did."""
     for seed in range(first, first + 4):
         plan = draw(seed)
         model = Reference(plan.faulty)

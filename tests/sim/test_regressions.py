@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from consensus.effects import Effects
-from consensus.events import CaughtUp, Executed
+from consensus.events import CaughtUp, Event, Executed, PendingWork, Tick
 from consensus.invariants import check
 from consensus.log import OLD_COMMIT_VIEWS_MAX, Slot
 from consensus.messages import Checkpoint, Commit, Fetch, NewView, Prepare, PrePrepare
@@ -19,7 +19,7 @@ from node.net.frames import Kind
 from salus.block import DUPLICATE
 from salus.forms import TransactionState
 from salus.parameters import Parameters
-from salus.vote import JOURNAL_PREPARED, JournalEntry, VoteType
+from salus.vote import JOURNAL_FLOOR, JOURNAL_PREPARED, JournalEntry, VoteType
 from tests.consensus.lab import (
     A,
     B,
@@ -38,6 +38,7 @@ from tests.sim.founding import CHAIN_ID, Founding, anchor
 from tests.sim.parts import Inline, run
 from tests.sim.plan import draw
 from tests.sim.poison import VERSIONS, with_poison
+from tests.sim.promises import Promises
 from tests.sim.signatures import verifier
 from tests.sim.silence import SILENCE
 
@@ -240,3 +241,26 @@ def test_a_lost_vote_that_is_signed_again_before_it_is_shown_is_no_news(
     )
     with nullcontext() if known else pytest.raises(AssertionError, match="that it lost"):
         lost_votes(cast(Any, node), event, 0, 0)
+
+
+def test_whoever_may_not_leave_its_view_is_not_blamed_for_waiting() -> None:
+    """L17, S12: its state had fallen back behind its journal, and the links by which it would have
+    caught up were cut. One check demanded the VIEW-CHANGE that another forbids."""
+    lab = Lab(me=1, journal=(JournalEntry(JOURNAL_FLOOR, 0, 0, 4, bytes(32)),))
+    promises = Promises(cast(Any, SimpleNamespace(faulty=set(), liars={})), cast(Any, None))
+    node = cast(Any, SimpleNamespace(member=1, address=1, replica=lab.replica))
+    promises.born(node, lab.state.config)
+
+    def step(event: Event) -> None:
+        promises.stepped(node, event, lab.step(event))
+
+    step(PendingWork(True))
+    ticks = lab.state.config.progress_ticks << lab.state.parameters.timeout_doublings_max
+    for _ in range(ticks + 1):
+        step(Tick())
+    assert lab.state.view == lab.state.wish == 0
+    step(CaughtUp(4, certificate(4, C, without=1), 0))
+    for _ in range(ticks):  # that the replica does not hear
+        promises.stepped(node, Tick(), Effects())
+    with pytest.raises(AssertionError, match="waits for its primary for ever"):
+        promises.stepped(node, Tick(), Effects())

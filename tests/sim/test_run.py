@@ -15,8 +15,11 @@ def test_the_last_line_is_for_machines(capsys: pytest.CaptureFixture[str]) -> No
     assert run.main(["--seeds", "0..2", "--jobs", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     numbers = json.loads(lines[-1])
-    assert set(numbers) == {"runs", "failed", "events", "seconds"}
-    assert numbers["runs"] == 2
+    assert " ".join(numbers) == (
+        "runs failed counted events seconds signatures_per_s coverage too_few"
+    )
+    assert numbers["signatures_per_s"] is None  # nobody compares the time of two runs
+    assert numbers["runs"] == numbers["counted"] == numbers["coverage"][COUNTED] == 2
     assert numbers["failed"] == 0
     assert len(lines) > 5  # the summary for people
 
@@ -24,6 +27,21 @@ def test_the_last_line_is_for_machines(capsys: pytest.CaptureFixture[str]) -> No
 def test_json_prints_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["--seeds", "1..2", "--json", "--jobs", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_batch_says_how_fast_the_machine_was_just_before(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(
+        run.yardstick, "signatures_per_s", lambda jobs: done.append("measured") or 9000 * jobs
+    )
+    monkeypatch.setattr(run, "run_seeds", lambda seeds, jobs: iter(done.append("run") or ()))
+    assert run.main(["--seeds", f"0..{run.YARDSTICK_SEEDS}", "--jobs", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert done == ["measured", "run"]
+    assert json.loads(lines[-1])["signatures_per_s"] == 18_000
+    assert any(line.startswith("18,000 signatures/s verified by all jobs") for line in lines)
 
 
 def test_a_failed_seed_prints_the_command_that_replays_it(
@@ -67,4 +85,8 @@ def test_the_summary_names_every_rule_and_marks_what_was_not_reached() -> None:
     (missed,) = [line for line in lines if " S9 " in line]
     assert "too few" not in torn
     assert missed.endswith("too few")
-    assert summary.numbers()["runs"] == 1
+    numbers = summary.numbers()
+    assert numbers["runs"] == 1
+    assert numbers["coverage"] == {COUNTED: 1, "S3 torn persist": 1}
+    assert set(numbers["too_few"]) >= {"S9", "≥ 2 view changes"}
+    assert not {"S3", "S3 torn persist"} & set(numbers["too_few"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from salus.vote import VoteType
 from tests.sim.faults import Change, Crash, CrashMode, Loss, Politics
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 BURST_TRANSACTIONS = 16  # a whole pool, at one node: what came earlier wrongs nobody (L17)
 # The stretch of time in which an ambush looks for its moment: when nothing waits.
 WATCH_MS = 10.0
+RELAPSE_DOWN_MS = 50.0
+LIMIT_SHARE = 0.5  # of the runs of four with a bad proposer
+RELAPSE_SHARE = 0.5  # of the runs in which it may happen
 
 
 def draw(plan: Plan) -> None:
@@ -41,6 +45,13 @@ def draw(plan: Plan) -> None:
         time, node = r.random() * plan.heal_at, r.randrange(plan.n)
         plan.load += [(time, node, BURST_TRANSACTIONS), (time + 300.0, node, BURST_TRANSACTIONS)]
     plan.crashes.sort(key=lambda crash: crash.time)
+    if any(crash.loss is Loss.STATE_BIT for crash in plan.crashes):
+        plan.contract_bit = r.random() < 0.5
+    if plan.n > 3 and r.random() < 0.03:
+        well = [i for i in range(plan.n) if i not in plan.liars]
+        plan.misfits.append((r.uniform(0.2, 0.9) * plan.heal_at, r.choice(well)))
+    _draw_relapse(Random(plan.seed ^ 0x2E1A), plan)
+    _draw_limit(Random(plan.seed ^ 0x11A1), plan)
 
 
 def _draw_disks(r: Random, plan: Plan) -> None:
@@ -86,16 +97,55 @@ def _draw_politics(r: Random, plan: Plan) -> None:
         plan.politics.append(Politics(time, change, r.choice(well)))
 
 
+def _draw_relapse(r: Random, plan: Plan) -> None:
+    """Where nobody else counts among the f, and nobody's leaving makes them fewer."""
+    fewer = any(one.change in (Change.REMOVE, Change.SUSPEND) for one in plan.politics)
+    if r.random() < RELAPSE_SHARE and plan.n > 3 and not (plan.faulty or plan.losers or fewer):
+        plan.relapse = r.randrange(plan.n)
+
+
+def _draw_limit(r: Random, plan: Plan) -> None:
+    """A limit falls under what a bad proposer had everybody verify before (`lies.overlong`). It leads
+    once before that, for the first primary falls, and again in the first view of the next epoch."""
+    told = [names for names in plan.liars.values() if "bad-proposer" in names]
+    if not told or plan.n != 4 or r.random() >= LIMIT_SHARE:
+        return
+    plan.liars, plan.relapse = {1: ("bad-proposer",)}, None
+    plan.crashes = [Crash(r.uniform(100.0, 600.0), 0, CrashMode.NOW, 500.0)]
+    plan.backups, plan.cuts, plan.misfits = [], [], []
+    plan.observers, plan.politics = 0, [Politics(0.0, Change.LIMIT, 2)]
+    plan.parameters = msgspec.structs.replace(
+        plan.parameters, epoch_blocks_max=plan.parameters.watermark_window
+    )
+
+
 def describe(plan: Plan) -> list[str]:
     lines = [f"{t:.0f} ms: the disk of n{i} hangs for {d:.0f} ms" for t, i, d in plan.stalls]
     if plan.no_checkpoints is not None:
         start, end = plan.no_checkpoints
         lines.append(f"{start:.0f}–{end:.0f} ms: no CHECKPOINT arrives")
+    lines += [f"{t:.0f} ms: n{i} would sign once more, and other" for t, i in plan.misfits]
+    if plan.relapse is not None:
+        lines.append(f"the state of n{plan.relapse} falls back behind a NEW-VIEW in its journal")
     if plan.ambush_ms:
         lines.append(
             f"once an end is fixed and all is idle, the primary is gone: {plan.ambush_ms:.0f} ms"
         )
     return lines
+
+
+def misfit(node: Machine) -> None:
+    """A fault in the process, not in the code: a vote goes to the journal that contradicts the newest
+    one there. It must be refused, and the process ends (S4)."""
+    if node.cluster.healed or not node.up or node.replica is None:
+        return
+    s, votes = node.replica.state, node.disks.votes
+    plain = (VoteType.PREPARE, VoteType.COMMIT, VoteType.CHECKPOINT)
+    newest = [e for e in votes.values() if e.kind in plain and e.epoch == s.epoch]
+    if newest and s.voter.active and newest[-1].sequence > s.voter.floor:
+        node.misfit = True
+        node.cluster.note(node, f"its journal is given another {VoteType(newest[-1].kind).name}")
+        node.persist_entry(msgspec.structs.replace(newest[-1], digest=bytes(32)))
 
 
 class Ambush:
@@ -125,7 +175,7 @@ class Ambush:
         s = node.replica.state
         if s.log.settled >= end:
             return
-        busy = any(one.up and one.mempool.owed for one in cluster.honest())
+        busy = any(one.up and one.mempool.owed for one in cluster.upright)
         if busy or s.in_view_change or s.log.epoch_end != end:
             cluster.at(WATCH_MS, self._look, address, end)
             return
@@ -133,3 +183,38 @@ class Ambush:
         cluster.note(primary, "stands still, for the epoch's end is fixed and nothing else waits")
         cluster.cover("S13 the primary is gone before a scheduled end")
         primary.paused_until = self.until
+
+
+class Relapse:
+    """A state store is replaced by the one of the moment when its node entered a view, once the
+    floor of the journal has passed what that NEW-VIEW proposes again: the restart finds it there
+    and may not vote for it (S12)."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.victim = cluster.plan.relapse
+        self.entered = 0  # views since the start
+
+    def on_view(self, node: Machine, epoch: int) -> None:
+        """`node` has entered a view: is there anything to come back to?"""
+        if node.address != self.victim or node.replica is None or self.cluster.healed:
+            return
+        self.entered += 1
+        s = node.replica.state
+        if s.new_view is None or s.me is None:
+            return
+        low = max(s.log.low, s.log.certified)
+        again = [vote.sequence for vote in s.new_view.pre_prepares if vote.sequence > low]
+        if again:
+            node.disks.take_backup()
+            self._look(node, self.entered, (epoch, again[0]))
+
+    def _look(self, node: Machine, entered: int, passed: tuple[int, int]) -> None:
+        cluster = self.cluster
+        if cluster.healed or entered != self.entered or node.disks.floor[0] > passed[0]:
+            return
+        if not node.up or node.disks.floor < passed:
+            cluster.at(WATCH_MS, self._look, node, entered, passed)
+            return
+        cluster.cover("S12 what a NEW-VIEW proposes again lies below the journal's floor")
+        node.crash(Crash(cluster.now, node.address, CrashMode.NOW, RELAPSE_DOWN_MS, Loss.STATE))

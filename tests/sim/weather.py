@@ -19,6 +19,17 @@ LOAD_GAP_MS = 250.0  # less than it takes its time, so that something always wai
 LOAD_STRETCH = 3
 
 
+def calm(r: Random, plan: Plan) -> None:
+    """Nobody falls, no law changes, and nothing is lost or late."""
+    plan.politics, plan.observers = [], 0
+    plan.crashes, plan.backups, plan.cuts = [], [], []
+    plan.jumps, plan.full, plan.pauses = [], [], []
+    plan.stalls, plan.misfits, plan.no_checkpoints, plan.ambush_ms = [], [], None, 0.0
+    plan.loss = plan.tail = 0.0
+    plan.jitter_ms, plan.persist_ms = 2.0, r.choice((0.5, 3.0))
+    plan.base_ms = [[2.0] * len(row) for row in plan.base_ms]
+
+
 def draw(plan: Plan) -> None:
     """The liar leads the first view; nobody falls, and nothing is lost or late but its proposals."""
     r = Random(plan.seed ^ 0xFA12)
@@ -26,12 +37,7 @@ def draw(plan: Plan) -> None:
     if plan.n < 4 or not slow or r.random() >= FAIR_SHARE:
         return
     plan.liars = {0: ("dripping",)}
-    plan.politics, plan.observers = [], 0
-    plan.crashes, plan.backups, plan.cuts = [], [], []
-    plan.jumps, plan.full, plan.pauses = [], [], []
-    plan.loss = plan.tail = 0.0
-    plan.jitter_ms, plan.persist_ms = 2.0, r.choice((0.5, 3.0))
-    plan.base_ms = [[2.0] * len(row) for row in plan.base_ms]
+    calm(r, plan)
     plan.parameters = msgspec.structs.replace(
         plan.parameters,
         in_flight_proposals_max=1,

@@ -193,6 +193,7 @@ class Worker(Machine):
             lambda fault: None,
             SILENCE,
             cast(Any, None),
+            cast(Any, None),
         )
         self.pipeline.node = cast(Any, self)
         self.writing = False
@@ -327,6 +328,8 @@ class Worker(Machine):
         self.raws = self.bodies.persist([(body.sequence, body.digest) for body in bodies])
 
     def persist(self) -> None:
+        """As `node.disk.Disk`, which also writes a body behind the first vote for it: here a crash
+        finds none before COMMIT, the harder case. Its order: tests/node/test_disk_order.py."""
         if self.raws:
             self.blocks.put_bodies(self.raws, sync=True)
         if self.entries:
@@ -335,11 +338,11 @@ class Worker(Machine):
             except OSError as error:  # a full disk, before it has its words
                 raise StoreUnavailable(str(error), code="DISK_FULL") from error
             if self.voter.journal is not None:
-                self.disks.appended(self.entries)
+                self.disks.appended(self.entries, self.voter.journal.floor)
         self.bodies.persisted(self.raws)
 
     def write_soon(self) -> None:
-        """There is one writer (`Pipeline.write`)."""
+        """There is one writer (`Pipeline.write_next`)."""
         pipeline = self.pipeline
         if not self.writing and pipeline.queued_height > self.state.height():
             self.writing = True

@@ -146,6 +146,9 @@ class File:
         del self._inode.content[size:]
         self._inode.synced = self._inode.synced[:size]
 
+    def seek(self, position: int) -> None:
+        self._at = position
+
     def read(self, size: int) -> bytes:
         data = bytes(self._inode.content[self._at : self._at + size])
         self._at += len(data)

@@ -133,6 +133,24 @@ def test_a_flipped_bit_on_disk_is_damage_and_not_another_value(tmp_path: Path) -
     kv.close()
 
 
+def test_compacting_takes_what_was_deleted_out_of_the_files(tmp_path: Path) -> None:
+    """Without bounds plyvel compacted nothing."""
+    kv = LevelKV(tmp_path / "db")
+    rows = [(bytes([i]), b"deleted later") for i in range(256)]
+    kv.write([*rows, (b"stays", b"here")], sync=True)
+    kv.compact()
+    assert b"deleted later" in tables(kv)
+    kv.write([(key, None) for key, _ in rows], sync=True)
+    kv.compact()
+    assert b"deleted later" not in tables(kv)
+    assert list(kv.scan(b"")) == [(b"stays", b"here")]
+    kv.close()
+
+
+def tables(kv: LevelKV) -> bytes:
+    return b"".join(path.read_bytes() for path in kv.path.glob("*.ldb"))
+
+
 def test_a_power_cut_takes_the_unsynced_batches_and_a_sync_covers_those_before() -> None:
     kv = MemoryKV()
     kv.write([(b"a", b"1")], sync=False)

@@ -397,3 +397,16 @@ def test_a_document_counts_as_staged_until_it_is_kept() -> None:
     vault.erase([second])
     assert vault.staged() == ()
     assert list(open_vault(disk).documents()) == [first]
+
+
+def test_a_record_that_nobody_needs_is_dropped_and_the_others_stay() -> None:
+    disk = MemoryDisk()
+    vault = open_vault(disk)
+    for name in (b"one", b"two"):
+        vault.put_record(name, b"content of " + name)
+    vault.drop_record(b"one")
+    vault.drop_record(b"never there")
+    disk.lose(names_kept=False)
+    vault = open_vault(disk)
+    assert list(vault.records()) == [b"two"]
+    assert (vault.record(b"one"), vault.record(b"two")) == (None, b"content of two")

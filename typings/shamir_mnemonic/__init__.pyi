@@ -1,4 +1,4 @@
-"""The part of shamir-mnemonic that `salus/seed_backup.py` uses; the package ships no marker."""
+"""The part of shamir-mnemonic that `salus/seed_backup.py` and `salus/emergency_share.py` use; the package ships no marker."""
 
 from collections.abc import Sequence
 

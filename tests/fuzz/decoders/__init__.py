@@ -3,15 +3,18 @@
 from tests.fuzz.decoder import Decoder
 from tests.fuzz.decoders import (
     agreement,
+    audit,
     client,
     command,
     consent,
     disk,
     edge,
+    emergency,
     execution,
     keeper,
     ledger,
     patient,
+    reading,
     wire,
 )
 
@@ -27,6 +30,9 @@ ALL: tuple[Decoder, ...] = (
     *patient.DECODERS,
     *consent.DECODERS,
     *keeper.DECODERS,
+    *audit.DECODERS,
+    *reading.DECODERS,
+    *emergency.DECODERS,
 )
 BY_NAME = {decoder.name: decoder for decoder in ALL}
 assert len(BY_NAME) == len(ALL), "a name has one decoder"

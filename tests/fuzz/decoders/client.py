@@ -6,30 +6,40 @@ from typing import Any
 
 import msgspec
 
-from salus import forms
+from salus import forms, forms_access, forms_node, forms_records
 from salus.client_errors import ClientError
 from salus.client_events import ChainEvent, FileCheckpoint, _Data, _event, _server_sent
-from salus.client_http import Answer, certified_height, problem_of, retry_after
+from salus.client_http import Answer, problem_of, retry_after
+from salus.consent.terms import encode_terms, terms_commitment
 from salus.errors import SalusError
 from salus.forms import Form, Problem
+from salus.forms_me import OpeningForm
+from salus.granting import Grantee, say
+from salus.height_headers import named_height
+from salus.permit import Purpose
+from salus.permit_list import Stands
+from salus.regain import opened
+from salus.relation import Whose
 from tests.fuzz.decoder import Decoder
 from tests.fuzz.decoders.edge import written
 from tests.fuzz.decoders.ledger import text
 from tests.fuzz.shapes import json_values, simplest, values_of
 
 ANSWERS = (
-    forms.Account,
+    forms_node.Account,
     forms.Block,
-    forms.OpeningAnswer,
-    forms.ParametersForm,
+    forms_records.OpeningAnswer,
+    forms_node.ParametersForm,
     forms.QueryAnswer,
-    forms.RecordForm,
-    forms.RecordPage,
-    forms.Staged,
-    forms.Status,
+    forms_records.RecordForm,
+    forms_records.RecordPage,
+    forms_records.Staged,
+    forms_node.Status,
     forms.SubmitAnswer,
     forms.TransactionForm,
-    forms.Validators,
+    forms_node.Validators,
+    forms_access.KnownPermits,
+    forms_access.MissingReceipts,
 )
 
 
@@ -81,6 +91,18 @@ def events(data: bytes) -> Any:
 
 EVENT = b'{"kind":"block.certified","time":"2026-01-01T00:00:00.000Z","data":{"height":1}}'
 
+_SAID = say(Grantee("hosp-b"), ("Observation",), Purpose.TREATMENT, 1, 2**40)
+_SALT = bytes(32)
+_PERMIT = Stands(bytes(32), "hosp-b", Purpose.TREATMENT, terms_commitment(_SALT, _SAID.terms))
+_OPENING = OpeningForm("00" * 32, _SALT.hex(), encode_terms(_SAID.terms).hex())
+
+
+def regained(data: bytes) -> Any:
+    """What a custodian shows of a permit's terms; None: it does not open them."""
+    form = answered(data).decode(OpeningForm)
+    return opened(Whose("hosp-a", bytes(32)), _PERMIT, form)
+
+
 DECODERS = (
     *(answer(kind) for kind in ANSWERS),
     Decoder(
@@ -105,7 +127,7 @@ DECODERS = (
     Decoder(
         "header-height",
         (),
-        lambda data: certified_height(text(data)),
+        lambda data: named_height(text(data)),
         lambda: [b"12", b"", b"x", b"9007199254740991"],
         form="text",
     ),
@@ -126,6 +148,16 @@ DECODERS = (
             lambda d: b"id: 3.1\ndata: " + msgspec.json.encode(d) + b"\n\n"
         ),
         form="text",
+        memory_factor=160,
+    ),
+    Decoder(
+        "regained-opening",
+        ("salus.regain:opened",),
+        regained,
+        lambda: [msgspec.json.encode(_OPENING), msgspec.json.encode(simplest(OpeningForm))],
+        errors=(ClientError,),
+        values=values_of(OpeningForm).map(msgspec.json.encode),
+        form="json",
         memory_factor=160,
     ),
     Decoder(

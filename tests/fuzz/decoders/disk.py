@@ -4,21 +4,40 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import strategies as st
 
+from node.contacts import (
+    BOX_VERSION,
+    Box,
+    CarrierName,
+    Contact,
+    Delivery,
+    Message,
+    Progress,
+    read_box,
+    read_progress,
+)
+from node.erasure_openings import Wanted, read_wanted
+from node.notices import Language, Notice, NoticeKind
 from node.openings import Opening, Openings, _name
-from node.record_files import PrivateVersion, RecordFile, RecordFile1, RecordFiles
+from node.permit_inbox import KnownPermit, PermitInbox
+from node.receipts import NotedReceipt, Receipts
+from node.record_files import RecordFile, RecordFiles
+from node.record_files_older import RecordFile1, RecordFile2
 from node.record_subject import Subject
+from node.record_version import PrivateVersion, PrivateVersion2
 from node.standing import Standing, is_born
+from node.ticket_files import TicketFile, TicketFiles
 from salus import keystore
 from salus.block import Header, Receipt
 from salus.certificate import Certificate
 from salus.codec import decode, encode
 from salus.consent.terms import Code, Effect, Rule, Terms, encode_terms, terms_commitment
 from salus.epoch import EpochRecord
-from salus.errors import SalusError
+from salus.errors import BadMessage, SalusError
 from salus.vote import JournalEntry
 from storage.errors import StorageError
 from storage.journal import JournalIdentity, VoteJournal
@@ -161,7 +180,38 @@ def opening(data: bytes) -> Any:
     commitment = terms_commitment(bytes(32), TERMS)
     vault = test_vault.open_vault(MemoryDisk())
     vault.put_record(_name(bytes(32), commitment), data)
-    return Openings(vault, None, "hosp-a").find(bytes(32), commitment)  # type: ignore[arg-type]
+    return Openings(vault, None, "hosp-a").opened(bytes(32), commitment)  # type: ignore[arg-type]
+
+
+def ticket_file(data: bytes) -> Any:
+    """What opens a ticket, under the name of the request that it is of."""
+    vault = test_vault.open_vault(MemoryDisk())
+    vault.put_record(b"t" + bytes(16), data)
+    return TicketFiles(vault, None, "hosp-a").find(bytes(16))  # type: ignore[arg-type]
+
+
+def known_permit(data: bytes) -> Any:
+    """A permit of the inbox: what is damaged is not shown, and is read from the chain again."""
+    vault = test_vault.open_vault(MemoryDisk())
+    vault.put_record(b"p" + b"\1" * 32, data)
+    vault.put_record(b"p" + bytes(32), encode(9))
+    inbox = PermitInbox(vault, None, None, "net", "hosp-b", bytes(32), lambda: 0)  # type: ignore[arg-type]
+    if data and inbox.height == 0:
+        raise BadMessage("read again")
+    return inbox.custodians()
+
+
+def noted_receipt(data: bytes) -> Any:
+    """A receipt that waits; a damaged one is told in the log, and forgotten."""
+    vault = test_vault.open_vault(MemoryDisk())
+    vault.put_record(b"r" + bytes(32), data)
+    nothing: Any = None
+    state: Any = SimpleNamespace(get=lambda key: None)
+    with quiet():
+        noted = Receipts(vault, state, *(nothing,) * 4, bytes(32), lambda: 0).noted()
+    if not noted:
+        raise BadMessage("damaged")
+    return noted
 
 
 @contextmanager
@@ -177,8 +227,8 @@ def quiet() -> Iterator[None]:
 def record_files() -> list[bytes]:
     one = simplest(PrivateVersion)
     return [
-        encode(RecordFile(2, 5, (one,), simplest(Subject))),
-        encode(RecordFile(2, 5, (one,))),
+        encode(RecordFile(3, 5, (one,), simplest(Subject))),
+        encode(RecordFile(3, 5, (one,))),
     ]
 
 
@@ -245,6 +295,17 @@ def _certified(name: str) -> Any:
             return state.receipts(1)
     return state.current_epoch()
 
+
+_TOLD = Notice(NoticeKind.READ, "hosp-a", 1_700_000_000_000, 3)
+_BEFORE = Contact(CarrierName.EMAIL, "ada@example.org", Language.EN)
+_BOX = Box(
+    BOX_VERSION,
+    bytes(32),
+    _BEFORE,
+    7,
+    2,
+    (Message(_TOLD, _BEFORE, 7, 2, Delivery.QUEUED, 1, 0, 9),),
+)
 
 DECODERS = (
     Decoder(
@@ -326,19 +387,88 @@ DECODERS = (
     ),
     Decoder(
         "record-file-1",
-        ("node.record_files:_decoded",),
+        ("node.record_files_older:read_older",),
         record_file,
-        lambda: [encode(RecordFile1(1, 5, (simplest(PrivateVersion),)))],
+        lambda: [encode(RecordFile1(1, 5, (simplest(PrivateVersion2),)))],
         errors=(StorageError,),
         values=values_of(RecordFile1).map(encode),
     ),
     Decoder(
+        "vault-permit",
+        ("node.permit_inbox:PermitInbox._load",),
+        known_permit,
+        lambda: [encode(simplest(KnownPermit))],
+        values=values_of(KnownPermit).map(encode),
+    ),
+    Decoder(
+        "record-file-2",
+        ("node.record_files_older:read_older",),
+        record_file,
+        lambda: [
+            encode(RecordFile2(2, 5, (simplest(PrivateVersion2),), subject))
+            for subject in (None, simplest(Subject))
+        ],
+        errors=(StorageError,),
+        values=values_of(RecordFile2).map(encode),
+    ),
+    Decoder(
+        "vault-receipt",
+        ("node.receipts:Receipts._load",),
+        noted_receipt,
+        lambda: [encode(simplest(NotedReceipt))],
+        values=values_of(NotedReceipt).map(encode),
+    ),
+    Decoder(
         "vault-opening",
-        ("node.openings:Openings.find",),
+        ("node.openings:Openings._read",),
         opening,
         lambda: [encode(Opening(1, bytes(32), bytes(32), encode_terms(TERMS)))],
         errors=(StorageError,),
         values=values_of(Opening).map(encode),
+    ),
+    Decoder(
+        "vault-ticket",
+        ("node.ticket_files:TicketFiles.find",),
+        ticket_file,
+        lambda: [encode(simplest(TicketFile))],
+        errors=(StorageError,),
+        values=values_of(TicketFile).map(encode),
+    ),
+    Decoder(
+        "vault-erasure",
+        ("node.erasure_openings:read_wanted",),
+        read_wanted,
+        lambda: [
+            encode(
+                Wanted(
+                    2,
+                    *[bytes(32)] * 4,
+                    "moved away",
+                    (bytes(16),),
+                    (bytes(32), b"\xff" * 32),
+                    9,
+                    None,
+                )
+            )
+        ],
+        errors=(StorageError,),
+        values=values_of(Wanted).map(encode),
+    ),
+    Decoder(
+        "vault-contact",
+        ("node.contacts:read_box",),
+        read_box,
+        lambda: [encode(_BOX)],
+        errors=(StorageError,),
+        values=values_of(Box).map(encode),
+    ),
+    Decoder(
+        "vault-outbox",
+        ("node.contacts:read_progress",),
+        read_progress,
+        lambda: [encode(Progress(BOX_VERSION, 7, (bytes(33),)))],
+        errors=(StorageError,),
+        values=values_of(Progress).map(encode),
     ),
     Decoder(
         "keystore",

@@ -286,9 +286,13 @@ DECODERS = (
     ),
     Decoder(
         "node-toml",
-        ("node.config:_Reader.file", "node.toml:parse"),
+        ("node.config:_Reader.file", "node.toml:parse", "node.settings:_key"),
         configuration,
-        lambda: [CONFIG.read_bytes(), b'version = 1\n[p2p]\npeers = ["' + PEER + b'"]\n'],
+        lambda: [
+            CONFIG.read_bytes(),
+            b'version = 1\n[p2p]\npeers = ["' + PEER + b'"]\n',
+            b'version = 1\n[keeper]\npublic_key = "' + b"5e" * 32 + b'"\n',
+        ],
         form="text",
         memory_factor=400,
         slow=True,

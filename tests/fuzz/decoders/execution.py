@@ -5,10 +5,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from contracts import fields
 from contracts.catalogue import registry
 from contracts.errors import CONTRACT_FAULT
 from contracts.framework import Method, Query
+from salus import wire_json
 from salus.codec import Wire, decode, encode
 from salus.errors import BadMessage
 from salus.transaction import Operation
@@ -41,14 +41,14 @@ def json_arguments(called: Method | Query) -> Decoder:
             document = json.loads(data)
         except (ValueError, RecursionError):
             raise BadMessage("not JSON", code="BAD_REQUEST") from None
-        return fields.from_json(called.args, document)
+        return wire_json.from_json(called.args, document)
 
     def written(value: Wire) -> bytes:
-        return json.dumps(fields.to_json(value)).encode()
+        return json.dumps(wire_json.to_json(value)).encode()
 
     return Decoder(
         f"json-{called.contract}-{called.version}-{called.name}",
-        ("contracts.fields:from_json", "contracts.fields:_read"),
+        ("salus.wire_json:from_json", "salus.wire_json:_read"),
         read,
         lambda: [written(simplest(called.args))],
         values=values_of(called.args).map(written),
@@ -60,7 +60,7 @@ def json_arguments(called: Method | Query) -> Decoder:
 def operation(data: bytes) -> Any:
     """What admission says of an operation without state, and what the API shows of it."""
     method, args = ACTIVE.check(data)
-    assert ACTIVE.decoded(decode(data, Operation)) == fields.to_json(args)
+    assert ACTIVE.decoded(decode(data, Operation)) == wire_json.to_json(args)
     return method.name, args
 
 

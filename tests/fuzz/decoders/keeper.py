@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from node.keeper import Keeper, UnwrapRequest
+from node.keeper_epochs import EpochEnd, EpochsFile, read_epochs
 from node.keeper_socket import KeeperServer, Unwrapped, _receive
 from salus.codec import decode, encode
 from salus.errors import BadMessage, SalusError
@@ -59,8 +60,16 @@ DECODERS = (
         encode=encode,
     ),
     Decoder(
+        "keeper-epochs",
+        ("node.keeper_epochs:read_epochs",),
+        read_epochs,
+        lambda: [encode(EpochsFile(1, tuple(EpochEnd(n, n, n, bytes(32)) for n in range(3))))],
+        errors=(SalusError,),
+        values=values_of(EpochsFile).map(encode),
+    ),
+    Decoder(
         "keeper-frame",
-        ("node.keeper_socket:_receive",),
+        ("node.keeper_socket:_length",),
         frame,
         lambda: [b"\0\0\0\2ab", b"\0\0\0\0"],
         errors=(BadMessage,),

@@ -12,15 +12,18 @@ from consensus.messages import Message, NewView, Prepare, decode_message, encode
 from node.errors import NetworkError
 from node.evidence import EvidenceDesk
 from node.net import handshake
+from node.net.calls import Calls
 from node.net.frames import (
     Blocks,
     BodyFrame,
+    CallFrame,
     EvidenceFrame,
     GetBlocks,
     GetWrites,
     IdsFrame,
     Kind,
     PrePrepareFrame,
+    ReplyFrame,
     TransactionsFrame,
     Writes,
     binary_message,
@@ -95,6 +98,13 @@ def contradictions() -> list[bytes]:
     new_view = next(m for m in samples.messages() if isinstance(m, NewView))
     pair = encode_message(said), encode_message(samples.signed(other))
     return [encode(EvidenceFrame(*pair)), encode(EvidenceFrame(encode_message(new_view), b""))]
+
+
+def calls() -> Calls:
+    """Of a node that is stopping: it reads every frame and begins no work."""
+    made = Calls(lambda member, kind, payload: False, lambda: "hosp-a", 1)
+    made.stop()
+    return made
 
 
 def consensus_examples() -> list[bytes]:
@@ -266,6 +276,22 @@ DECODERS = (
         Writes,
         lambda: Writes(1, 0, encode(samples.ledger().state.header(1)), bytes(96), False),
         covers=("node.divergence:Divergence.receive",),
+    ),
+    Decoder(
+        "frame-call",
+        ("node.net.calls:Calls.receive",),
+        lambda data: (calls().receive("hosp-b", Kind.CALL, data), decode(data, CallFrame))[1],
+        lambda: [encode(CallFrame(1, 1, b"?")), encode(CallFrame(2**53 - 1, 255, b""))],
+        values=values_of(CallFrame).map(encode),
+        encode=encode,
+    ),
+    Decoder(
+        "frame-reply",
+        ("node.net.calls:Calls._replied", "node.net.calls:_reason"),
+        lambda data: (calls().receive("hosp-b", Kind.REPLY, data), decode(data, ReplyFrame))[1],
+        lambda: [encode(ReplyFrame(1, "", b"!")), encode(ReplyFrame(1, "NODE_BUSY", b"later"))],
+        values=values_of(ReplyFrame).map(encode),
+        encode=encode,
     ),
     wire(CertifiedBlock, lambda: samples.ledger().certified(1)),
 )

@@ -1,6 +1,22 @@
 """All planted bugs, by rule."""
 
-from tests.mutants.catalogue import bounds, chain, consent, liveness, views, voting
+from tests.mutants.catalogue import (
+    bounds,
+    chain,
+    consent,
+    emergency,
+    erasure,
+    gate,
+    identity,
+    keeper,
+    liveness,
+    pages,
+    privacy,
+    sealing,
+    tags,
+    views,
+    voting,
+)
 from tests.mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -10,4 +26,13 @@ MUTANTS: tuple[Mutant, ...] = (
     *liveness.MUTANTS,
     *bounds.MUTANTS,
     *consent.MUTANTS,
+    *identity.MUTANTS,
+    *gate.MUTANTS,
+    *keeper.MUTANTS,
+    *sealing.MUTANTS,
+    *erasure.MUTANTS,
+    *emergency.MUTANTS,
+    *privacy.MUTANTS,
+    *pages.MUTANTS,
+    *tags.MUTANTS,
 )

@@ -31,6 +31,19 @@ MUTANTS: tuple[Mutant, ...] = (
             "            del kept[min(kept)]",
         ),
     ),
+    by_test(
+        "B25",
+        "clients are taken in however little is committed",
+        "tests/node/test_node.py::"
+        "test_a_node_that_sees_nothing_committed_soon_turns_its_clients_away_and_not_itself",
+        Edit("node/admission.py", "full = room is not None and len(fresh) >= room", "full = False"),
+    ),
+    by_test(
+        "B25",
+        "what is taken and not served does not count",
+        "tests/node/test_drain.py::test_an_idle_node_takes_a_burst_and_no_more",
+        Edit("node/drain.py", "int(rate * BACKLOG_S)) - taken)", "int(rate * BACKLOG_S)))"),
+    ),
     simulated(
         "B25",
         "CHECKPOINTs far above the window are kept",
@@ -153,7 +166,7 @@ MUTANTS: tuple[Mutant, ...] = (
     by_test(
         "B26",
         "votes wait in the queue of transactions",
-        "tests/node/net/test_frames.py::test_consensus_has_the_first_class_and_gossip_the_last",
+        "tests/node/net/test_frames.py::test_consensus_has_the_first_class_and_documents_the_last",
         Edit(
             "node/net/frames.py",
             "    Kind.CONSENSUS: QueueClass.CONSENSUS,",

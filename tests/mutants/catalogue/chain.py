@@ -47,40 +47,49 @@ MUTANTS: tuple[Mutant, ...] = (
             "        s.deliver(WriteBlock(log.writing, s.certificates[log.writing]))\n        _settle(s, log.writing, s.certificates[log.writing])",
         ),
     ),
-    # In a run nobody proposes again what q members have certified, to one whose journal remembers
-    # it and whose state does not, without two who are at fault.
-    by_test(
+    simulated(
         "S12",
         "a vote at or below the floor is signed",
-        "tests/consensus/test_restore.py::test_the_floor_is_the_higher_of_journal_and_disk",
         Edit(
             "consensus/signing.py",
             "if not self.active or 0 < sequence <= self.floor:",
             "if not self.active:",
         ),
+        needs="relapse",
     ),
     simulated(
         "S12",
         "VIEW-CHANGE from below the floor",
         Edit(
             "consensus/view_change.py",
-            "    if s.voter.floor > log.low:",
-            "    if s.voter.floor < 0:",
+            "    if s.below_floor:\n        return\n    prepared",
+            "    prepared",
         ),
         needs="older state",
     ),
-    # The core takes the higher of journal and disk, so that a run shows nothing of it: this is the
-    # second lock on the same door.
+    simulated(
+        "S12",
+        "a primary says again below its floor what its NEW-VIEW proposes",
+        Edit("consensus/status.py", " or slot.sequence <= s.voter.floor", ""),
+        needs="relapse of a primary",
+    ),
     by_test(
         "S12",
+        "a primary asks for proposals below its floor",
+        "tests/consensus/test_restore.py::test_a_primary_below_its_floor_asks_for_no_proposal",
+        Edit("consensus/normal_case.py", "if sequence <= s.voter.floor:", "if sequence < 0:"),
+        why="what was built for it is never signed: it costs work, and breaks no promise",
+    ),
+    simulated(
+        "S12",
         "the floor of the journal is lowered",
-        "tests/storage/test_journal.py::test_a_synced_floor_survives_and_is_never_lowered",
         Edit("storage/votes.py", "        if floor <= self.floor:\n            return\n", ""),
         Edit(
             "storage/votes.py",
             "                if (entry.epoch, entry.sequence) > floor:",
             "                if entry.epoch >= 0:",
         ),
+        needs="older state",
     ),
     simulated(
         "S12",
@@ -169,11 +178,33 @@ MUTANTS: tuple[Mutant, ...] = (
             "    if header.validators_hash != validators.hash() or header.epoch != validators.epoch:",
             "    if header.version < 0:",
         ),
+        why="takes q liars: who signs a header signs the set that it names",
     ),
     by_test(
         "S13",
         "set of the wrong epoch: a step may skip an epoch",
         "tests/salus/test_certificate.py::test_no_epoch_is_left_out",
+        Edit(
+            "salus/certificate.py",
+            "if step.next_validators.epoch != current.epoch + 1:",
+            "if step.next_validators.epoch < 0:",
+        ),
+        why="takes q liars: the header names the next set, with its epoch, by hash",
+    ),
+    # Each of the three alone is held by the other two.
+    simulated(
+        "S13",
+        "set of the wrong epoch: none of three locks holds",
+        Edit(
+            "salus/certificate.py",
+            "    if header.validators_hash != validators.hash() or header.epoch != validators.epoch:",
+            "    if header.version < 0:",
+        ),
+        Edit(
+            "salus/certificate.py",
+            "    if certificate.epoch != validators.epoch:",
+            "    if certificate.epoch < 0:",
+        ),
         Edit(
             "salus/certificate.py",
             "if step.next_validators.epoch != current.epoch + 1:",
@@ -200,10 +231,9 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="liar: lying-status",
     ),
-    by_test(
+    simulated(
         "S14",
         "a certified header may hand over to any set",
-        "tests/salus/test_certificate.py::test_the_newest_step_hands_over_to_the_set_of_its_header_only",
         Edit(
             "salus/certificate.py",
             "if step.next_validators.hash() != step.header.next_validators_hash:",
@@ -251,7 +281,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "S15",
         "an expired transaction is valid",
         Edit("salus/transaction.py", "    if sequence > tx.expiry_height:", "    if sequence < 0:"),
-        needs="liar: bad-proposer",
+        needs="untimely",
     ),
     simulated(
         "S15",
@@ -261,18 +291,17 @@ MUTANTS: tuple[Mutant, ...] = (
             "    if tx.expiry_height - sequence > parameters.expiry_window_blocks:",
             "    if parameters.expiry_window_blocks < 0:",
         ),
-        needs="liar: bad-proposer",
+        needs="untimely",
     ),
-    by_test(
+    simulated(
         "S15",
         "a verdict depends on what was verified before",
-        "tests/salus/test_block.py::"
-        "test_known_transactions_are_not_verified_again_but_limits_hold_for_them_too",
         Edit(
             "salus/block.py",
             "            check_size(tx.raw, tx.body, parameters)\n",
             "            pass\n",
         ),
+        needs="lower limit",
     ),
     simulated(
         "S15",
@@ -322,15 +351,14 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="several",
     ),
-    # A disk that fails in the middle of a contract, and nowhere before: not met in 5,000 seeds.
-    by_test(
+    simulated(
         "S16",
         "a failing disk becomes a receipt",
-        "tests/contracts/test_runtime.py::test_a_failing_disk_never_becomes_a_receipt",
         Edit(
             "contracts/runtime.py",
             "except (KeyboardInterrupt, SystemExit, MemoryError, StoreFailed):\n            # Somebody",
             "except (KeyboardInterrupt, SystemExit, MemoryError):\n            # Somebody",
         ),
+        needs="contract's bit",
     ),
 )

@@ -5,6 +5,7 @@ from tests.mutants.mutant import Edit, Mutant, by_test
 
 _REDACT = "tests/salus/consent/test_redact.py::"
 _DECIDE = "tests/salus/consent/test_decide.py::"
+_IMPORT = "tests/salus/test_importing.py::"
 
 MUTANTS: tuple[Mutant, ...] = (
     by_test(
@@ -40,8 +41,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _DECIDE + "test_a_class_that_is_asked_for_alone_is_decided_and_not_redacted",
         Edit(
             "salus/consent/decide.py",
-            "    return _Reach.PART if _meet(classes, asked) else _Reach.NOTHING",
-            "    return _Reach.NOTHING",
+            "    if not asked.isdisjoint(named):\n        return _PART\n",
+            "",
         ),
     ),
     by_test(
@@ -85,6 +86,105 @@ MUTANTS: tuple[Mutant, ...] = (
             "salus/consent/carried.py",
             "        if not self.itself:\n            return False\n",
             "        if not self.itself:\n            return not self.anywhere\n",
+        ),
+    ),
+    by_test(
+        "C-5",
+        "a denial whose terms permit widens an older permit",
+        "tests/salus/consent/test_weigh.py::test_a_denial_whose_terms_permit_widens_nothing",
+        Edit(
+            "salus/consent/weigh.py",
+            "        permit.effect is Effect.DENY and consent.name in decision.consents\n",
+            "        False and consent.name in decision.consents\n",
+        ),
+    ),
+    by_test(
+        "C-5",
+        "an imported denial of somebody unknown denies nobody",
+        _IMPORT + "test_a_denial_of_somebody_unknown_is_refused",
+        Edit(
+            "salus/consent/actor_map.py",
+            "        if effect is Effect.DENY:\n",
+            "        if False:\n",
+        ),
+    ),
+    by_test(
+        "C-5",
+        "a denial goes with the permission to somebody unknown that it is nested in",
+        _IMPORT + "test_a_denial_within_a_permission_to_somebody_unknown_is_not_lost",
+        Edit(
+            "salus/consent/fhir.py",
+            "self.rules[index].effect is effect is Effect.PERMIT and _has(",
+            "False and _has(",
+        ),
+    ),
+    by_test(
+        "C-5",
+        "what is excepted from a denial is permitted as widely as the denial is read",
+        _IMPORT
+        + "test_what_is_excepted_from_a_denial_that_is_read_more_widely_is_not_permitted_more_widely",
+        Edit(
+            "salus/consent/fhir.py",
+            "            if _has(form, Effect.PERMIT):\n",
+            "            if False:\n",
+        ),
+    ),
+    by_test(
+        "C-5",
+        "an actor who is nobody here becomes everybody",
+        _IMPORT + "test_who_is_nobody_here_and_has_no_identifier_does_not_become_everybody",
+        Edit(
+            "salus/consent/actor_map.py",
+            "            return foreign or [NOBODY], None\n",
+            "            return foreign, None\n",
+        ),
+    ),
+    by_test(
+        "C-5",
+        "an imported permission to one doctor is one to his house",
+        _IMPORT + "test_a_map_that_cannot_be_is_refused",
+        Edit(
+            "salus/consent/actor_map.py",
+            "        if actor.kind is not None and (",
+            "        if False and (",
+        ),
+    ),
+    by_test(
+        "C-5",
+        "what a Consent denies the custodian's own staff is a permit for them",
+        _IMPORT + "test_own_staff_are_denied_what_the_consent_denies_them",
+        Edit(
+            "salus/importing.py",
+            "            if org == custodian and purpose in OWN_PURPOSES:\n",
+            "            if False:\n",
+        ),
+    ),
+    by_test(
+        "G-19",
+        "the place of a request is not weighed",
+        "tests/node/test_gate.py::test_a_permit_for_a_place_opens_from_there_alone",
+        Edit("node/scales.py", "reader.roles, request.site\n", "reader.roles, None\n"),
+    ),
+    by_test(
+        "G-19",
+        "a reader's node passes on any place",
+        "tests/node/test_reader_desk.py"
+        "::test_a_reader_says_only_such_places_as_his_node_vouches_for",
+        Edit(
+            "node/reader_desk.py",
+            "        if site is not None and site not in self._sites:\n",
+            "        if False:\n",
+        ),
+    ),
+    by_test(
+        "G-19",
+        "a place that was weighed and not asked from is not seen",
+        "tests/node/test_audit_desk.py"
+        "::test_a_request_that_was_weighed_as_if_it_came_from_elsewhere_is_seen",
+        Edit(
+            "salus/looks.py",
+            "        if asked is not None and asked.sites !=",
+            "        if False and asked.sites !=",
         ),
     ),
 )

@@ -4,16 +4,14 @@ from tests.mutants.mutant import Edit, Mutant, by_test, simulated
 
 MUTANTS: tuple[Mutant, ...] = (
     # -- S1 ---------------------------------------------------------------------------------------
-    by_test(
+    simulated(
         "S1",
         "a vote does not name its epoch",
-        "tests/salus/test_vote.py::test_every_field_makes_another_payload",
         Edit("salus/vote.py", "encode((epoch, int(kind), view,", "encode((0, int(kind), view,"),
     ),
-    by_test(
+    simulated(
         "S1",
         "a vote does not name its type",
-        "tests/salus/test_vote.py::test_every_field_makes_another_payload",
         Edit("salus/vote.py", "encode((epoch, int(kind), view,", "encode((epoch, 0, view,"),
     ),
     by_test(
@@ -25,24 +23,35 @@ MUTANTS: tuple[Mutant, ...] = (
             "encode((chain_id, genesis_hash, PROTOCOL_VERSION))",
             "encode((genesis_hash, PROTOCOL_VERSION))",
         ),
+        why="a second lock: it names the hash of genesis, too, which covers the chain",
     ),
-    by_test(
+    simulated(
+        "S1",
+        "a vote does not name its genesis",
+        Edit(
+            "salus/vote.py",
+            "encode((chain_id, genesis_hash, PROTOCOL_VERSION))",
+            "encode((chain_id, PROTOCOL_VERSION))",
+        ),
+        needs="liar: replayer",
+    ),
+    simulated(
         "S1",
         "a transaction does not name its genesis",
-        "tests/salus/test_transaction.py::"
-        "test_a_signature_of_another_chain_or_genesis_is_none_here",
         Edit(
             "salus/transaction.py",
             "            genesis_hash,\n            tx.version,",
             "            tx.version,",
         ),
+        needs="liar: bad-proposer",
     ),
     # -- S2 ---------------------------------------------------------------------------------------
     by_test(
         "S2",
         "another encoding of the same value is taken",
         "tests/salus/test_codec.py::test_map_keys_in_another_order_or_twice_are_refused",
-        Edit("salus/codec.py", "if _encoder.encode(value) != data:", "if False:"),
+        Edit("salus/codec.py", "if _encode(value) != data:", "if False:"),
+        why="codec",
     ),
     by_test(
         "S2",
@@ -53,6 +62,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "len(public_key) == PUBLIC_KEY_BYTES and crypto_core_ed25519_is_valid_point(public_key)",
             "len(public_key) == PUBLIC_KEY_BYTES",
         ),
+        why="cryptography: a run has keyed hashes",
     ),
     simulated(
         "S2",
@@ -81,10 +91,9 @@ MUTANTS: tuple[Mutant, ...] = (
         needs="liar: flooder",
     ),
     # -- S3 ---------------------------------------------------------------------------------------
-    by_test(
+    simulated(
         "S3",
         "votes are sent before they are synced",
-        "tests/node/test_runner.py::test_nothing_overtakes_a_vote_on_its_way_to_disk",
         Edit("node/runner.py", "self.synced = not effects.persist", "self.synced = True"),
     ),
     simulated(
@@ -269,12 +278,11 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="older journal",
     ),
-    by_test(
+    simulated(
         "S4",
         "the journal takes two digests in one place",
-        "tests/storage/test_journal.py::"
-        "test_a_vote_for_another_digest_is_refused_and_nothing_of_its_append_is_written",
         Edit("storage/votes.py", "if known != entry.digest:", 'if known == b"":'),
+        needs="misfit",
         quick=True,
     ),
     simulated(
@@ -323,6 +331,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a set gives one key two votes",
         "tests/salus/test_certificate.py::test_a_set_gives_no_key_two_votes",
         Edit("salus/validators.py", " or len(set(keys)) != len(keys):", ":"),
+        why="a second lock: the contracts give nobody another's key, so it takes two bugs",
     ),
     simulated(
         "S5",
@@ -421,5 +430,6 @@ MUTANTS: tuple[Mutant, ...] = (
             "if known is not None and known.committed not in (None, vote.digest):",
             "if known is None:",
         ),
+        why="takes more liars than f: q members prepared another digest",
     ),
 )

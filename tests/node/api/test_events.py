@@ -2,16 +2,21 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, ClientWebSocketResponse, WSMsgType
+from aiohttp.test_utils import TestClient, TestServer
 
 from node.api import events as events_module
+from node.api.app import Api
+from node.api.sessions import SESSION_S
 from node.api.settings import ApiSettings
 from tests import factories
 from tests.node.api.conftest import Browser, Serve
 from tests.node.api.fakes import HOSTS, FakeNode
+from tests.node.api.patient import STAFF, PatientNode, login
 
 
 async def read(response: ClientResponse, count: int) -> list[dict[str, Any]]:
@@ -185,3 +190,117 @@ async def test_a_websocket_message_has_a_limit(client: Browser) -> None:
     async with client.ws_connect("/v1/ws") as ws:
         await ws.send_str("x" * 10_000)
         assert (await ws.receive(timeout=60)).type is WSMsgType.CLOSE
+
+
+# -- a stream ends with its session (rule P-2) -------------------------------------------------
+
+TOKEN = "a-token-of-the-node"  # without one in the settings a stream needs no session
+REST = {"code": "UNAUTHENTICATED", "detail": "the session of this stream is over"}
+
+
+class Staffed:
+    """A node whose events a staff member's session opens; its clock is the test's."""
+
+    def __init__(self) -> None:
+        self.node, self.now_s = PatientNode(), 0.0
+        settings = ApiSettings(token=TOKEN, hosts=HOSTS)
+        self.api = Api(self.node, settings, clock=lambda: self.now_s)
+
+    async def log_in(self, client: Browser) -> dict[str, str]:
+        body = login(STAFF, f"http://127.0.0.1:{client.port}", handle=None)
+        async with client.post("/v1/session", json=body) as response:
+            token = (await response.json())["token"]
+        return {"Authorization": f"Bearer {token}"}
+
+    async def end(self, how: str, client: Browser, headers: dict[str, str]) -> None:
+        match how:
+            case "time":
+                self.now_s += SESSION_S
+            case "revoked":
+                self.node.contracts.staff_until_ms = 0
+            case "suspended":
+                self.node.contracts.member_status = "suspended"
+            case "logout":
+                async with client.post("/v1/session/end", headers=headers) as response:
+                    assert response.status == 204
+
+
+@pytest.fixture
+def staffed() -> Staffed:
+    return Staffed()
+
+
+@pytest.fixture
+async def staff(staffed: Staffed) -> AsyncIterator[Browser]:
+    server = TestServer(staffed.api.application())
+    await server.start_server(lingering_time=0.01)
+    async with TestClient(server) as client:
+        yield client
+
+
+ENDS = ("time", "revoked", "suspended", "logout")
+
+
+@pytest.mark.parametrize("how", ENDS)
+async def test_a_stream_of_events_ends_with_its_session(
+    staffed: Staffed, staff: Browser, how: str
+) -> None:
+    headers = await staffed.log_in(staff)
+    async with staff.get("/v1/events", headers=headers) as response:
+        grow(staffed.node)
+        assert len(await read(response, 3)) == 3
+        await staffed.end(how, staff, headers)
+        grow(staffed.node)
+        (last,) = await read(response, 1)
+        assert last == {"id": None, "event": "error"} | REST
+        assert await response.content.read() == b"", "and nothing more"
+    assert staffed.node.feed.subscribers == 0
+    async with staff.get("/v1/events", headers=headers) as again:
+        assert again.status == 401
+
+
+@pytest.mark.parametrize("how", ENDS)
+async def test_a_websocket_ends_with_its_session(
+    staffed: Staffed, staff: Browser, how: str
+) -> None:
+    headers = await staffed.log_in(staff)
+    async with staff.ws_connect("/v1/ws", headers=headers) as ws:
+        await ws.send_json({"op": "subscribe", "kind": "tx.*", "after": "0"})
+        grow(staffed.node)
+        assert (await receive(ws))["id"] == "1.1"
+        await staffed.end(how, staff, headers)
+        grow(staffed.node)
+        assert (await receive(ws))["error"] == REST
+        assert (await ws.receive(timeout=60)).type is WSMsgType.CLOSE
+
+
+async def test_a_websocket_subscribes_to_nothing_once_its_session_is_over(
+    staffed: Staffed, staff: Browser
+) -> None:
+    headers = await staffed.log_in(staff)
+    async with staff.ws_connect("/v1/ws", headers=headers) as ws:
+        await staffed.end("logout", staff, headers)
+        await ws.send_json({"op": "subscribe", "after": "0"})
+        assert (await receive(ws))["error"] == REST
+
+
+async def test_a_stream_where_nothing_happens_ends_with_its_session_too(
+    staffed: Staffed, staff: Browser
+) -> None:
+    """No block comes by that would wake it."""
+    headers = await staffed.log_in(staff)
+    staffed.now_s += SESSION_S - 0.02
+    async with staff.get("/v1/events", headers=headers) as response:
+        staffed.now_s += 0.02
+        (last,) = await read(response, 1)
+    assert last["code"] == "UNAUTHENTICATED"
+
+
+async def test_a_stream_with_the_nodes_token_ends_with_nobodys_session(
+    staffed: Staffed, staff: Browser
+) -> None:
+    async with staff.get("/v1/events", headers={"Authorization": f"Bearer {TOKEN}"}) as response:
+        await staffed.end("time", staff, {})
+        await staffed.end("suspended", staff, {})
+        grow(staffed.node)
+        assert len(await read(response, 3)) == 3

@@ -28,6 +28,16 @@ ACCESS = {
         "GET /v1/blocks/{which}/commit",
         "GET /v1/openapi.json",
         "GET /errors/{code}",
+        "POST /v1/session",
+        "GET /v1/session",
+        "POST /v1/session/end",
+        "GET /v1/directory",
+        "GET /v1/oversight",
+        "GET /me",
+        "GET /directory",
+        "GET /cases",
+        "GET /oversight",
+        "GET /static/{name}",
     },
     "party": {
         "POST /v1/records",
@@ -38,13 +48,56 @@ ACCESS = {
         "GET /v1/records/{id}/operations",
         "GET /v1/records/{id}/proof",
         "POST /v1/consents/openings",
+        "POST /v1/consents/check",
+        "POST /v1/consents/plan",
+        "POST /v1/erasures",
+        "POST /v1/contacts",
+        "POST /v1/contacts/notices",
+        "POST /v1/audit/openings",
+        "POST /v1/emergency/deposits",
+        "POST /v1/emergency/shares",
+        "POST /v1/emergency/notes",
+        "POST /v1/emergency/notes/find",
+        "POST /v1/identity/checks",
+        "POST /v1/identity/finds",
+        "POST /v1/identity/cases",
+        "POST /v1/identity/cases/close",
+        "POST /v1/identity/searches",
+        "GET /v1/access/sites",
+        "POST /v1/access/locate",
+        "POST /v1/access/requests",
+        "POST /v1/access/chunks",
+        "POST /v1/access/receipts",
+        "GET /v1/access/receipts",
+        "POST /v1/access/permits",
     },
-    "admin": {"GET /v1/dev/faults", "POST /v1/dev/faults"},
+    "admin": {"GET /v1/dev/faults", "POST /v1/dev/faults", "POST /v1/erasures/carry-out"},
+    "patient": {
+        "GET /v1/me",
+        "GET /v1/me/consents",
+        "GET /v1/me/notices",
+        "GET /v1/me/openings",
+        "GET /v1/me/access-log",
+        "GET /v1/me/records",
+        "POST /v1/me/revocations",
+        "POST /v1/me/check",
+        "GET /v1/me/emergencies",
+        "GET /v1/me/erasures",
+        "POST /v1/me/erasure-stops",
+        "POST /v1/me/access/requests",
+        "POST /v1/me/access/chunks",
+        "POST /v1/me/access/receipts",
+    },
 }
+
+
+OPEN_POSTS = {"POST /v1/session": 415, "POST /v1/session/end": 204}  # with an empty body
 
 
 def url(route: Route) -> str:
     values = {"which": "latest", "code": "EXPIRED", "key": "00", "contract": "x", "query": "y"}
+    values |= {"case": "00" * 32, "request_id": "00" * 16, "chunk": "0"}
+    values |= {"name": "salus.css"}
     if route.path.startswith("/v1/accounts"):
         values["key"] = "00" * 32
     values["id"] = RECORD if "records" in route.path else "00" * 32
@@ -69,11 +122,13 @@ async def test_without_the_token_only_open_paths_answer(
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
         async with client.request(route.method, url(route), headers=headers) as response:
             if route.access is Access.OPEN:
-                assert response.status == 200
+                assert response.status == (200 if route.method == "GET" else OPEN_POSTS[route.name])
             else:
                 assert response.status == 401
                 assert response.headers["WWW-Authenticate"].startswith("Bearer")
-                assert (await response.json(content_type=None))["code"] == "UNAUTHENTICATED"
+                patient = route.access is Access.PATIENT
+                code = "NO_SESSION" if patient else "UNAUTHENTICATED"
+                assert (await response.json(content_type=None))["code"] == code
 
 
 async def test_with_the_token_the_others_answer_too(node: FakeNode, serve: Serve) -> None:
@@ -114,6 +169,7 @@ async def test_listed_origins_are_answered_with_cors(node: FakeNode, serve: Serv
     async with client.options("/v1/txs", headers=ask) as response:
         assert response.status == 204
         assert response.headers["Access-Control-Allow-Origin"] == page
+        assert "Salus-Seen-Height" in response.headers["Access-Control-Allow-Headers"]
     async with client.get("/v1/status", headers={"Origin": page}) as response:
         assert response.headers["Access-Control-Allow-Origin"] == page
 

@@ -10,7 +10,11 @@ import pytest
 import schemathesis
 from aiohttp import web
 from hypothesis import HealthCheck, Phase, settings
-from schemathesis import CheckContext, Response
+from schemathesis import BaseSchema, CheckContext, Response
+from schemathesis.checks import load_all_checks
+from schemathesis.generation.feedback import FeedbackSources
+from schemathesis.pytest._test_builder import build_operation_test
+from schemathesis.python._constants.orchestrator import make_constants_value_source
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -86,9 +90,6 @@ def url() -> Iterator[str]:
     loop.close()
 
 
-schema = schemathesis.openapi.from_dict(document(ROUTES, "1")).exclude(path=list(ENDLESS))
-
-
 def errors_are_problems(ctx: CheckContext, response: Response, case: schemathesis.Case) -> None:
     if response.status_code >= 400:
         problem: Any = response.json()
@@ -96,7 +97,6 @@ def errors_are_problems(ctx: CheckContext, response: Response, case: schemathesi
         assert problem["status"] == response.status_code
 
 
-@schema.parametrize()
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -104,7 +104,7 @@ def errors_are_problems(ctx: CheckContext, response: Response, case: schemathesi
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_answers_are_what_the_document_says(case: schemathesis.Case, url: str) -> None:
+def answers_as_described(case: schemathesis.Case, url: str) -> None:
     case.call_and_validate(
         base_url=url,
         checks=[
@@ -114,3 +114,30 @@ def test_answers_are_what_the_document_says(case: schemathesis.Case, url: str) -
             errors_are_problems,
         ],
     )
+
+
+@pytest.fixture(scope="module")
+def schema() -> BaseSchema:
+    load_all_checks()
+    return schemathesis.openapi.from_dict(document(ROUTES, "1"))
+
+
+# Not `schema.parametrize()`: that derives the examples of all operations at the collection, and
+# every worker collects: 12 CPU seconds each.
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [(route.path, route.method) for route in ROUTES if route.path not in ENDLESS],
+    ids=lambda word: word,
+)
+def test_answers_are_what_the_document_says(
+    schema: BaseSchema, path: str, method: str, url: str
+) -> None:
+    test = build_operation_test(
+        config=schema.config,
+        operation=schema[path][method],
+        test_func=answers_as_described,
+        given_kwargs={},
+        feedback=FeedbackSources(constants_value_source=make_constants_value_source(schema)),
+        explicit_settings=answers_as_described._hypothesis_internal_use_settings,
+    )
+    test(url=url)

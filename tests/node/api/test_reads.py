@@ -1,14 +1,17 @@
 """Blocks, headers, certificates, state, accounts, contracts, status."""
 
+import asyncio
+
 import pytest
 
 from node.api.forms import time_text
-from salus.forms import Readiness
+from node.api.settings import ApiSettings
+from salus.forms_node import Readiness
 from salus.genesis import from_json
 from salus.keys import address
 from tests import factories
-from tests.node.api.conftest import Browser
-from tests.node.api.fakes import FakeFaults, FakeNode
+from tests.node.api.conftest import Browser, Serve
+from tests.node.api.fakes import HOSTS, FakeFaults, FakeNode
 
 
 async def get(client: Browser, path: str, status: int = 200) -> dict[str, object]:
@@ -96,6 +99,74 @@ async def test_every_read_names_its_height(node: FakeNode, client: Browser) -> N
         async with client.get(path) as response:
             assert (response.status, response.headers["X-Height"]) == (200, "1")
     await get(client, "/v1/status?min_height=1")
+
+
+async def test_a_node_that_is_behind_what_a_client_has_seen_waits_a_moment(
+    node: FakeNode, client: Browser
+) -> None:
+    node.on_wait = lambda: node.certify(factories.transaction(node.genesis))
+    for path, height in (("/v1/status", "1"), ("/v1/mempool", "2")):
+        async with client.get(path, headers={"Salus-Seen-Height": height}) as response:
+            assert (response.status, response.headers["X-Height"]) == (200, height)
+    assert node.awaited == [(1, 2.0), (2, 2.0)]
+
+
+async def test_it_answers_what_it_has_when_the_moment_is_over(
+    node: FakeNode, client: Browser
+) -> None:
+    async with client.get("/v1/status", headers={"Salus-Seen-Height": "7"}) as response:
+        assert (response.status, response.headers["X-Height"]) == (200, "0")
+    assert node.awaited == [(7, 2.0)]
+
+
+async def test_those_who_wait_for_what_they_have_seen_leave_room_for_others(
+    node: FakeNode, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may send the header, also without a token: else some hundred a second held every place."""
+    waiting, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait_height(height: int, timeout_s: float) -> bool:
+        node.awaited.append((height, timeout_s))
+        waiting.set()
+        await go_on.wait()
+        return False
+
+    monkeypatch.setattr(node, "wait_height", wait_height)
+    client = await serve(node, ApiSettings(hosts=HOSTS, height_waits_max=1))
+    first = asyncio.create_task(get_seen(client, 7))
+    async with asyncio.timeout(60):
+        await waiting.wait()
+        assert await get_seen(client, 8) == 200
+        async with client.get("/v1/status?min_height=8") as response:
+            assert (await response.json(content_type=None))["code"] == "BUSY"
+        async with client.get("/v1/status?min_height=0") as response:
+            assert response.status == 200  # what is there already is not waited for
+        assert node.awaited == [(7, 2.0)]
+        go_on.set()
+        assert await first == 200
+        assert await get_seen(client, 9) == 200
+    assert node.awaited == [(7, 2.0), (9, 2.0)], "a place that was left is given again"
+
+
+async def get_seen(client: Browser, height: int) -> int:
+    async with client.get("/v1/status", headers={"Salus-Seen-Height": str(height)}) as response:
+        return response.status
+
+
+@pytest.mark.parametrize("said", ["", "-1", "1.5", "٣", "9" * 400, "one"])
+async def test_what_is_no_height_is_not_waited_for(
+    node: FakeNode, client: Browser, said: str
+) -> None:
+    async with client.get("/v1/status", headers={"Salus-Seen-Height": said}) as response:
+        assert response.status == 200
+    assert node.awaited == []
+
+
+async def test_a_probe_asks_how_the_node_is_now(node: FakeNode, client: Browser) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        async with client.get(path, headers={"Salus-Seen-Height": "7"}) as response:
+            assert response.status == 200
+    assert node.awaited == []
 
 
 async def test_status_params_validators_peers_consensus_mempool(

@@ -12,6 +12,7 @@ from tests.node.api.conftest import Browser
 from tests.node.api.fakes import FakeNode
 
 BYTES = {"Content-Type": "application/octet-stream"}
+PACKED = {"Content-Type": "application/msgpack"}
 
 
 def new(node: FakeNode) -> ParsedTransaction:
@@ -118,6 +119,28 @@ async def test_bytes_that_are_no_transaction_change_nothing(
     assert problem["code"] in ("NOT_CANONICAL", "TOO_LARGE")
     assert problem["tx_id"] is None
     assert not node.pending
+
+
+async def test_an_array_without_room_for_any_is_429_and_for_some_says_when_to_come_again(
+    node: FakeNode, client: Browser
+) -> None:
+    """Overload refuses in the words of HTTP, whatever the number of transactions (B25)."""
+    raws = [new(node).raw for _ in range(3)]
+    node.refuse = "POOL_FULL"
+    body = msgspec.msgpack.encode(raws)
+    async with client.post("/v1/txs", data=body, headers=PACKED) as response:
+        assert response.status == 429
+        assert int(response.headers["Retry-After"]) >= 1
+        assert (await response.json(content_type=None))["code"] == "POOL_FULL"
+    mixed = msgspec.msgpack.encode([b"junk", *raws])  # junk is refused for good: no 429
+    async with client.post("/v1/txs", data=mixed, headers=PACKED) as response:
+        assert response.status == 202
+        assert int(response.headers["Retry-After"]) >= 1
+        assert (await response.json())["refused"] == 4
+    node.refuse = None
+    async with client.post("/v1/txs", data=body, headers=PACKED) as response:
+        assert response.status == 202
+        assert "Retry-After" not in response.headers
 
 
 async def test_an_array_is_one_call_with_one_item_each(node: FakeNode, client: Browser) -> None:

@@ -95,16 +95,20 @@ def test_the_numbers_on_the_wire_do_not_change() -> None:
         ("PROOF", 17),
         ("WELCOME", 18),
         ("REFUSAL", 19),
+        ("CALL", 20),
+        ("REPLY", 21),
     ]
     assert frame(Kind.BODY, b"ab") == b"\x03\x00\x00\x00\x02ab"
 
 
-def test_consensus_has_the_first_class_and_gossip_the_last() -> None:
-    """B26: what agreement waits for never waits behind transactions."""
+def test_consensus_has_the_first_class_and_documents_the_last() -> None:
+    """B26: what agreement waits for never waits behind transactions, and nothing behind reads."""
     agreement = {Kind.CONSENSUS, Kind.PRE_PREPARE, Kind.BODY}
     assert {QUEUE_CLASS[kind] for kind in agreement} == {QueueClass.CONSENSUS}
     gossip = {Kind.TRANSACTIONS, Kind.ANNOUNCE, Kind.REQUEST}
     assert {QUEUE_CLASS[kind] for kind in gossip} == {QueueClass.GOSSIP}
+    calls = {Kind.CALL, Kind.REPLY}
+    assert {QUEUE_CLASS[kind] for kind in calls} == {QueueClass.BULK} == {max(QueueClass)}
 
 
 def test_every_kind_that_flows_has_a_rate_and_every_kind_a_size() -> None:

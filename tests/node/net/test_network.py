@@ -84,7 +84,7 @@ async def test_status_shows_address_directions_and_round_trip() -> None:
         assert info.public_key == b.key.public_key
         assert 0 <= info.rtt_ms < 10_000
         assert info.last_seen_ms is not None
-        assert info.queues == {"consensus": 0, "blocks": 0, "gossip": 0}
+        assert info.queues == {"consensus": 0, "blocks": 0, "gossip": 0, "bulk": 0}
         assert (info.refused, info.problem, info.detail, info.banned_ms) == (None, None, "", 0)
 
 

@@ -28,14 +28,15 @@ SMALL = {lane: QueueLimits(3, 100) for lane in QueueClass}
 
 
 class TestSendQueue:
-    def test_consensus_leaves_first_then_blocks_then_gossip(self) -> None:
+    def test_consensus_leaves_first_then_blocks_then_gossip_then_documents(self) -> None:
         """B26."""
         queue = SendQueue()
+        queue.push(QueueClass.BULK, b"d")
         queue.push(QueueClass.GOSSIP, b"g")
         queue.push(QueueClass.BLOCKS, b"b")
         queue.push(QueueClass.CONSENSUS, b"c1")
         queue.push(QueueClass.CONSENSUS, b"c2")
-        assert queue.pop_batch() == [b"c1", b"c2", b"b", b"g"]
+        assert queue.pop_batch() == [b"c1", b"c2", b"b", b"g", b"d"]
         assert not queue
 
     def test_a_vote_overtakes_waiting_gossip(self) -> None:
@@ -54,11 +55,12 @@ class TestSendQueue:
         assert queue.pop_batch() == [b"\x01", b"\x02", b"\x03"]
         assert queue.dropped_total == 1
 
-    def test_full_blocks_refuse_the_newest(self) -> None:
+    @pytest.mark.parametrize("lane", [QueueClass.BLOCKS, QueueClass.BULK])
+    def test_full_blocks_and_documents_refuse_the_newest(self, lane: QueueClass) -> None:
         queue = SendQueue(SMALL)
         for number in range(3):
-            queue.push(QueueClass.BLOCKS, bytes([number]))
-        assert queue.push(QueueClass.BLOCKS, b"\x03") is Pushed.REFUSED
+            queue.push(lane, bytes([number]))
+        assert queue.push(lane, b"\x03") is Pushed.REFUSED
         assert queue.pop_batch() == [b"\x00", b"\x01", b"\x02"]
 
     def test_a_full_consensus_queue_is_an_overflow_and_keeps_what_it_has(self) -> None:

@@ -1,7 +1,6 @@
 """The decision: health.md §4.2, said in plain words in docs/consent.md."""
 
 import sys
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -9,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from salus.codec import decode, encode
 from salus.consent.decide import Consent, Standing, decide

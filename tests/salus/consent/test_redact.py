@@ -238,6 +238,20 @@ def test_a_document_without_its_composition_is_a_collection() -> None:
     assert (found["type"], len(found["entry"])) == ("collection", 1)
 
 
+def test_what_is_contained_hides_nothing_deeper() -> None:
+    """FHIR forbids it (dom-2), and nobody checks that at the door."""
+    deep = resource("Condition", id="c")
+    specimen = resource("Specimen", id="s", contained=[deep])
+    found = derived(resource("Observation", contained=[specimen]), without(*kind("Condition")))
+    assert "contained" not in found
+    assert found["meta"]["security"] == [REDACTED]
+    found = derived(
+        bundle(resource("Observation", contained=[specimen, resource("Specimen", id="t")])),
+        only(*kind("Observation", "Specimen")),
+    )
+    assert [inner["id"] for inner in found["entry"][0]["resource"]["contained"]] == ["t"]
+
+
 def test_what_is_contained_is_taken_out_with_what_refers_to_it() -> None:
     one = resource(
         "MedicationRequest",

@@ -1,0 +1,239 @@
+"""`salus bench`: what a consortium on this machine can do, by the yardstick of docs/performance.md.
+
+N validator processes and this load generator on loopback, production settings: TLS between
+nodes, votes synced before they leave, one synced batch per block, every node verifying every
+client signature, the records contract, receipts, state root and certificate for every block.
+Committed means certified. After the measurement the primary lies once (cli/bench/lies.py). Law of
+the file: nothing is counted that the nodes did not report.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from cli import testnet
+from cli.bench import lies, limits, load, lying_validator, stage_table
+from cli.bench.clients import Measured, at_rate, saturate
+from cli.bench.machine import Processors, processors, verify_per_s
+from cli.bench.network import Say, chain_of, height_of, later, prefill, same_height
+from cli.bench.profiled_validator import COMMAND
+from cli.bench.stage_table import Stage
+from cli.bench.usage import Usage, usage
+from cli.errors import CliError
+from cli.home import TestnetNode, read_testnet
+from salus.client import Client
+from salus.parameters import Parameters
+
+# More than any machine so far commits: what is signed and not sent costs only time before.
+SIGNED_PER_S = 8_000
+PUBLISHED_S = 60  # shorter runs are for the developer, and begin sooner
+WARM_UP_S, PUBLISHED_WARM_UP_S = 2, 10
+
+# What a node writes, with LevelDB's compaction on the way: a record of the prefill, a transaction.
+PREFILL_BYTES, TRANSACTION_BYTES = 1_000, 2_000
+FREE_BYTES_MIN = 2**30  # the journal, the logs, and room for everybody else
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    validators: int = 4
+    seconds: int = 20
+    rate: int | None = None  # transactions a second, one per request; None: saturation
+    prefill: int = 100_000  # state keys before the clock runs, all organisations together
+    operations: int = 1  # per transaction
+    lies: bool = True  # play the lying primary afterwards
+    profile: bool = False  # sample what the nodes' time goes to: costs some 2 %
+
+    @property
+    def warm_up_s(self) -> int:
+        """Dropped at the start; not part of `seconds`."""
+        return PUBLISHED_WARM_UP_S if self.seconds >= PUBLISHED_S else WARM_UP_S
+
+    @property
+    def transactions(self) -> int:
+        """To be signed before the clock runs: more than can be sent."""
+        per_s = self.rate or SIGNED_PER_S // max(1, self.operations // 8)
+        return per_s * (self.seconds + self.warm_up_s)
+
+    @property
+    def disk_bytes(self) -> int:
+        """That should be free for all nodes."""
+        size = TRANSACTION_BYTES + (self.operations - 1) * PREFILL_BYTES
+        one = self.prefill * PREFILL_BYTES + self.transactions * size
+        return FREE_BYTES_MIN + self.validators * one
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The fixed summary; times are from the client's send to that node's certified block."""
+
+    mode: str
+    tx_per_s: int
+    ops_per_s: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    validators: int
+    seconds: float
+    cpu_s_per_1k_tx: float  # all nodes together, the generator not
+    rss_mb: int  # the largest node
+    disk_bytes_per_tx: int  # of one node
+    blocks: int
+    messages_per_block: float  # frames between nodes, of all nodes together, gossip included
+    tx_per_block: float
+    transactions: int
+    refused: int  # with a bad signature: all of them, and nothing else
+    turned_away: int  # for want of room, 429: a rate that is not carried; sent again at saturation
+    signatures_verified_min: int  # of the node that verified the fewest
+    signatures_covered_max: int  # by a quorum: of the node that believed the most
+    tx_bytes: int  # mean
+    operations_per_tx: int
+    limit_share: float  # of cores × verify rate ÷ validators, measured here and now
+    # Of all cores while it was measured: two runs compare where both are small.
+    stolen_share: float  # the host gave it to other machines
+    others_share: float  # used here by neither the nodes nor the generator
+    nodes_agree: bool
+    # The act after the measurement; zeroes with fewer than four validators, who tolerate no liar.
+    lies_told: int  # proposals of a lying primary that held a badly signed transaction
+    lies_refused: int  # of these: refused by every other validator (or the benchmark fails)
+    lie_gap_ms: float  # the longest that a client waited then: what the lie cost
+
+
+async def run(root: Path, options: Options, say: Say) -> tuple[Summary, list[Stage]]:
+    """Make a network in `root`, fill it, load it, stop it; the stages only with `profile`. Raises
+    `CliError`."""
+    testnet.create(root, options.validators, lying_validator.CHAIN_ID, Parameters())
+    try:
+        say(f"starting {options.validators} validators")
+        names = [node.name for node in read_testnet(root).nodes]
+        testnet.start(root, commands=dict.fromkeys(names, COMMAND) if options.profile else None)
+        await testnet.wait_ready(root, read_testnet(root))
+        chain = chain_of(root)
+        nodes = read_testnet(root).nodes
+        per_org = options.prefill // len(nodes)
+        say(f"prefilling {per_org * len(nodes)} records")
+        await prefill(chain, nodes, per_org)
+        summary, stages = await measure(root, chain, options, say)
+        if options.lies and options.validators >= lies.VALIDATORS_MIN:
+            say("and once more, with a primary that lies")
+            told = await lies.play(root, await later(chain, read_testnet(root).nodes[0]))
+            summary = replace(
+                summary, lies_told=told.told, lies_refused=told.refused, lie_gap_ms=told.gap_ms
+            )
+        return summary, stages
+    finally:
+        testnet.stop(root)
+
+
+async def measure(
+    root: Path, founding: load.Chain, options: Options, say: Say, begin: int = 0
+) -> tuple[Summary, list[Stage]]:
+    """Of a network that runs and is filled; `begin`: the first number of its transactions that nobody
+    has used yet. Raises `CliError`."""
+    nodes = read_testnet(root).nodes
+    chain, wanted = await later(founding, nodes[0]), options.transactions
+    say(f"signing {wanted} transactions of {options.operations} operations")
+    each, filled = -(-wanted // len(nodes)), options.prefill // len(nodes)
+    signed = await asyncio.to_thread(load.sign_all, chain, each, filled, options.operations, begin)
+    say(f"measuring for {options.seconds} s, after {options.warm_up_s} s that do not count")
+    before, spent = await _snapshot(nodes), stage_table.spent(nodes)
+    started = time.perf_counter()
+    begins = started + options.warm_up_s
+    measured = Measured(begins, begins + options.seconds)
+    if options.rate is None:
+        await saturate(nodes, signed, measured, options.operations)
+    else:
+        await at_rate(nodes, signed, measured, options.rate)
+    await same_height(nodes)  # else a node that is a block behind has verified less
+    if measured.ran_dry:
+        raise CliError("BENCH_FAILED", f"all {wanted} transactions were sent before the end")
+    after, spent_after = await _snapshot(nodes), stage_table.spent(nodes)
+    tx_bytes = load.sizes(signed)[1]
+    summary = await _summary(nodes, options, measured, before, after, tx_bytes)
+    if not summary.nodes_agree:
+        raise CliError("BENCH_FAILED", f"the nodes do not agree on one block: {summary}")
+    if not options.profile:
+        return summary, []
+    floors = limits.limits(
+        root, tx_bytes, max(1.0, summary.tx_per_block), len(nodes), options.operations
+    )
+    return summary, stage_table.table(spent, spent_after, summary.transactions, len(nodes), floors)
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    nodes: list[Usage]
+    processors: Processors
+    generator_s: float  # processor time of this process
+    heights: list[int]
+
+
+async def _snapshot(nodes: Sequence[TestnetNode]) -> _Snapshot:
+    return _Snapshot(
+        [usage(node) for node in nodes],
+        processors(),
+        time.process_time(),
+        [await height_of(node) for node in nodes],
+    )
+
+
+async def _summary(
+    nodes: Sequence[TestnetNode],
+    options: Options,
+    measured: Measured,
+    before: _Snapshot,
+    after: _Snapshot,
+    tx_bytes: int,
+) -> Summary:
+    agreed = min(after.heights)
+    hashes = set()
+    for node in nodes:
+        async with Client(node.api) as client:
+            hashes.add((await client.block(agreed)).header.hash)
+    blocks = max(after.heights) - before.heights[0]
+    total = measured.sent - measured.refused
+    spent = list(zip(before.nodes, after.nodes, strict=True))
+    cpu_s = sum(b.cpu_s - a.cpu_s for a, b in spent)
+    disk = after.nodes[0].disk_bytes - before.nodes[0].disk_bytes
+    messages = sum(b.messages_sent - a.messages_sent for a, b in spent)
+    machine = after.processors.since(before.processors)
+    verified = min(b.signatures_verified - a.signatures_verified for a, b in spent)
+    covered = max(b.signatures_covered - a.signatures_covered for a, b in spent)
+    per_s = measured.committed / options.seconds
+    return Summary(
+        mode="saturation" if options.rate is None else f"rate {options.rate}",
+        tx_per_s=int(per_s),
+        ops_per_s=int(per_s * options.operations),
+        p50_ms=measured.percentile(0.50),
+        p95_ms=measured.percentile(0.95),
+        p99_ms=measured.percentile(0.99),
+        validators=len(nodes),
+        seconds=options.seconds,
+        cpu_s_per_1k_tx=round(1000 * cpu_s / max(1, total), 3),
+        rss_mb=max(u.rss_bytes for u in after.nodes) // 2**20,
+        disk_bytes_per_tx=disk // max(1, total),
+        blocks=blocks,
+        messages_per_block=round(messages / max(1, blocks), 1),
+        tx_per_block=round(total / max(1, blocks), 1),
+        transactions=total,
+        refused=measured.refused,
+        turned_away=measured.turned_away,
+        signatures_verified_min=verified,
+        signatures_covered_max=covered,
+        tx_bytes=tx_bytes,
+        operations_per_tx=options.operations,
+        limit_share=round(per_s * len(nodes) / ((os.cpu_count() or 1) * verify_per_s()), 3),
+        stolen_share=machine.stolen_share,
+        others_share=machine.others_share(cpu_s + after.generator_s - before.generator_s),
+        nodes_agree=len(hashes) == 1,
+        lies_told=0,
+        lies_refused=0,
+        lie_gap_ms=0.0,
+    )
+
+
+def document(summary: Summary) -> dict[str, object]:
+    return asdict(summary)

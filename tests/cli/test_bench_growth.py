@@ -1,0 +1,49 @@
+"""What a large state costs is measured on a state that a node would accept."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.bench import growth
+from cli.errors import CliError
+from cli.main import run
+from storage import keys
+from storage.kv import LevelKV
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "BLOCKS", 1)
+    monkeypatch.setattr(growth, "TURNS", 1)
+    monkeypatch.setattr(growth, "REST_S", 0.01)
+    monkeypatch.setattr(growth, "BLOCK_TRANSACTIONS", 20)
+
+
+def test_each_size_is_filled_and_its_blocks_are_executed_and_written(tmp_path: Path) -> None:
+    rows = growth.run(tmp_path, [300, 3_000], 12, lambda words: None)
+    assert [row.state_keys for row in rows] == [300, 3_000]
+    assert [row.bucket_bits for row in rows] == [12, 12]
+    assert rows[0].ratio == 1.0
+    assert all(row.execute_us > 0 and row.write_us > 0 and row.open_s > 0 for row in rows)
+    kv = LevelKV(tmp_path / "3000", create=False)
+    try:
+        written = 2 * growth.BLOCK_TRANSACTIONS  # the turn that does not count too
+        assert sum(1 for _ in kv.scan(keys.VALUE)) == 3_000 + written
+    finally:
+        kv.close()
+
+
+def test_a_state_that_is_not_what_was_written_is_no_figure(tmp_path: Path) -> None:
+    chain = growth._Chain(tmp_path / "x", 18)
+    chain.found(300)
+    kv = LevelKV(tmp_path / "x", create=False)
+    place, content = next(iter(kv.scan(keys.BUCKET)))
+    kv.write([(place, content[:-1] + bytes((content[-1] ^ 1,)))], sync=True)
+    kv.close()
+    with pytest.raises(CliError, match="not what was written"):
+        chain.open()
+
+
+def test_sizes_that_are_no_numbers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "--measure", "growth", "--sizes", "1000,many"]) != 0
+    assert "--sizes" in capsys.readouterr().err
