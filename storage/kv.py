@@ -11,6 +11,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from secrets import randbelow
 from types import TracebackType
 from typing import Protocol
 from weakref import WeakSet
@@ -23,6 +24,9 @@ Put = tuple[bytes, bytes | None]  # None deletes
 
 CACHE_BYTES = 16 * 2**20  # LevelDB's own cache of uncompressed blocks; hot state is cached above
 WRITE_BUFFER_BYTES = 8 * 2**20  # two of these live in memory; larger means fewer, longer merges
+# Each store takes up to so much less, by lot: validators write the same bytes, and with the same buffer
+# all of them would merge in the same quarter of a second, in which the chain waits for their disks.
+WRITE_BUFFER_SPREAD_BYTES = 4 * 2**20
 # LevelDB's own 2 MiB would make 900 files of a state of 10^7 keys. A merge maps up to a dozen at once.
 FILE_BYTES_MAX = 4 * 2**20
 # 2 GB without opening a file anew for a read, which costs as much again as the read itself. LevelDB
@@ -78,7 +82,7 @@ class LevelKV:
                 create_if_missing=create,
                 compression=None,
                 lru_cache_size=cache_bytes,
-                write_buffer_size=WRITE_BUFFER_BYTES,
+                write_buffer_size=WRITE_BUFFER_BYTES - randbelow(WRITE_BUFFER_SPREAD_BYTES),
                 max_file_size=FILE_BYTES_MAX,
                 max_open_files=OPEN_FILES_MAX,
                 bloom_filter_bits=BLOOM_BITS_PER_KEY,
