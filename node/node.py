@@ -349,6 +349,7 @@ class Node:
 
     async def run(self) -> None:
         """Until `stop_asked`; then drains: no new work, peers are told, stores are closed."""
+        self.upkeep.look()
         await self.network.start()
         tls = api_tls(self.home, self.config)
         listen = self.config.api.listen

@@ -58,12 +58,17 @@ class Upkeep:
             await asyncio.sleep(UPKEEP_S)
             late_s = time.monotonic() - began - UPKEEP_S
             self.metrics.event_loop_lag_seconds.set(max(0, late_s))
-            self._disk()
-            self._clock()
+            self.look()
             if self.mempool.fairness():
                 self.runner.step(Complain())
             await self._rejoin()
             await self._ready()
+
+    def look(self) -> None:
+        """At the disk and the clock; also before the node serves anybody, who would else read of no room at
+        all in the metrics and be welcome on a full disk."""
+        self._disk()
+        self._clock()
 
     def _disk(self) -> None:
         try:

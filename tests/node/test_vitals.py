@@ -23,7 +23,7 @@ from salus.parameters import Parameters
 from tests import factories
 from tests.contracts import planted
 from tests.contracts.lab import parameters
-from tests.node.network import eventually, hospitals
+from tests.node.network import Hospitals, eventually, hospitals
 from tests.node.test_node import anchor, commit
 
 GENESIS = factories.genesis(4)
@@ -219,6 +219,20 @@ async def test_a_node_that_sees_no_quorum_is_not_ready_until_it_does(tmp_path: P
         with pytest.raises(SalusError) as unsure:
             node.facade.require_news()
         assert unsure.value.code == "HALTED"
+
+
+async def test_a_node_knows_its_disk_before_it_serves_anybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gauge that is 0 until its first look says that the disk is full, and a full disk welcomes clients."""
+    full = SimpleNamespace(free=4_096)
+    monkeypatch.setattr("node.vitals.shutil.disk_usage", lambda _: full)
+    group = Hospitals(tmp_path, 1)
+    node = group.start(0)
+    await eventually(lambda: node.api.port > 0)
+    assert (node.facade.readiness().code, node.admission.ready) == ("DISK_FULL", False)
+    assert b"salus_storage_free_bytes 4096.0" in node.metrics.text()
+    await group.stop(0)
 
 
 async def test_a_disk_that_does_not_say_what_is_free_is_told_once_and_ends_nothing(
