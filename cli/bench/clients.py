@@ -9,6 +9,7 @@ import msgspec
 
 from cli.bench import load
 from cli.bench.network import COMMIT_TIMEOUT_S
+from cli.bench.posts import Posts
 from cli.errors import CliError
 from cli.home import TestnetNode
 
@@ -22,6 +23,9 @@ REQUESTS_AT_ONCE = 4
 # A node that has no room is asked by one request fewer at once, and by one more when so many were taken
 # whole: as in TCP. Else a node that is slow today parses the same transactions again and again.
 MORE_AFTER = 8
+# What falls due in less is sent together, at most so late: the loop rounds a shorter sleep down to none, and
+# turns on the processor that the nodes need. A latency counts from when it was due.
+BEAT_S = 0.001
 RETRY_S = 1.0  # the least that the node's Retry-After asks for
 
 
@@ -139,31 +143,37 @@ async def at_rate(
 ) -> None:
     """Open loop: one transaction per request, sent on time whether or not others are answered."""
 
-    async def one(session: aiohttp.ClientSession, api: str, tx: load.Signed, due: float) -> None:
-        headers = {"Content-Type": "application/octet-stream"}
-        url = f"{api}/v1/txs?wait=commit&timeout={COMMIT_TIMEOUT_S}s"
-        async with session.post(url, data=tx.raw, headers=headers) as response:
-            await response.read()
-        if response.status == 429:  # the network does not carry this rate
+    async def one(posts: Posts, tx: load.Signed, due: float, api: str) -> None:
+        status = await posts.post(tx.raw)
+        if status == 429:  # the network does not carry this rate
             measured.turned_away += 1
             return
         measured.sent += 1
-        if response.status == 200:
+        if status == 200:
             measured.record(due, time.perf_counter(), 1)
-        elif response.status in (400, 422) and not tx.good:
+        elif status in (400, 422) and not tx.good:
             measured.refused += 1
         else:
-            raise CliError("BENCH_FAILED", f"{api} answered {response.status}")
+            raise CliError("BENCH_FAILED", f"{api} answered {status}")
 
+    path = f"/v1/txs?wait=commit&timeout={COMMIT_TIMEOUT_S}s"
+    lines = [Posts(node.api, path, "application/octet-stream") for node in nodes]
     began = time.perf_counter()
     total = min(int(rate * (measured.ends_s - began)), sum(map(len, signed)))
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
-        for number in range(total):
-            due = began + number / rate
-            await asyncio.sleep(max(0, due - time.perf_counter()))
-            org = number % len(nodes)
-            group.create_task(one(session, nodes[org].api, signed[org].pop(), due))
+    sent = 0
+    try:
+        async with asyncio.TaskGroup() as group:
+            while sent < total:
+                due = min(total, 1 + int((time.perf_counter() - began) * rate))
+                for number in range(sent, due):
+                    org = number % len(nodes)
+                    tx = signed[org].pop()
+                    group.create_task(one(lines[org], tx, began + number / rate, nodes[org].api))
+                sent = due
+                await asyncio.sleep(max(BEAT_S, began + sent / rate - time.perf_counter()))
+    finally:
+        for posts in lines:
+            posts.close()
 
 
 async def _post_array(

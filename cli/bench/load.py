@@ -2,7 +2,8 @@
 
 90 % anchor a new record, 10 % end a prefilled one in favour of another (a new version), and one
 in a thousand has a bad signature, which every node must refuse. All of it is made and signed
-before the clock runs, in as many processes as there are cores.
+before the clock runs, in as many processes as there are cores; what the chain outgrows meanwhile is signed
+again (cli/bench/freshness.py).
 """
 
 import os

@@ -17,6 +17,7 @@ from pathlib import Path
 from cli import testnet
 from cli.bench import lies, limits, load, lying_validator, stage_table
 from cli.bench.clients import Measured, at_rate, saturate
+from cli.bench.freshness import Freshness, keep_fresh
 from cli.bench.machine import Processors, processors, verify_per_s
 from cli.bench.network import Say, chain_of, height_of, later, prefill, same_height
 from cli.bench.profiled_validator import COMMAND
@@ -146,7 +147,11 @@ async def measure(
     if options.rate is None:
         await saturate(nodes, signed, measured, options.operations)
     else:
-        await at_rate(nodes, signed, measured, options.rate)
+        freshness = Freshness(signed, chain, options.rate, filled, options.operations, begin)
+        async with asyncio.TaskGroup() as group:
+            signer = group.create_task(keep_fresh(freshness, founding, nodes[0]))
+            await at_rate(nodes, signed, measured, options.rate)
+            signer.cancel()
     await same_height(nodes)  # else a node that is a block behind has verified less
     if measured.ran_dry:
         raise CliError("BENCH_FAILED", f"all {wanted} transactions were sent before the end")
