@@ -18,16 +18,16 @@ class Later:
     """By id, in order of arrival; with the sums that the limits are about."""
 
     def __init__(self) -> None:
-        self._entries: dict[bytes, Entry] = {}
+        self.entries: dict[bytes, Entry] = {}
         self._groups: Counter[str | None] = Counter()
         self.bytes = 0
         self.owed = 0  # to this node's own clients
 
     def __contains__(self, tx_id: object) -> bool:
-        return tx_id in self._entries
+        return tx_id in self.entries
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def of_group(self, group: str | None) -> int:
         """How many of this organisation's transactions are here."""
@@ -58,19 +58,19 @@ class Later:
             )
 
     def put(self, entry: Entry) -> None:
-        if entry.tx.id not in self._entries:
-            self._entries[entry.tx.id] = entry
+        if entry.tx.id not in self.entries:
+            self.entries[entry.tx.id] = entry
             self._groups[entry.group] += 1
             self.bytes += len(entry.tx.raw)
             self.owed += entry.forwarded
 
     def owe(self, entry: Entry) -> None:
         """From now on it is owed to a client of this node; nothing, if it is not here."""
-        self.owed += entry.tx.id in self._entries and not entry.forwarded
+        self.owed += entry.tx.id in self.entries and not entry.forwarded
 
     def pop(self, tx_id: bytes) -> None:
         """Nothing, if it is not here."""
-        entry = self._entries.pop(tx_id, None)
+        entry = self.entries.pop(tx_id, None)
         if entry is None:
             return
         self.bytes -= len(entry.tx.raw)
@@ -81,7 +81,7 @@ class Later:
 
     def due(self, height: int) -> list[Entry]:
         """Takes out what is valid at the height after this one."""
-        found = [entry for entry in self._entries.values() if entry.from_height <= height + 1]
+        found = [entry for entry in self.entries.values() if entry.from_height <= height + 1]
         for entry in found:
             self.pop(entry.tx.id)
         return found

@@ -87,7 +87,8 @@ class Mempool(VerifiedTransactions):
         if self._is_executed(tx):
             raise BadMessage("the transaction was executed before", code="DUPLICATE")
         if not full:
-            self._check_room(tx, self._organisation(tx.body.sender))
+            from_height = earliest(tx.body, self.parameters)
+            self._check_room(tx, self._organisation(tx.body.sender), from_height)
             if local:
                 self._admit(tx)
         return tx
@@ -107,18 +108,20 @@ class Mempool(VerifiedTransactions):
         if self._is_executed(tx):
             raise BadMessage("the transaction was executed before", code="DUPLICATE")
         group = self._organisation(tx.body.sender)
-        self._check_room(tx, group)
-        self._insert(tx, group)
+        from_height = earliest(tx.body, self.parameters)
+        self._check_room(tx, group, from_height)
+        entry = Entry(tx, group, from_height)
+        self._insert(entry)
         if local:
-            self._watch(self._pool[tx.id])
+            self._watch(entry)
         return True
 
-    def _check_room(self, tx: ParsedTransaction, group: str | None) -> None:
+    def _check_room(self, tx: ParsedTransaction, group: str | None, from_height: int) -> None:
         full = len(self._pool) >= self.parameters.pool_transactions_max
         if full or self.bytes + len(tx.raw) > self.bytes_max:
             raise BadMessage("too many transactions wait already", code="POOL_FULL")
         share = self.quotas.share(group)
-        if earliest(tx.body, self.parameters) > self.height + 1:
+        if from_height > self.height + 1:
             limits = self.parameters.pool_transactions_max, self.bytes_max
             self._later.check_room(tx, group, share, *limits)
         if self.quotas.held(group) >= share:
@@ -129,19 +132,24 @@ class Mempool(VerifiedTransactions):
                 code="SENDER_QUOTA",
             )
 
-    def _insert(self, tx: ParsedTransaction, group: str | None) -> None:
-        body = tx.body
-        entry = Entry(tx, group, earliest(tx.body, self.parameters))
+    def _insert(self, entry: Entry) -> None:
+        tx = entry.tx
+        tx_id = tx.id
         self._arrive(entry)
-        self._pool[tx.id] = entry
+        self._pool[tx_id] = entry
         self._verified.keep(tx)
         self.bytes += len(tx.raw)
-        self.quotas.take(group)
-        self._expiries.setdefault(body.expiry_height, {})[tx.id] = None
-        if tx.id not in self._flying:
+        self.quotas.take(entry.group)
+        expiry = tx.body.expiry_height
+        expiring = self._expiries.get(expiry)
+        if expiring is None:
+            expiring = self._expiries[expiry] = {}
+        expiring[tx_id] = None
+        flying = self._flying.get(tx_id)
+        if flying is None:
             self._wait(entry)
-        elif entry.from_height <= self.height + 1 and self._flying[tx.id] > self._committed:
-            self._owed[tx.id] = entry
+        elif entry.from_height <= self.height + 1 and flying > self._committed:
+            self._owed[tx_id] = entry
             self._decided.clear()
 
     def _arrive(self, entry: Entry) -> None:
@@ -155,8 +163,9 @@ class Mempool(VerifiedTransactions):
         if entry.from_height > self.height + 1:
             self._later.put(entry)
             return
-        self._waiting[entry.tx.id] = entry
-        self._owed.setdefault(entry.tx.id, entry)
+        tx_id = entry.tx.id
+        self._waiting[tx_id] = entry
+        self._owed.setdefault(tx_id, entry)
 
     # ── what was verified (rule 15: checked once, remembered by its bytes) ───
 
@@ -203,13 +212,15 @@ class Mempool(VerifiedTransactions):
         if before:
             still = set(listed)
             self._put_back([tx_id for tx_id in before if tx_id not in still])
+        flying, waiting, later = self._flying, self._waiting, self._later.entries
         for tx_id in listed:
-            self._flying.setdefault(tx_id, sequence)
-            self._waiting.pop(tx_id, None)
-            self._later.pop(tx_id)
+            flying.setdefault(tx_id, sequence)
+            waiting.pop(tx_id, None)
+            if later:
+                self._later.pop(tx_id)
             if sequence <= self._committed:
                 self._owed.pop(tx_id, None)  # judged late
-        self._sequences[sequence] = [i for i in listed if self._flying[i] == sequence]
+        self._sequences[sequence] = [i for i in listed if flying[i] == sequence]
         if decided is not None:
             self._decided[sequence] = decided
 
@@ -255,16 +266,18 @@ class Mempool(VerifiedTransactions):
 
     def executed(self, ids: Iterable[bytes], height: int) -> list[bytes]:
         """Block `height` ran these. Returns the ids that expired with it, unordered by anybody."""
+        groups: list[str | None] = []
         for tx_id in ids:
             self._ordered_total += 1
             self._flying.pop(tx_id, None)
-            extra = self._verified.forget_extra(tx_id)
-            if extra is not None:
-                self.quotas.serve(self._organisation(extra.body.sender))
-            elif tx_id in self._pool:
-                self.quotas.serve(self._pool[tx_id].group)
-            self._served += tx_id in self._forwarded
-            self._remove(tx_id)
+            entry = self._pool.get(tx_id)
+            if entry is not None:
+                groups.append(entry.group)
+                self._served += entry.forwarded
+                self._remove(entry)
+            elif (extra := self._verified.forget_extra(tx_id)) is not None:
+                groups.append(self._organisation(extra.body.sender))
+        self.quotas.serve(groups)
         for sequence in sorted(s for s in self._sequences if s <= height):
             self.release(sequence)  # Another proposal was agreed on there.
         for sequence in [s for s in self._decided if s <= height]:
@@ -279,7 +292,7 @@ class Mempool(VerifiedTransactions):
         gone = []
         for expiry in sorted(e for e in self._expiries if e <= height):
             for tx_id in list(self._expiries[expiry]):
-                self._remove(tx_id)
+                self._remove(self._pool[tx_id])
                 gone.append(tx_id)
         self._ripen()
         return gone
@@ -290,19 +303,22 @@ class Mempool(VerifiedTransactions):
             self._arrive(entry)
             self._waiting[entry.tx.id] = self._owed[entry.tx.id] = entry
 
-    def _remove(self, tx_id: bytes) -> None:
-        entry = self._pool.pop(tx_id, None)
-        if entry is None:
-            return
+    def _remove(self, entry: Entry) -> None:
+        tx = entry.tx
+        tx_id = tx.id
+        del self._pool[tx_id]
         self._waiting.pop(tx_id, None)
-        self._later.pop(tx_id)
+        if self._later.entries:
+            self._later.pop(tx_id)
         self._owed.pop(tx_id, None)
-        self._forwarded.pop(tx_id, None)
-        self._verified.drop(entry.tx)
-        self.bytes -= len(entry.tx.raw)
-        expiry = entry.tx.body.expiry_height
-        del self._expiries[expiry][tx_id]
-        if not self._expiries[expiry]:
+        if entry.forwarded:
+            del self._forwarded[tx_id]
+        self._verified.drop(tx)
+        self.bytes -= len(tx.raw)
+        expiry = tx.body.expiry_height
+        expiring = self._expiries[expiry]
+        del expiring[tx_id]
+        if not expiring:
             del self._expiries[expiry]
         self.quotas.give_back(entry.group)
 
@@ -314,13 +330,13 @@ class Mempool(VerifiedTransactions):
         for entry in tuple(self._pool.values()):
             tx = entry.tx
             try:
-                check_size(tx.raw, tx.body, parameters)
+                check_size(tx, parameters)
                 check_heights(tx.body, self.parameters, self.height)
                 entry.from_height = earliest(tx.body, self.parameters)
                 if entry.from_height > self.height + 1:
                     self._put_off(entry)
             except BadMessage:
-                self._remove(tx.id)
+                self._remove(entry)
         self._ripen()
 
     def _put_off(self, entry: Entry) -> None:

@@ -3,6 +3,9 @@
 A key of no member counts to the strangers, all together one group.
 """
 
+from collections import Counter
+from collections.abc import Iterable
+
 from node.later import LATER_SHARE
 
 PER_SENDER_MAX = 10_000  # half of the pool: one organisation's flood leaves room to the others
@@ -17,7 +20,7 @@ class Quotas:
     def __init__(self, per_sender_max: int = PER_SENDER_MAX) -> None:
         self.per_sender_max = per_sender_max
         self._held: dict[Group, int] = {}
-        self._served: dict[Group, int] = {}
+        self._served: Counter[Group] = Counter()
         self._served_before: dict[Group, int] = {}  # by earlier primaries
 
     def __len__(self) -> int:
@@ -40,9 +43,9 @@ class Quotas:
         if not self._held[group]:
             del self._held[group]
 
-    def serve(self, group: Group) -> None:
-        """A block ran one of this group's."""
-        self._served[group] = self._served.get(group, 0) + 1
+    def serve(self, groups: Iterable[Group]) -> None:
+        """A block ran transactions of these, each named as often as it has one."""
+        self._served.update(groups)
 
     def served(self, group: Group) -> int:
         return self._served.get(group, 0)

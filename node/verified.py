@@ -25,7 +25,8 @@ class Verified:
 
     def keep(self, tx: ParsedTransaction) -> None:
         """It is in the pool now."""
-        self.forget_extra(tx.id)
+        if tx.id in self._extras:
+            self.forget_extra(tx.id)
         self._by_bytes[tx.raw] = tx
 
     def drop(self, tx: ParsedTransaction) -> None:
@@ -34,11 +35,13 @@ class Verified:
 
     def remember(self, transactions: Iterable[ParsedTransaction]) -> None:
         """Their signatures were verified (in a proposal): never again, should they come alone."""
+        by_bytes, extras = self._by_bytes, self._extras
         for tx in transactions:
-            if tx.raw not in self._by_bytes:
-                self._by_bytes[tx.raw] = tx
-                self._extras[tx.id] = tx.raw
-                self._extras_bytes += len(tx.raw)
+            raw = tx.raw
+            if raw not in by_bytes:
+                by_bytes[raw] = tx
+                extras[tx.id] = raw
+                self._extras_bytes += len(raw)
         while len(self._extras) > EXTRAS_MAX or self._extras_bytes > EXTRAS_BYTES_MAX:
             self.forget_extra(next(iter(self._extras)))
 

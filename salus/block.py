@@ -85,20 +85,19 @@ def check_proposal(
             f"at most {parameters.block_transactions_max} transactions", code="TOO_LARGE"
         )
     transactions = []
-    ids = set()
+    get = verified.get
     for raw_tx in body.transactions:
         # A cached transaction may have been parsed under an older epoch's limits: the verdict
         # must not depend on who has seen it before.
-        tx = verified.get(raw_tx)
+        tx = get(raw_tx)
         if tx is None:
             tx = parse(raw_tx, chain_id, genesis_hash, parameters)
         else:
-            check_size(tx.raw, tx.body, parameters)
+            check_size(tx, parameters)
         check_heights(tx.body, sequence, parameters)
-        if tx.id in ids:
-            raise BadMessage("a transaction stands twice in the proposal", code="BAD_PROPOSAL")
-        ids.add(tx.id)
         transactions.append(tx)
+    if len({tx.id for tx in transactions}) < len(transactions):
+        raise BadMessage("a transaction stands twice in the proposal", code="BAD_PROPOSAL")
     verified.check(transactions)
     return ParsedProposal(raw, body, transactions)
 

@@ -100,16 +100,18 @@ def parse(
     Raises `BadMessage` with code TOO_LARGE, NOT_CANONICAL, UNSUPPORTED_VERSION, WRONG_CHAIN or
     EXPIRY_RANGE. A function of the bytes and the epoch's parameters only (rule 15).
     """
-    check_size(raw, None, parameters)
+    if len(raw) > parameters.transaction_bytes_max:
+        raise _too_many_bytes(raw, parameters)
     tx = decode(raw, Transaction)
     if tx.version != TRANSACTION_VERSION:
         raise BadMessage(f"transaction version {tx.version}", code="UNSUPPORTED_VERSION")
     if tx.chain_id != chain_id:
         raise BadMessage("the transaction was made for another chain", code="WRONG_CHAIN")
-    check_size(raw, tx, parameters)
+    operations = tx.operations
+    if len(operations) > parameters.transaction_operations_max:
+        raise _too_many_operations(parameters)
     if tx.first_height > tx.expiry_height:
         raise BadMessage("first height above expiry height", code="EXPIRY_RANGE")
-    operations = tx.operations
     root = (
         merkle.leaf_hash(operations[0])
         if len(operations) == 1
@@ -119,17 +121,23 @@ def parse(
     return ParsedTransaction(raw, tx, transaction_id(signed, tx.signature), signed)
 
 
-def check_size(raw: bytes, tx: Transaction | None, parameters: Parameters) -> None:
-    """The limits of this epoch on bytes and operations; raises `BadMessage` (TOO_LARGE)."""
-    if len(raw) > parameters.transaction_bytes_max:
-        raise BadMessage(
-            f"a transaction has at most {parameters.transaction_bytes_max} bytes, not {len(raw)}",
-            code="TOO_LARGE",
-        )
-    if tx is not None and len(tx.operations) > parameters.transaction_operations_max:
-        raise BadMessage(
-            f"at most {parameters.transaction_operations_max} operations", code="TOO_LARGE"
-        )
+def check_size(tx: ParsedTransaction, parameters: Parameters) -> None:
+    """The limits of this epoch on bytes and operations, for what was parsed under another's; raises
+    `BadMessage` (TOO_LARGE)."""
+    if len(tx.raw) > parameters.transaction_bytes_max:
+        raise _too_many_bytes(tx.raw, parameters)
+    if len(tx.body.operations) > parameters.transaction_operations_max:
+        raise _too_many_operations(parameters)
+
+
+def _too_many_bytes(raw: bytes, parameters: Parameters) -> BadMessage:
+    most = parameters.transaction_bytes_max
+    return BadMessage(f"a transaction has at most {most} bytes, not {len(raw)}", code="TOO_LARGE")
+
+
+def _too_many_operations(parameters: Parameters) -> BadMessage:
+    most = parameters.transaction_operations_max
+    return BadMessage(f"at most {most} operations", code="TOO_LARGE")
 
 
 def check_signature(tx: ParsedTransaction, verifier: Verifier = verify) -> None:

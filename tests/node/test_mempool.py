@@ -666,7 +666,7 @@ class PoolModel(RuleBasedStateMachine):
         assert sum(mine.quotas._held.values()) == mine.pending <= 12
         assert len(mine._waiting) + len(mine._later) + mine.in_flight == mine.pending
         assert not any(tx_id in mine._later for tx_id in mine._owed)
-        later = mine._later._entries
+        later = mine._later.entries
         assert mine._later.bytes == sum(len(self.here[tx_id].raw) for tx_id in later)
         assert mine._later._groups.total() == len(later)
         assert mine._waiting.keys() <= mine._owed.keys() <= mine._pool.keys()

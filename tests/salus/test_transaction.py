@@ -145,7 +145,7 @@ def test_the_size_limit_is_the_epochs_own(tx: ParsedTransaction) -> None:
     small = msgspec.structs.replace(PARAMETERS, transaction_bytes_max=len(tx.raw) - 1)
     assert code_of(tx.raw, small) == "TOO_LARGE"
     with pytest.raises(BadMessage):
-        check_size(tx.raw, tx.body, small)
+        check_size(tx, small)
 
 
 @pytest.mark.parametrize(

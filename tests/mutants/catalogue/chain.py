@@ -274,7 +274,11 @@ MUTANTS: tuple[Mutant, ...] = (
     simulated(
         "S15",
         "a transaction may stand twice in a proposal",
-        Edit("salus/block.py", "        if tx.id in ids:", "        if not tx.id:"),
+        Edit(
+            "salus/block.py",
+            "    if len({tx.id for tx in transactions}) < len(transactions):",
+            "    if len(transactions) < 0:",
+        ),
         needs="liar: bad-proposer",
     ),
     simulated(
@@ -298,7 +302,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a verdict depends on what was verified before",
         Edit(
             "salus/block.py",
-            "            check_size(tx.raw, tx.body, parameters)\n",
+            "            check_size(tx, parameters)\n",
             "            pass\n",
         ),
         needs="lower limit",
