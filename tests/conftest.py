@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.e2e.nursery import Nurseries
+from tests.pace import VARIABLE as PACE
 
 # Found is what is wrong, not what is slow. The parent is hypothesis' own choice: in CI the
 # examples are the same each time.
@@ -20,6 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="rewrite golden and generated files")
     parser.addoption("--long", action="store_true", help="also what is marked long")
     parser.addoption("--laggard", metavar="NAME", help="this node of each testnet is 0.4 s behind")
+    parser.addoption(
+        "--pace", metavar="TIMES", type=float, help="periodic work, so many times as seldom"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
         from tests.laggard import VARIABLE  # it imports a whole node
 
         os.environ[VARIABLE] = name
+    if times := config.getoption("--pace"):
+        os.environ[PACE] = str(times)
 
 
 # Several workers take files from the head of the list: what takes minutes must not begin last. Files

@@ -37,7 +37,7 @@ NURSERIES = 2
 
 # What a node or a keeper has imported when it is ready; nothing of it starts a thread or a loop.
 IMPORTED = ("cli.commands.keeper", "cli.commands.start", "cli.loop", "node.keeper_process",
-            "node.process", "tests.laggard", "uvloop")  # fmt: skip
+            "node.process", "tests.laggard", "tests.pace", "uvloop")  # fmt: skip
 
 COLD = processes.spawn
 
@@ -175,6 +175,7 @@ def main() -> None:
     if processes.NODE.option in arguments:
         laggard = import_module("tests.laggard")
         laggard.slow_down(Path(arguments[arguments.index(processes.NODE.option) + 1]))
+        import_module("tests.pace").change()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
