@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from cli import processes
 from cli.home import NodeHome, read_testnet
 from cli.main import run
-from tests.e2e.shell import patient, until
+from tests.e2e.shell import patient, refused, until
 from tests.ports import free_ports
 
 DATA = Path(__file__).parent.parent.parent / "cli" / "data"
@@ -42,7 +42,7 @@ def document(*arguments: object) -> Any:
 
 
 def error(code: int, *arguments: object) -> Any:
-    done = salus(*arguments, "--json")
+    done = salus(*refused(code, *arguments), "--json")
     assert done.returncode == code, f"{done.returncode}: {done.stdout}{done.stderr}"
     return json.loads(done.stdout)["error"]
 

@@ -33,7 +33,8 @@ KEY = 7
 LATER = (7).to_bytes(16)  # a nonce
 OLD, NEWER = (MODULE,), (MODULE, "--newer")
 PATIENCE = ("--timeout", "60")
-POLL_S = 0.02  # a window of empty blocks takes many times as long
+POLL_S = 0.02
+SLOW_MS = 50  # a frame: a window of empty blocks takes a second or two, and a poll comes into it
 
 
 @pytest.fixture
@@ -116,7 +117,10 @@ async def test_a_contract_version_begins_at_its_height_on_all_nodes(net: Network
         net.kill(last)  # down over the height
 
         # Every block up to the height goes by version 1, and none from it on.
-        done: list[Committed] = []
+        done: list[Committed] = [await write(client, 1, 2)]
+        while done[-1].height < height - WINDOW - 4:
+            done.append(await write(client if len(done) % 2 else second, 1, len(done) + 2))
+        document("testnet", "delay", SLOW_MS, first, *others, "--home", net.root)
         sending = asyncio.create_task(sent_ahead(client, height))
         while (await client.status()).epoch == 0:
             try:
@@ -125,6 +129,7 @@ async def test_a_contract_version_begins_at_its_height_on_all_nodes(net: Network
                 assert ended.code == "WRONG_VERSION"  # noqa: PT017 (most go through)
                 break
         waiting = await sending
+        document("testnet", "delay", 0, first, *others, "--home", net.root)
         assert all(one.height < height for one in done)
         for name in (first, *others):
             await net.until(name, "in the new epoch", epoch=1)

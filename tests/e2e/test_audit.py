@@ -61,7 +61,8 @@ class Case:
         return done.returncode
 
     def trail(self, *more: object, code: int = 0) -> Any:
-        done = salus("audit", "show", "--patient", "ada", "--json", "--home", self.net, *more)
+        done = salus("audit", "show", "--patient", "ada", "--json", "--home", self.net,
+                     *PATIENCE, *more)  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
         (trail,) = json.loads(done.stdout)["trails"]
         return trail
@@ -142,7 +143,10 @@ def test_an_export_is_checked_without_a_node(case: Case, tmp_path: Path) -> None
     for path, change in (
         (made["jsonl"], lambda data: data.replace(b"NO_PERMIT", b"PERMIT")),
         (made["jsonl"], lambda data: b"".join(data.splitlines(keepends=True)[1:])),
-        (next((tmp_path / "trail.jsonl.proofs").glob("*.state")), lambda data: data[:-1] + b"x"),
+        (
+            next((tmp_path / "trail.jsonl.proofs").glob("*.state")),
+            lambda data: data[:-1] + bytes((data[-1] ^ 1,)),
+        ),
         (tmp_path / "trail.jsonl.manifest.json", lambda data: data.replace(b"hosp-a", b"hosp-b")),
     ):
         whole = path.read_bytes()

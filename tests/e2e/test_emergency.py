@@ -71,11 +71,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_a_summary_opens_on_record_is_justified_reviewed_and_disputed(world: World) -> None:
-    deposited = world.patient("ada")
+    deposited = world.patient("mona")  # no hex in a log spells it by chance
     assert (deposited["holders"], deposited["threshold"]) == (list(ORGS), 2)
     assert deposited["missing"] == {}
     file = world.root / "seen.json"
-    case = world.open("ada", "doc-b", "--place", "ambulance 4", "-o", file)
+    case = world.open("mona", "doc-b", "--place", "ambulance 4", "-o", file)
     assert file.read_text() == IPS
     assert (case["released"], case["late"], case["at"]) == (True, False, "hosp-a")
     assert len(case["holders"]) >= 2
@@ -105,12 +105,12 @@ def test_a_summary_opens_on_record_is_justified_reviewed_and_disputed(world: Wor
     assert reviewer["said"]["justification"] == "no pulse"
     world.said("emergency", "review", case["case_id"], "--verdict", "justified", "--text", "so it was",
                "--as", "doc-d")  # fmt: skip
-    world.said("emergency", "dispute", case["case_id"], "--text", "I could speak", "--as", "ada")
-    listed = world.said("emergency", "list", "--patient", "ada")
+    world.said("emergency", "dispute", case["case_id"], "--text", "I could speak", "--as", "mona")
+    listed = world.said("emergency", "list", "--patient", "mona")
     assert [(one["state"], one["overruled"]) for one in listed["cases"]] == [("disputed", "hosp-d")]
     for org in ORGS:
         log = world.group.log(org).read_text()
-        for word in ("ada", "ambulance", "pulse", "penicillin", listed["cases"][0]["handle"]):
+        for word in ("mona", "ambulance", "pulse", "penicillin", listed["cases"][0]["handle"]):
             assert word not in log
 
 

@@ -29,6 +29,7 @@ SIZE_BYTES = 100_000_000
 # some copies (sealed, framed, encrypted), and what the allocator keeps.
 PEAK_BYTES_MAX = 64 * MIB
 UNDER_WAY_BYTES = 16 * MIB  # of a transfer that is in the middle
+SLOW_MS = 200  # a frame of the custodian's: from the first chunks to the last ones takes seconds
 ALL_CLASSES = "summary,conditions,medications,results,documents,other"
 
 
@@ -396,6 +397,7 @@ def test_who_may_not_ask_is_told_so(net: Path, tmp_path: Path) -> None:
 def under_way(net: Path, record: str, output: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """The doctor's command, stopped in the middle of the transfer: its process stands still."""
     words = command(*reading(record, output), "--json", "--home", net, *PATIENCE)
+    document("testnet", "delay", SLOW_MS, "hosp-a", "--home", net)
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
     )
@@ -403,6 +405,7 @@ def under_way(net: Path, record: str, output: Path) -> Iterator["subprocess.Pope
     try:
         until("some of it has come", lambda: _size(part) >= UNDER_WAY_BYTES)
         os.kill(process.pid, signal.SIGSTOP)
+        document("testnet", "heal", "--home", net)
         assert UNDER_WAY_BYTES <= _size(part) < SIZE_BYTES - UNDER_WAY_BYTES
         yield process
     finally:

@@ -627,7 +627,8 @@ async def test_a_damaged_opening_is_our_fault_and_no_denial(world: World, tmp_pa
     await world.grant("p", "documents")
     (name,) = (one for one in world.vault.records() if len(one) == OPENING_NAME_BYTES)
     path = tmp_path / "vault" / "records" / f"{name.hex()}.rec"
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes((whole[-1] ^ 1,)))
     world.start()
     with pytest.raises(SalusError) as refused:
         await world.doctor.ask(record)
