@@ -26,6 +26,7 @@ MORE_AFTER = 8
 # What falls due in less is sent together, at most so late: the loop rounds a shorter sleep down to none, and
 # turns on the processor that the nodes need. A latency counts from when it was due.
 BEAT_S = 0.001
+BUSY = b'"code":"BUSY"'  # a node that answers as many requests as it may
 RETRY_S = 1.0  # the least that the node's Retry-After asks for
 
 
@@ -144,8 +145,8 @@ async def at_rate(
     """Open loop: one transaction per request, sent on time whether or not others are answered."""
 
     async def one(posts: Posts, tx: load.Signed, due: float, api: str) -> None:
-        status = await posts.post(tx.raw)
-        if status == 429:  # the network does not carry this rate
+        status, answer = await posts.post(tx.raw)
+        if status == 429 or (status == 503 and BUSY in answer):  # a rate that is not carried
             measured.turned_away += 1
             return
         measured.sent += 1

@@ -32,16 +32,16 @@ class Posts:
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
 
-    async def post(self, body: bytes) -> int:
-        """The status of the answer, which is read to its end. Raises `CliError`."""
+    async def post(self, body: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer. Raises `CliError`."""
         connection = self._idle.pop() if self._idle else await self._connect()
         try:
-            status = await connection.ask(self._head % len(body) + body)
+            answer = await connection.ask(self._head % len(body) + body)
         except ConnectionError as error:
             raise CliError("BENCH_FAILED", f"{self._api} gave no answer: {error}") from None
         if not connection.ended:
             self._idle.append(connection)
-        return status
+        return answer
 
     def close(self) -> None:
         for connection in tuple(self._open):
@@ -70,9 +70,9 @@ class _Connection(asyncio.Protocol):
         self._forget = forget
         self._transport: asyncio.Transport
         self._buffer = b""
-        self._answer: asyncio.Future[int] | None = None
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
 
-    def ask(self, request: bytes) -> asyncio.Future[int]:
+    def ask(self, request: bytes) -> asyncio.Future[tuple[int, bytes]]:
         """To be awaited before the next; raises `ConnectionError`."""
         assert self._answer is None, "one request at a time"
         self._answer = asyncio.get_running_loop().create_future()
@@ -102,7 +102,7 @@ class _Connection(asyncio.Protocol):
             self.ended = CLOSES in data[:end].lower()
             self._buffer, answer, self._answer = b"", self._answer, None
             if answer is not None and not answer.done():  # whoever asked may have been cancelled
-                answer.set_result(int(data[STATUS]))
+                answer.set_result((int(data[STATUS]), data[end + len(HEAD_END) :]))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail("closed before its answer")

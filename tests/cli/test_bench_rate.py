@@ -1,6 +1,7 @@
 """The open loop of the benchmark: every transaction on time, its answer read whole, none expired."""
 
 import asyncio
+import json
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -47,7 +48,8 @@ async def test_a_post_is_whole_on_both_sides_and_its_connection_serves_again() -
     async with TestServer(app) as server:
         posts = Posts(one_node(server).api, "/v1/txs?wait=commit", "application/octet-stream")
         bodies = [bytes([number]) * 70_000 for number in range(2)]
-        assert [await posts.post(body) for body in bodies] == [200, 202]
+        assert await posts.post(bodies[0]) == (200, b"x" * 100_000)
+        assert await posts.post(bodies[1]) == (202, b"1234")
         assert [body for _, body in seen] == bodies
         assert seen[0][0] is seen[1][0], "one connection"
         posts.close()
@@ -68,7 +70,7 @@ async def test_requests_that_wait_do_not_hold_up_others() -> None:
     async with TestServer(app) as server:
         posts = Posts(one_node(server).api, "/v1/txs", "application/octet-stream")
         async with asyncio.timeout(60):
-            assert await asyncio.gather(*(posts.post(b"") for _ in range(5))) == [200] * 5
+            assert await asyncio.gather(*(posts.post(b"") for _ in range(5))) == [(200, b"{}")] * 5
         posts.close()
 
 
@@ -103,38 +105,41 @@ async def test_a_node_that_closes_is_asked_over_another_connection() -> None:
     app.router.add_post("/v1/txs", take)
     async with TestServer(app) as server:
         posts = Posts(one_node(server).api, "/v1/txs", "application/octet-stream")
-        assert [await posts.post(b"") for _ in range(3)] == [200] * 3
+        assert [await posts.post(b"") for _ in range(3)] == [(200, b"{}")] * 3
         posts.close()
     assert len(seen) == 3
 
 
 async def test_an_open_loop_sends_each_once_and_tells_the_answers_apart() -> None:
     seen: list[bytes] = []
-    status = {b"bad": 422, b"full": 429}
+    status = {b"bad": 422, b"full": 429, b"busy": 503, b"halted": 503}
 
     async def take(request: web.Request) -> web.Response:
         seen.append(await request.read())
-        return web.Response(status=status.get(seen[-1], 200))
+        said = {"code": "BUSY" if seen[-1] == b"busy" else "HALTED"}
+        text = json.dumps(said, separators=(",", ":"))
+        return web.Response(status=status.get(seen[-1], 200), text=text)
 
     app = web.Application()
     app.router.add_post("/v1/txs", take)
     async with TestServer(app) as server:
         node = one_node(server)
         signed = [
-            [load.Signed(raw, b"", good=raw != b"bad") for raw in (b"a", b"full")],
-            [load.Signed(raw, b"", good=raw != b"bad") for raw in (b"b", b"bad")],
+            [load.Signed(raw, b"", good=raw != b"bad") for raw in (b"a", b"full", b"busy")],
+            [load.Signed(raw, b"", good=raw != b"bad") for raw in (b"b", b"bad", b"c")],
         ]
         now = time.perf_counter()
         measured = clients.Measured(now, now + 1_000)
         await clients.at_rate([node, node], signed, measured, 1_000)
-        assert sorted(seen) == [b"a", b"b", b"bad", b"full"]
-        assert (measured.sent, measured.refused, measured.turned_away) == (3, 1, 1)
-        assert (measured.committed, len(measured.latencies)) == (2, 2)
-        later = time.perf_counter()
-        wrong = clients.Measured(later, later + 1_000)
-        with pytest.raises(ExceptionGroup) as caught:
-            await clients.at_rate([node], [[load.Signed(b"bad", b"", good=True)]], wrong, 1_000)
-        assert caught.group_contains(CliError, match="answered 422")
+        assert sorted(seen) == [b"a", b"b", b"bad", b"busy", b"c", b"full"]
+        assert (measured.sent, measured.refused, measured.turned_away) == (4, 1, 2)
+        assert (measured.committed, len(measured.latencies)) == (3, 3)
+        for raw, code in ((b"bad", 422), (b"halted", 503)):
+            later = time.perf_counter()
+            wrong = clients.Measured(later, later + 1_000)
+            with pytest.raises(ExceptionGroup) as caught:
+                await clients.at_rate([node], [[load.Signed(raw, b"", good=True)]], wrong, 1_000)
+            assert caught.group_contains(CliError, match=f"answered {code}")
 
 
 @pytest.mark.parametrize(("blocks_per_s", "seconds"), [(290, 60), (25, 60), (0, 5)])
