@@ -76,7 +76,10 @@ class Call:
         if length is not None and length > bytes_max:
             raise ApiError("TOO_LARGE", f"the body has at most {bytes_max} bytes")
         if length is not None and self.request.content.is_eof():
-            return await self.request.read()  # it came with the headers: nothing to wait for
+            whole: bytes = self.request.content.read_nowait()  # it came with the headers
+            if len(whole) > bytes_max:
+                raise ApiError("TOO_LARGE", f"the body has at most {bytes_max} bytes")
+            return whole
         try:
             async with asyncio.timeout(self.settings.body_seconds_max):
                 if length is not None:

@@ -131,6 +131,8 @@ class Sessions:
 
     def of(self, request: web.Request) -> Session | None:
         """Of this request, by bearer or cookie; None if it has none that is in force."""
+        if not self._open:
+            return None  # and no cookie need be read
         token, by_cookie = _token(request)
         found = None if token is None else self._open.get(_hash(token))
         if token is None or found is None:

@@ -61,6 +61,39 @@ async def test_few_are_checked_here_and_many_elsewhere() -> None:
         pool.close()
 
 
+async def test_what_comes_alone_needs_no_thread_while_many_are_checked() -> None:
+    """A thread for each single transaction cost more than its signature. One slice of them a turn."""
+    gate, loop = threading.Event(), threading.current_thread()
+    here: list[bytes] = []
+
+    def verifier(public_key: bytes, payload: bytes, signature: bytes) -> bool:
+        if threading.current_thread() is loop:
+            here.append(payload)
+            return True
+        return gate.wait(60)
+
+    pool = VerifyPool(1, verifier=verifier)
+    try:
+        callers = [asyncio.ensure_future(pool.verify(GOOD))]
+        await asyncio.sleep(0)
+        for turn in range(1, 3):
+            alone = [asyncio.ensure_future(pool.verify([tx])) for tx in GOOD]
+            await asyncio.sleep(0)
+            assert [one.done() for one in alone] == [
+                index < SLICE_MAX for index in range(len(GOOD))
+            ]
+            assert len(here) == turn * SLICE_MAX
+            callers += alone
+        assert not callers[0].done()
+        gate.set()
+        async with asyncio.timeout(60):
+            assert all(all(answers) for answers in await asyncio.gather(*callers))
+        assert pool.waiting == 0
+    finally:
+        gate.set()
+        pool.close()
+
+
 async def test_a_small_proposal_does_not_wait_behind_the_clients() -> None:
     """A vote waits for it, and the thread that has it would wait for the loop after each one."""
     gate = threading.Event()
