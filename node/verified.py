@@ -3,6 +3,7 @@
 Law of the file: found by all of its bytes, signature included, never by an id that somebody claims.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from salus.transaction import ParsedTransaction
@@ -17,7 +18,8 @@ class Verified:
 
     def __init__(self) -> None:
         self._by_bytes: dict[bytes, ParsedTransaction] = {}
-        self._extras: dict[bytes, bytes] = {}  # id → bytes, not in the pool; oldest first
+        # id → bytes, not in the pool; oldest first (ordered: as in storage/cache.py).
+        self._extras: OrderedDict[bytes, bytes] = OrderedDict()
         self._extras_bytes = 0
 
     def get(self, raw: bytes) -> ParsedTransaction | None:
