@@ -62,7 +62,7 @@ class EventKind(NamedTuple):
         return Event(self.name, plain(data))
 
 
-class Method(msgspec.Struct, frozen=True):
+class Method(msgspec.Struct, frozen=True, eq=False):
     """One kind of operation: who may send it, its fields, and the pure function it runs."""
 
     contract: str
@@ -233,16 +233,15 @@ class Contract:
 
 def publishable(facts: Mapping[str, object]) -> bool:
     """Receipts and events carry flags, integers, single words and 32-byte hashes in hex."""
-    if len(facts) > _FACTS_MAX:
+    if len(facts) > _FACTS_MAX or max(map(len, facts), default=0) > 32:
         return False
     # A plain loop: this runs for every fact of every event of every operation.
-    for name, fact in facts.items():
-        if len(name) > 32:
-            return False
+    for fact in facts.values():
         if isinstance(fact, str):
             if len(fact) == 64:
-                # Of a hash; without the pattern: half the time, for the most of them.
-                if not fact.isascii() or fact.encode("ascii").translate(None, _HEX):
+                # Of a hash; without the pattern: half the time, for the most of them. What is not
+                # ASCII becomes «?», which is no digit.
+                if fact.encode("ascii", "replace").translate(None, _HEX):
                     return False
             elif len(fact) > FACT_WORD_MAX or not _is_word(fact):  # longer ones would stay cached
                 return False

@@ -174,8 +174,9 @@ def _spend(
 
 
 def _org(ctx: Context) -> str:
-    assert ctx.member is not None, "the framework admits operators of organisations only"
-    return ctx.member
+    org = ctx.member
+    assert org is not None, "the framework admits operators of organisations only"
+    return org
 
 
 def _own(state_key: bytes) -> bytes:

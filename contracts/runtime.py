@@ -7,13 +7,13 @@ contracts the same room for recursion on every node, however deep the caller sta
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
 
-from contracts.context import BlockFacts, Context, Identity, Turn
+from contracts.context import BlockFacts, Context, Identity, Rights, Turn
 from contracts.errors import (
     BAD_ARGUMENTS,
     CONTRACT_FAULT,
@@ -69,11 +69,10 @@ class Runtime:
     overlay: Overlay
     ends_epoch: bool = False  # some operation that stood asked for the epoch's end
     faults: list[Fault] = field(default_factory=list)
-    # Contract and method of each operation, in the order of the receipts; None: there is no such.
-    called: list[tuple[str, str] | None] = field(default_factory=list)
+    # The method of each operation, in the order of the receipts; None: none ran.
+    called: list[Method | None] = field(default_factory=list)
     _identities: dict[bytes, Identity | None] = field(default_factory=dict)
-    # By contract: it knows the overlay and a prefix, nothing of the operation.
-    _states: dict[str, State] = field(default_factory=dict)
+    _seats: dict[Method, "_Seat"] = field(default_factory=dict)
 
     def run(self, tx: ParsedTransaction) -> list[Receipt]:
         """One receipt per operation; the overlay holds what stood."""
@@ -81,9 +80,9 @@ class Runtime:
         overlay.begin_transaction(tx.id)
         receipts: list[Receipt] = []
         ends_epoch = False
-        for index, raw in enumerate(tx.body.operations):
+        for index, call in enumerate(self._calls(tx.body.operations)):
             mark = overlay.begin_operation(index)
-            receipt, asks_end = self._operation(tx, index, raw)
+            receipt, asks_end = self._operation(tx, index, call)
             receipts.append(receipt)
             if receipt.code == OK:
                 ends_epoch |= asks_end
@@ -132,7 +131,7 @@ class Runtime:
         """How often the block's operations ended how: (contract.method, code); for metrics, and
         «other» where no method ran. Counted at once: one by one it would cost each operation."""
         counted = Counter(zip(self.called, map(_code, receipts), strict=True))
-        return {(".".join(called or ("other",)), code): n for (called, code), n in counted.items()}
+        return {(_name(method), code): n for (method, code), n in counted.items()}
 
     def identity(self, sender: bytes) -> Identity | None:
         """Who this key is at this point of the block."""
@@ -143,27 +142,42 @@ class Runtime:
             known[sender] = membership.identify(state, sender, self.block.time_ms)
         return known[sender]
 
-    def _operation(self, tx: ParsedTransaction, index: int, raw: bytes) -> tuple[Receipt, bool]:
-        """The receipt, and whether the operation asks for the epoch's end."""
+    def _calls(self, operations: tuple[bytes, ...]) -> Sequence[bytes | tuple[Method, Wire]]:
+        """Decoded, where there are several and nothing is wrong with them; else as they came."""
+        if len(operations) == 1:
+            return operations
         try:
-            method, encoded = self.active.dispatch(raw)
-        except BadMessage as bad:
-            self.called.append(None)
-            return Receipt(tx.id, index, bad.code, dict(bad.facts), ()), False
-        self.called.append((method.contract, method.name))
-        try:
-            args = decode(encoded, method.args)
+            return self.active.check_all(operations)
         except BadMessage:
-            return Receipt(tx.id, index, BAD_ARGUMENTS, {}, ()), False
+            return operations
+
+    def _operation(
+        self, tx: ParsedTransaction, index: int, call: bytes | tuple[Method, Wire]
+    ) -> tuple[Receipt, bool]:
+        """The receipt, and whether the operation asks for the epoch's end."""
+        if not isinstance(call, bytes):
+            method, args = call
+            self.called.append(method)
+        else:
+            try:
+                method, encoded = self.active.dispatch(call)
+            except BadMessage as bad:
+                self.called.append(None)
+                return Receipt(tx.id, index, bad.code, dict(bad.facts), ()), False
+            self.called.append(method)
+            try:
+                args = decode(encoded, method.args)
+            except BadMessage:
+                return Receipt(tx.id, index, BAD_ARGUMENTS, {}, ()), False
         identity = self._identities.get(tx.body.sender) or self.identity(tx.body.sender)
         if not method.allows(identity):
             return Receipt(tx.id, index, NOT_AUTHORISED, {}, ()), False
-        contract = self.active.contracts[method.contract]
-        context = Context(self.block, tx, index, identity, self.overlay, contract.rights)
+        seat = self._seats.get(method) or self._seat(method)
+        context = Context(self.block, tx, index, identity, self.overlay, seat.rights)
         try:
-            events = self._call(contract, method, context, args)
+            events = _call(seat, method, context, args)
         except Refused as refusal:
-            if _lawful(contract, refusal):
+            if _lawful(seat.contract, refusal):
                 return Receipt(tx.id, index, refusal.code, refusal.facts, ()), False
             return self._fault(context, method, refusal), False
         except (KeyboardInterrupt, SystemExit, MemoryError, StoreFailed):
@@ -172,23 +186,16 @@ class Runtime:
             raise
         except BaseException as error:  # noqa: BLE001 — whatever it is, it is a fault (S16)
             return self._fault(context, method, error), False
-        if method.contract == self.active.membership.contract or contract.rights.acts:
+        if seat.moves_members:
             self._identities.clear()
         return Receipt(tx.id, index, OK, {}, tuple(events)), context.ends_epoch
 
-    def _call(
-        self, contract: Contract, method: Method, context: Context, args: Wire
-    ) -> list[Event]:
-        state = self._states.get(contract.name)
-        if state is None:
-            state = self._states[contract.name] = State(self.overlay, contract.name)
-        events = method.run(context, state, args)
-        if type(events) is not list or len(events) > EVENTS_PER_OPERATION_MAX:
-            raise TypeError("a method returns a list of at most EVENTS_PER_OPERATION_MAX events")
-        for event in events:
-            if type(event) is not Event or not contract.admits(event):
-                raise TypeError("an event is declared, and its facts may be published")
-        return events
+    def _seat(self, method: Method) -> "_Seat":
+        contract = self.active.contracts[method.contract]
+        moves = contract.name == self.active.membership.contract or bool(contract.rights.acts)
+        state = State(self.overlay, contract.name)
+        self._seats[method] = seat = _Seat(contract, contract.rights, state, moves)
+        return seat
 
     def _fault(self, context: Context, method: Method, error: BaseException) -> Receipt:
         tx_id, index = context.tx_id, context.operation
@@ -198,10 +205,34 @@ class Runtime:
         return Receipt(tx_id, index, CONTRACT_FAULT, facts, ())
 
 
+class _Seat(NamedTuple):
+    """What is the same for all operations of a block that call one method. The state knows the overlay
+    and a prefix, nothing of the operation."""
+
+    contract: Contract
+    rights: Rights
+    state: State
+    moves_members: bool  # who a key is may change by it
+
+
+def _call(seat: _Seat, method: Method, context: Context, args: Wire) -> list[Event]:
+    events = method.run(context, seat.state, args)
+    if type(events) is not list or len(events) > EVENTS_PER_OPERATION_MAX:
+        raise TypeError("a method returns a list of at most EVENTS_PER_OPERATION_MAX events")
+    for event in events:
+        if type(event) is not Event or not seat.contract.admits(event):
+            raise TypeError("an event is declared, and its facts may be published")
+    return events
+
+
 def _lawful(contract: Contract, refusal: Refused) -> bool:
     """A refusal with a code that was declared and facts that may be published."""
     known = refusal.code in contract.refusals or refusal.code in (NOT_AUTHORISED, LIMIT_STATE)
     return known and publishable(refusal.facts)
+
+
+def _name(method: Method | None) -> str:
+    return "other" if method is None else f"{method.contract}.{method.name}"
 
 
 def _rolled_back(tx: ParsedTransaction, failed: int, receipt: Receipt) -> list[Receipt]:

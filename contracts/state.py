@@ -20,6 +20,7 @@ T = TypeVar("T", bound=Wire)
 SYSTEM_OPERATION = 2**32 - 1  # ◆ stands for the operation in the salt of what the block writes
 
 STATE_KEY_BYTES_MAX = 128  # prefix, word and two hashes; a longer key is a contract's mistake
+_KEY_SIZE = "a state key has 1 to 128 bytes"
 
 Read = Callable[[bytes], bytes | None]
 
@@ -37,17 +38,20 @@ class Overlay:
 
     __slots__ = (
         "_bytes_left",
+        "_keys_max",
         "_limits",
         "_operation",
         "_read",
         "_touched",
         "_tx_id",
         "_undo",
+        "_value_bytes_max",
         "writes",
     )
 
     def __init__(self, read: Read, limits: Parameters) -> None:
-        self._read, self._limits = read, limits
+        self._read = read
+        self._limit(limits)
         self.writes: dict[bytes, Write] = {}
         self._undo: list[tuple[bytes, Write | None]] = []
         self._touched: set[bytes] = set()
@@ -69,7 +73,7 @@ class Overlay:
     def begin_system(self, source: bytes) -> None:
         """What the block itself writes, once all transactions are through: no caps of theirs.
         `source`: what its salts are made of."""
-        self._limits = uncapped(self._limits)
+        self._limit(uncapped(self._limits))
         self.begin_transaction(source)
         self._operation = SYSTEM_OPERATION
 
@@ -86,9 +90,14 @@ class Overlay:
                 self.writes[key] = before
 
     def get(self, key: bytes) -> bytes | None:
-        if key not in self._touched:
-            self._touch(key)
-        write = self.writes.get(key)  # as in peek, without its frame: each operation reads here
+        touched = (
+            self._touched
+        )  # as in `peek` and `put`, without a frame: each operation reads here
+        if key not in touched:
+            if len(touched) >= self._keys_max:
+                raise LimitState("keys_touched_max", self._keys_max)
+            touched.add(key)
+        write = self.writes.get(key)
         if write is not None:
             return write.value
         try:
@@ -98,16 +107,19 @@ class Overlay:
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """None deletes."""
-        if key not in self._touched:
-            self._touch(key)
+        touched, writes = self._touched, self.writes
+        if key not in touched:
+            if len(touched) >= self._keys_max:
+                raise LimitState("keys_touched_max", self._keys_max)
+            touched.add(key)
         size = 0 if value is None else len(value)
-        if size > self._limits.state_value_bytes_max:
-            raise LimitState("state_value_bytes_max", self._limits.state_value_bytes_max)
+        if size > self._value_bytes_max:
+            raise LimitState("state_value_bytes_max", self._value_bytes_max)
         self._bytes_left -= len(key) + size
         if self._bytes_left < 0:
             raise LimitState("state_bytes_written_max", self._limits.state_bytes_written_max)
-        self._undo.append((key, self.writes.get(key)))
-        self.writes[key] = Write(value, self._tx_id, self._operation)
+        self._undo.append((key, writes.get(key)))
+        writes[key] = Write(value, self._tx_id, self._operation)
 
     def peek(self, key: bytes) -> bytes | None:
         """For the framework itself: not counted against the transaction."""
@@ -119,11 +131,11 @@ class Overlay:
         except Exception as error:
             raise StoreFailed from error
 
-    def _touch(self, key: bytes) -> None:
-        """It is new to this transaction."""
-        if len(self._touched) >= self._limits.keys_touched_max:
-            raise LimitState("keys_touched_max", self._limits.keys_touched_max)
-        self._touched.add(key)
+    def _limit(self, limits: Parameters) -> None:
+        self._limits = limits
+        # Held apart: looked at for each key.
+        self._keys_max = limits.keys_touched_max
+        self._value_bytes_max = limits.state_value_bytes_max
 
 
 def uncapped(parameters: Parameters) -> Parameters:
@@ -153,7 +165,10 @@ class ReadState:
 
     def get(self, kind: type[T], key: bytes) -> T | None:
         """The value under `key`, or None."""
-        raw = self._get(self._key(key))
+        # `_key` written out, here and in `put`: for each operation.
+        if not 0 < len(key) <= STATE_KEY_BYTES_MAX:
+            raise ValueError(_KEY_SIZE)
+        raw = self._get(self._prefix + key)
         return None if raw is None else decode(raw, kind)
 
     def known(self, kind: type[T], key: bytes) -> T | None:
@@ -163,7 +178,7 @@ class ReadState:
 
     def _key(self, key: bytes) -> bytes:
         if not 0 < len(key) <= STATE_KEY_BYTES_MAX:
-            raise ValueError("a state key has 1 to 128 bytes")
+            raise ValueError(_KEY_SIZE)
         return self._prefix + key
 
 
@@ -179,7 +194,9 @@ class State(ReadState):
     def put(self, key: bytes, value: Wire) -> None:
         raw = encode(value)
         check(raw, type(value))  # What could not be read back must fail here, not at a reader.
-        self._overlay.put(self._key(key), raw)
+        if not 0 < len(key) <= STATE_KEY_BYTES_MAX:
+            raise ValueError(_KEY_SIZE)
+        self._overlay.put(self._prefix + key, raw)
 
     def delete(self, key: bytes) -> None:
         self._overlay.put(self._key(key), None)

@@ -15,8 +15,7 @@ from salus.transaction import ParsedTransaction
 def check_admissible(executor: Executor, tx: ParsedTransaction) -> None:
     """Raises `BadMessage` with the code that the receipt would have; UPGRADE_NEEDED for a proposal
     or an approval of a contract that this node could not run: it would vote itself out."""
-    for raw in tx.body.operations:
-        method, args = executor.active.check(raw)
+    for method, args in executor.active.check_all(tx.body.operations):
         if method.contract != "governance":
             continue
         match args:

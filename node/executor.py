@@ -7,6 +7,7 @@ block.
 """
 
 from collections.abc import Iterable
+from operator import methodcaller
 
 import msgspec
 
@@ -280,8 +281,9 @@ class Executor:
         writes: dict[bytes, bytes | None] = {}
         buckets: dict[int, bytes] = {}
         changes: list[bytes] = []
+        places = head.places
         for key, write in overlay.writes.items():
-            hashed, index = head.place(key)
+            hashed, index = places.get(key) or head.place(key)
             stored = leaf = None
             if write.value is not None:
                 stored, leaf = salted(write.tx_id, write.operation, hashed, write.value)
@@ -300,7 +302,7 @@ class Executor:
         if (
             len(self._organisations) > ORGANISATIONS_MAX
             or height % ORGANISATIONS_BLOCKS == 0
-            or any(key.startswith(self._membership_prefix) for key in executed.writes)
+            or any(map(self._of_membership, executed.writes))
         ):
             self._organisations.clear()
         self._uncertified.push(executed, (tx.id for tx in new))
@@ -315,7 +317,8 @@ class Executor:
         self.parameters_hash = epoch.parameters.hash()
         self.active = _activate(self.registry, epoch.parameters, f"epoch {epoch.epoch} has begun")
         self.tree.uncertified_max = epoch.parameters.execute_ahead_max
-        self._membership_prefix = self.active.membership.contract.encode() + b"/"
+        prefix = self.active.membership.contract.encode() + b"/"
+        self._of_membership = methodcaller("startswith", prefix)
 
     # ── reading ──────────────────────────────────────────────────────────────
 

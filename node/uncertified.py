@@ -6,16 +6,12 @@ shown (S12). What is asked for is looked up here first, then in the certified st
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 from contracts.runtime import Fault
 from salus.block import Header, Receipt
 from salus.epoch import EpochRecord
-from salus.statemap import SALT_BYTES, StateTree, bucket_of, find_entry, key_hash
-
-# Members, the epoch and what turns look at are read by each block, however small.
-key_hash_of = lru_cache(maxsize=8_192)(key_hash)
+from salus.statemap import SALT_BYTES, StateTree, find_entry, key_hash
 
 
 class CertifiedState(Protocol):
@@ -64,10 +60,8 @@ class Uncertified:
     def push(self, executed: Executed, ran: Iterable[bytes]) -> None:
         """The next block; `ran`: the ids in it that were not duplicates."""
         height = executed.header.height
-        for key, stored in executed.writes.items():
-            self._values[key] = (height, stored)
-        for index, content in executed.buckets.items():
-            self._buckets[index] = (height, content)
+        self._values |= {key: (height, stored) for key, stored in executed.writes.items()}
+        self._buckets |= {index: (height, content) for index, content in executed.buckets.items()}
         for tx_id in ran:
             self._ids[tx_id] = height
         self._blocks[height] = executed
@@ -119,7 +113,7 @@ class Head:
 
     For that block alone: once another one is pushed, it says what was."""
 
-    __slots__ = ("_bits", "_bucket", "_contents", "_places", "_stored", "_values")
+    __slots__ = ("_bucket", "_contents", "_shift", "_stored", "_values", "places")
 
     def __init__(
         self,
@@ -129,9 +123,9 @@ class Head:
         bits: int,
     ) -> None:
         """`values`: of uncertified blocks; `stored`: salt ‖ value of all others."""
-        self._values, self._bucket, self._stored, self._bits = values, bucket, stored, bits
-        # As many as the block's transactions may touch.
-        self._places: dict[bytes, tuple[bytes, int]] = {}
+        self._values, self._bucket, self._stored, self._shift = values, bucket, stored, 32 - bits
+        # Of the keys asked for, what `place` gives; as many as the block's transactions may touch.
+        self.places: dict[bytes, tuple[bytes, int]] = {}
         self._contents: dict[int, bytes] = {}
 
     def read(self, key: bytes) -> bytes | None:
@@ -142,8 +136,10 @@ class Head:
         else:
             # The bucket, which a write needs anyway, knows what is absent; the disk is asked
             # only for what is there.
-            hashed, index = self.place(key)
-            content = self.bucket(index)
+            hashed, index = self.places.get(key) or self.place(key)
+            content = self._contents.get(index)
+            if content is None:
+                content = self.bucket(index)
             # Searched first: mostly the key is new, and stands nowhere.
             if hashed not in content or find_entry(content, hashed)[1] is None:
                 return None
@@ -152,10 +148,11 @@ class Head:
 
     def place(self, key: bytes) -> tuple[bytes, int]:
         """The key's hash, and the number of its bucket."""
-        found = self._places.get(key)
+        found = self.places.get(key)
         if found is None:
-            hashed = key_hash_of(key)
-            found = self._places[key] = hashed, bucket_of(hashed, self._bits)
+            hashed = key_hash(key)
+            # `bucket_of` written out: for each key.
+            found = self.places[key] = hashed, int.from_bytes(hashed[:4]) >> self._shift
         return found
 
     def bucket(self, index: int) -> bytes:

@@ -6,7 +6,7 @@ Structs travel as arrays, fields in the order of their declaration. Integers are
 two byte strings, hence two hashes and two signatures, could mean one thing (health.md §4.14).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
@@ -57,6 +57,23 @@ def decode(data: bytes, kind: type[T]) -> T:
     if _encode(value) != data:
         raise BadMessage("not the canonical encoding: the value encodes to other bytes")
     return value
+
+
+def decode_all(pieces: Sequence[bytes], kinds: Sequence[type]) -> list[Any]:
+    """As `decode` for each of them, with one look at the canonical form of all."""
+    try:
+        values = [_decoders[kind].decode(data) for data, kind in zip(pieces, kinds, strict=True)]
+    except KeyError:
+        return [decode(data, kind) for data, kind in zip(pieces, kinds, strict=True)]
+    except _UNDECODABLE as error:
+        raise BadMessage(f"not a valid encoding: {_reason(error)}") from None
+    # An encoding says where it ends, and each piece is one. So where the rows are equal each piece is.
+    row, encoded = b"".join(pieces), _encode(values)
+    count = len(values)
+    header = 1 if count < 16 else 3 if count < 2**16 else 5  # of the list
+    if len(encoded) != header + len(row) or not encoded.endswith(row):
+        raise BadMessage("not the canonical encoding: a value encodes to other bytes")
+    return values
 
 
 def decode_known(data: bytes, kind: type[T]) -> T:

@@ -96,6 +96,8 @@ def change_bucket(
 
 def change_entry(content: bytes, hashed_key: bytes, leaf: bytes | None) -> tuple[bytes, bytes]:
     """The bucket after a key has its new leaf (None = gone), and the change."""
+    if leaf is not None and not content:  # the first of its bucket
+        return hashed_key + leaf, hashed_key + ZERO_HASH + leaf
     at, old = find_entry(content, hashed_key)
     rest = at if old is None else at + ENTRY_BYTES
     entry = b"" if leaf is None else hashed_key + leaf
@@ -245,12 +247,7 @@ class StateTree:
         """Put the next block's new bucket contents on top; gives the root after it."""
         assert height == self.height + 1, "blocks are executed in order"
         assert len(self._undo) < self.uncertified_max, "execution runs too far ahead"
-        # `bucket_hash`, written out.
-        hashes = {
-            index: sha256(_BUCKET + content).digest() if content else ZERO_HASH
-            for index, content in buckets.items()
-        }
-        self._undo.append(self._overwrite(hashes))
+        self._undo.append(self._overwrite(buckets))
         self.height = height
         return self.root
 
@@ -295,29 +292,32 @@ class StateTree:
                     group[at : at + HASH_BYTES] = old
         return bytes(group)
 
-    def _overwrite(self, hashes: Mapping[int, bytes]) -> _Undo:
+    def _overwrite(self, buckets: Mapping[int, bytes]) -> _Undo:
         """Set bucket hashes and every node above them; gives what stood there before."""
+        if buckets:
+            assert 0 <= min(buckets) <= max(buckets) < 1 << self.bits
         below, before = self._levels[0], {}
-        changed: set[int] = set()
-        for index, value in hashes.items():
-            assert 0 <= index < 1 << self.bits
-            at = index * HASH_BYTES
-            before[index] = below[at : at + HASH_BYTES]
-            below[at : at + HASH_BYTES] = value
-            changed.add(index >> _ARITY_BITS)
         # What lies above a bucket that is not empty is not either: no need to compare.
-        emptied = ZERO_HASH in hashes.values()
+        emptied = False
+        for index, content in buckets.items():
+            at = index * HASH_BYTES
+            end = at + HASH_BYTES
+            before[index] = below[at:end]
+            if content:
+                below[at:end] = sha256(_BUCKET + content).digest()  # `bucket_hash`, written out
+            else:
+                below[at:end], emptied = ZERO_HASH, True
         undo = [before]
         for level in self._levels[1:]:
-            before, above = {}, set()
+            changed, before = {node >> _ARITY_BITS for node in before}, {}
             for node in changed:
                 at, group = node * HASH_BYTES, node * _GROUP_BYTES
-                before[node] = level[at : at + HASH_BYTES]
+                end = at + HASH_BYTES
+                before[node] = level[at:end]
                 children = below[group : group + _GROUP_BYTES]
-                level[at : at + HASH_BYTES] = (
+                level[at:end] = (
                     _hash_group(children) if emptied else sha256(_NODE + children).digest()
                 )
-                above.add(node >> _ARITY_BITS)
             undo.append(before)
-            below, changed = level, above
+            below = level
         return undo

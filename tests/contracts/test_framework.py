@@ -251,6 +251,19 @@ def test_checking_an_operation_without_state_gives_method_and_arguments() -> Non
     assert caught.value.code == "BAD_OPERATION"
 
 
+def test_operations_that_are_checked_together_are_judged_as_each_alone() -> None:
+    active = lab().executor.active
+    good = [encode(lab().op("planted", "put", n=n)) for n in range(3)]
+    assert active.check_all(good) == [active.check(raw) for raw in good]
+    for code, bad in REFUSED.items():
+        with pytest.raises(BadMessage) as caught:
+            active.check_all([*good, encode(bad), b""])
+        assert caught.value.code == code
+    with pytest.raises(BadMessage) as caught:
+        active.check_all([b"", *good])
+    assert caught.value.code == "BAD_OPERATION"
+
+
 # ── dispatch without patterns (the fast path) gives what the strict one gives ────────────────
 
 _words = st.sampled_from(["planted", "put", "nothing", "Planted", "put\n", "", "p" * 40, "é"])
@@ -283,6 +296,7 @@ def test_dispatch_judges_as_the_strict_form_does(
         ("a" * 64, True),
         ("g" * 64, False),
         ("é" * 64, False),
+        ("\udc80" * 64, False),
         ("a" * 63, False),
         ("word-1", True),
         ("1word", False),

@@ -14,6 +14,7 @@ CALLS = frozenset(
         "decode",
         "decode_message",
         "decode_known",
+        "decode_all",
         "loads",
         "load",
         "convert",

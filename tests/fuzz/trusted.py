@@ -89,6 +89,7 @@ TRUSTED: dict[str, str] = {
             "salus.emergency_wire:opened_note",
         ),
         _STRUCTS: (
+            "contracts.registry:Active.check_all",
             "salus.client_audit:AuditClient._openings",
             "node.api.me:passed_on",
             "node.api.me_access:ask",
@@ -218,7 +219,9 @@ TRUSTED: dict[str, str] = {
             "salus.codec:check",
             "salus.codec:decode",
             "salus.codec:_known",
+            "salus.codec:decode_all",
             "salus.codec:decode_known",
+            "node.uncertified:Head.place",
             "contracts.state:ReadState.known",
             "salus.card:payload",
             "storage.birth:_native",

@@ -16,6 +16,7 @@ from salus.codec import (
     Wire,
     check,
     decode,
+    decode_all,
     decode_known,
     encode,
 )
@@ -99,6 +100,44 @@ def test_arbitrary_bytes_raise_nothing_but_bad_message(raw: bytes) -> None:
         except BadMessage:
             continue
         assert encode(value) == raw
+
+
+_pieces = st.one_of(
+    st.builds(Inner, uints, st.booleans()).map(encode),
+    # Longer than they need be, cut off, two in one, and what is something else.
+    st.sampled_from([b"\x92\xcc\x01\xc3", b"\x92\x01", b"\x92\x01\xc3\xc3", b"", b"\xc3"]),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(_pieces, max_size=20))
+def test_several_are_decoded_as_each_alone(pieces: list[bytes]) -> None:
+    kinds: list[type] = [Inner] * len(pieces)
+    try:
+        alone = [decode(piece, Inner) for piece in pieces]
+    except BadMessage:
+        with pytest.raises(BadMessage):
+            decode_all(pieces, kinds)
+    else:
+        assert decode_all(pieces, kinds) == alone
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 2**16 - 1, 2**16])
+def test_one_that_is_not_canonical_is_found_among_any_number(count: int) -> None:
+    pieces = [encode(Inner(1, True))] * count
+    assert decode_all(pieces, [Inner] * count) == [Inner(1, True)] * count
+    with pytest.raises(BadMessage):
+        decode_all([*pieces[1:], b"\x92\xcc\x01\xc3"], [Inner] * count)
+
+
+def test_several_of_a_kind_that_nobody_has_decoded_yet() -> None:
+    class New(Wire, frozen=True):
+        number: Uint
+
+    assert decode_all([encode(New(1)), encode(Inner(2, True))], [New, Inner]) == [
+        New(1),
+        Inner(2, True),
+    ]
 
 
 def _suite() -> list[tuple[Any, list[bytes]]]:

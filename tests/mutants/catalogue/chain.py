@@ -332,8 +332,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "a contract's exception ends the node",
         Edit(
             "contracts/runtime.py",
-            "            return self._fault(context, method, error), False\n        if method",
-            "            raise error\n        if method",
+            "            return self._fault(context, method, error), False\n        if seat",
+            "            raise error\n        if seat",
         ),
     ),
     simulated(
