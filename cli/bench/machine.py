@@ -85,6 +85,13 @@ class Processors:
             self.total_s - before.total_s,
         )
 
+    def __add__(self, other: "Processors") -> "Processors":
+        return Processors(
+            self.busy_s + other.busy_s,
+            self.stolen_s + other.stolen_s,
+            self.total_s + other.total_s,
+        )
+
     def others_share(self, own_s: float) -> float:
         """Of the time, what ran here beside our own work of so many seconds."""
         return round(max(0.0, self.busy_s - own_s) / self.total_s, 3) if self.total_s else 0.0

@@ -18,7 +18,7 @@ from typing import Any
 from cli import testnet
 from cli.bench import clients, load, network
 from cli.bench.network import Say
-from cli.bench.usage import usage
+from cli.bench.usage import held
 from cli.errors import CliError
 from cli.home import TestnetDescription, read_testnet
 from cli.keyfiles import password_for
@@ -93,7 +93,7 @@ async def run(root: Path, reads: int, large_bytes: int, told: Say) -> Summary:
             asked, tickets = house.asked, await house.tickets(client)
             told(f"{REVOCATIONS} revocations, {BESIDE_PER_S} transactions a second beside")
             late, while_revoked, beside = await house.revocations(client)
-        usages = {node.name: usage(node) for node in house.description.nodes}
+        memory = {node.name: held(node) for node in house.description.nodes}
     finally:
         testnet.stop(net)
     summary = Summary(
@@ -112,8 +112,8 @@ async def run(root: Path, reads: int, large_bytes: int, told: Say) -> Summary:
         beside_per_s=beside,
         reads_while_revoked=while_revoked,
         blocks_until_effective_max=late,
-        rss_custodian_mb=usages[CUSTODIAN].rss_bytes >> 20,
-        rss_reader_mb=usages[READER].rss_bytes >> 20,
+        rss_custodian_mb=memory[CUSTODIAN].all_bytes >> 20,
+        rss_reader_mb=memory[READER].all_bytes >> 20,
     )
     if summary.tickets != summary.reads or summary.bytes_without_ticket:
         raise CliError("BENCH_FAILED", f"tickets and reads do not agree: {summary}")

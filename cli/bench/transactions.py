@@ -8,11 +8,15 @@ the file: nothing is counted that the nodes did not report.
 """
 
 import asyncio
+import operator
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 from cli import testnet
 from cli.bench import lies, limits, load, lying_validator, stage_table
@@ -22,7 +26,7 @@ from cli.bench.machine import Processors, processors, verify_per_s
 from cli.bench.network import Say, chain_of, height_of, later, prefill, same_height
 from cli.bench.profiled_validator import COMMAND
 from cli.bench.stage_table import Stage
-from cli.bench.usage import Usage, usage
+from cli.bench.usage import Memory, Usage, usage
 from cli.errors import CliError
 from cli.home import TestnetNode, read_testnet
 from salus.client import Client
@@ -30,6 +34,12 @@ from salus.parameters import Parameters
 
 # More than any machine so far commits: what is signed and not sent costs only time before.
 SIGNED_PER_S = 20_000
+# Once it is known what this machine commits. A machine that hurries later has run dry, and that is said.
+SIGNED_SHARE = 1.6
+CARRIED_PER_S = 10_000  # for the disk: what four cores have carried, rounded up
+# Saturation is measured in rounds, signed one by one: what was signed too many blocks ago has expired
+# (`expiry_window_blocks`), and ten minutes of it would not fit into memory. Between them nobody counts.
+ROUND_S = 100
 PUBLISHED_S = 60  # shorter runs are for the developer, and begin sooner
 WARM_UP_S, PUBLISHED_WARM_UP_S = 2, 10
 
@@ -54,16 +64,30 @@ class Options:
         return PUBLISHED_WARM_UP_S if self.seconds >= PUBLISHED_S else WARM_UP_S
 
     @property
+    def rounds(self) -> list[tuple[int, int]]:
+        """(seconds dropped, seconds that count) of each."""
+        if self.rate is not None or self.seconds <= ROUND_S:
+            return [(self.warm_up_s, self.seconds)]
+        number = -(-self.seconds // ROUND_S)
+        parts = [self.seconds // number + (at < self.seconds % number) for at in range(number)]
+        return [(WARM_UP_S if at else self.warm_up_s, part) for at, part in enumerate(parts)]
+
+    @property
+    def signed_per_s(self) -> int:
+        return self.rate or SIGNED_PER_S // max(1, self.operations // 8)
+
+    @property
     def transactions(self) -> int:
-        """To be signed before the clock runs: more than can be sent."""
-        per_s = self.rate or SIGNED_PER_S // max(1, self.operations // 8)
-        return per_s * (self.seconds + self.warm_up_s)
+        """To be signed, at most: more than can be sent."""
+        return self.signed_per_s * sum(map(sum, self.rounds))
 
     @property
     def disk_bytes(self) -> int:
         """That should be free for all nodes."""
         size = TRANSACTION_BYTES + (self.operations - 1) * PREFILL_BYTES
-        one = self.prefill * PREFILL_BYTES + self.transactions * size
+        per_s = min(self.signed_per_s, self.rate or CARRIED_PER_S)
+        sent = per_s * sum(map(sum, self.rounds))
+        one = self.prefill * PREFILL_BYTES + sent * size
         return FREE_BYTES_MIN + self.validators * one
 
 
@@ -80,7 +104,8 @@ class Summary:
     validators: int
     seconds: float
     cpu_s_per_1k_tx: float  # all nodes together, the generator not
-    rss_mb: int  # the largest node
+    rss_mb: int  # the largest node at its largest, mapped files included
+    rss_own_mb: int  # of this, no pages of mapped files
     disk_bytes_per_tx: int  # of one node
     blocks: int
     messages_per_block: float  # frames between nodes, of all nodes together, gossip included
@@ -101,6 +126,8 @@ class Summary:
     lies_told: int  # proposals of a lying primary that held a badly signed transaction
     lies_refused: int  # of these: refused by every other validator (or the benchmark fails)
     lie_gap_ms: float  # the longest that a client waited then: what the lie cost
+    # (second, MB of its own, MB of mapped files) of the largest node, from the beginning on.
+    memory: list[tuple[int, int, int]]
 
 
 async def run(root: Path, options: Options, say: Say) -> tuple[Summary, list[Stage]]:
@@ -135,29 +162,41 @@ async def measure(
     """Of a network that runs and is filled; `begin`: the first number of its transactions that nobody
     has used yet. Raises `CliError`."""
     nodes = read_testnet(root).nodes
-    chain, wanted = await later(founding, nodes[0]), options.transactions
-    say(f"signing {wanted} transactions of {options.operations} operations")
-    each, filled = -(-wanted // len(nodes)), options.prefill // len(nodes)
-    signed = await asyncio.to_thread(load.sign_all, chain, each, filled, options.operations, begin)
-    say(f"measuring for {options.seconds} s, after {options.warm_up_s} s that do not count")
-    before, spent = await _snapshot(nodes), stage_table.spent(nodes)
-    started = time.perf_counter()
-    begins = started + options.warm_up_s
-    measured = Measured(begins, begins + options.seconds)
-    if options.rate is None:
-        await saturate(nodes, signed, measured, options.operations)
-    else:
-        freshness = Freshness(signed, chain, options.rate, filled, options.operations, begin)
-        async with asyncio.TaskGroup() as group:
-            signer = group.create_task(keep_fresh(freshness, founding, nodes[0]))
-            await at_rate(nodes, signed, measured, options.rate)
-            signer.cancel()
-    await same_height(nodes)  # else a node that is a block behind has verified less
-    if measured.ran_dry:
-        raise CliError("BENCH_FAILED", f"all {wanted} transactions were sent before the end")
-    after, spent_after = await _snapshot(nodes), stage_table.spent(nodes)
-    tx_bytes = load.sizes(signed)[1]
-    summary = await _summary(nodes, options, measured, before, after, tx_bytes)
+    filled, per_s = options.prefill // len(nodes), options.signed_per_s
+    measured, spent, sizes = Measured(0.0, 0.0), [], []
+    memory = Memory(nodes, max(1.0, options.seconds / MEMORY_LOOKS))
+    staged = stage_table.spent(nodes)
+    for warm_up_s, seconds in options.rounds:
+        wanted = per_s * (warm_up_s + seconds)
+        say(f"signing {wanted} transactions of {options.operations} operations")
+        chain, each = await later(founding, nodes[0]), -(-wanted // len(nodes))
+        signed = await asyncio.to_thread(
+            load.sign_all, chain, each, filled, options.operations, begin
+        )
+        begin += each
+        sizes.append(load.sizes(signed)[1])
+        say(f"measuring for {seconds} s, after {warm_up_s} s that do not count")
+        before, committed = await _snapshot(nodes), measured.committed
+        measured.starts_s = time.perf_counter() + warm_up_s
+        measured.ends_s = measured.starts_s + seconds
+        async with _watched(memory):
+            if options.rate is None:
+                await saturate(nodes, signed, measured, options.operations)
+            else:
+                freshness = Freshness(
+                    signed, chain, options.rate, filled, options.operations, begin - each
+                )
+                async with _beside(keep_fresh(freshness, founding, nodes[0])):
+                    await at_rate(nodes, signed, measured, options.rate)
+        await same_height(nodes)  # else a node that is a block behind has verified less
+        if measured.ran_dry:
+            raise CliError("BENCH_FAILED", f"all {wanted} transactions were sent before the end")
+        spent.append((await _snapshot(nodes)).since(before))
+        carried = int(SIGNED_SHARE * (measured.committed - committed) / seconds)
+        per_s = min(per_s, max(len(nodes), carried))
+    tx_bytes = sum(sizes) // len(sizes)
+    whole = reduce(operator.add, spent)
+    summary = await _summary(nodes, options, measured, whole, memory, tx_bytes)
     if not summary.nodes_agree:
         raise CliError("BENCH_FAILED", f"the nodes do not agree on one block: {summary}")
     if not options.profile:
@@ -165,15 +204,55 @@ async def measure(
     floors = limits.limits(
         root, tx_bytes, max(1.0, summary.tx_per_block), len(nodes), options.operations
     )
-    return summary, stage_table.table(spent, spent_after, summary.transactions, len(nodes), floors)
+    now = stage_table.spent(nodes)
+    return summary, stage_table.table(staged, now, summary.transactions, len(nodes), floors)
+
+
+MEMORY_LOOKS = 12  # enough to see whether it grows
+
+
+@asynccontextmanager
+async def _watched(memory: Memory) -> AsyncIterator[None]:
+    async with _beside(memory.watch()):
+        yield
+    memory.look()
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """As long as something else runs."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work)
+        try:
+            yield
+        finally:
+            task.cancel()
 
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
+    """What was used since the nodes, or the machine, began; or in a time between."""
+
     nodes: list[Usage]
     processors: Processors
     generator_s: float  # processor time of this process
-    heights: list[int]
+    height: int
+
+    def since(self, before: "_Snapshot") -> "_Snapshot":
+        return _Snapshot(
+            [now.since(then) for then, now in zip(before.nodes, self.nodes, strict=True)],
+            self.processors.since(before.processors),
+            self.generator_s - before.generator_s,
+            self.height - before.height,
+        )
+
+    def __add__(self, other: "_Snapshot") -> "_Snapshot":
+        return _Snapshot(
+            [one + more for one, more in zip(self.nodes, other.nodes, strict=True)],
+            self.processors + other.processors,
+            self.generator_s + other.generator_s,
+            self.height + other.height,
+        )
 
 
 async def _snapshot(nodes: Sequence[TestnetNode]) -> _Snapshot:
@@ -181,7 +260,7 @@ async def _snapshot(nodes: Sequence[TestnetNode]) -> _Snapshot:
         [usage(node) for node in nodes],
         processors(),
         time.process_time(),
-        [await height_of(node) for node in nodes],
+        max([await height_of(node) for node in nodes]),
     )
 
 
@@ -189,24 +268,19 @@ async def _summary(
     nodes: Sequence[TestnetNode],
     options: Options,
     measured: Measured,
-    before: _Snapshot,
-    after: _Snapshot,
+    spent: _Snapshot,
+    memory: Memory,
     tx_bytes: int,
 ) -> Summary:
-    agreed = min(after.heights)
+    agreed = min([await height_of(node) for node in nodes])
     hashes = set()
     for node in nodes:
         async with Client(node.api) as client:
             hashes.add((await client.block(agreed)).header.hash)
-    blocks = max(after.heights) - before.heights[0]
+    blocks = max(1, spent.height)
     total = measured.sent - measured.refused
-    spent = list(zip(before.nodes, after.nodes, strict=True))
-    cpu_s = sum(b.cpu_s - a.cpu_s for a, b in spent)
-    disk = after.nodes[0].disk_bytes - before.nodes[0].disk_bytes
-    messages = sum(b.messages_sent - a.messages_sent for a, b in spent)
-    machine = after.processors.since(before.processors)
-    verified = min(b.signatures_verified - a.signatures_verified for a, b in spent)
-    covered = max(b.signatures_covered - a.signatures_covered for a, b in spent)
+    cpu_s = sum(node.cpu_s for node in spent.nodes)
+    messages = sum(node.messages_sent for node in spent.nodes)
     per_s = measured.committed / options.seconds
     return Summary(
         mode="saturation" if options.rate is None else f"rate {options.rate}",
@@ -218,25 +292,27 @@ async def _summary(
         validators=len(nodes),
         seconds=options.seconds,
         cpu_s_per_1k_tx=round(1000 * cpu_s / max(1, total), 3),
-        rss_mb=max(u.rss_bytes for u in after.nodes) // 2**20,
-        disk_bytes_per_tx=disk // max(1, total),
-        blocks=blocks,
-        messages_per_block=round(messages / max(1, blocks), 1),
-        tx_per_block=round(total / max(1, blocks), 1),
+        rss_mb=memory.most.all_bytes >> 20,
+        rss_own_mb=memory.most.own_bytes >> 20,
+        disk_bytes_per_tx=spent.nodes[0].disk_bytes // max(1, total),
+        blocks=spent.height,
+        messages_per_block=round(messages / blocks, 1),
+        tx_per_block=round(total / blocks, 1),
         transactions=total,
         refused=measured.refused,
         turned_away=measured.turned_away,
-        signatures_verified_min=verified,
-        signatures_covered_max=covered,
+        signatures_verified_min=min(node.signatures_verified for node in spent.nodes),
+        signatures_covered_max=max(node.signatures_covered for node in spent.nodes),
         tx_bytes=tx_bytes,
         operations_per_tx=options.operations,
         limit_share=round(per_s * len(nodes) / ((os.cpu_count() or 1) * verify_per_s()), 3),
-        stolen_share=machine.stolen_share,
-        others_share=machine.others_share(cpu_s + after.generator_s - before.generator_s),
+        stolen_share=spent.processors.stolen_share,
+        others_share=spent.processors.others_share(cpu_s + spent.generator_s),
         nodes_agree=len(hashes) == 1,
         lies_told=0,
         lies_refused=0,
         lie_gap_ms=0.0,
+        memory=memory.table(),
     )
 
 

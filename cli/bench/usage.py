@@ -1,8 +1,11 @@
 """What a node process has used: from the kernel's accounting and the node's own metrics."""
 
+import asyncio
 import os
+import time
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from cli.home import TestnetNode
@@ -11,27 +14,86 @@ from cli.home import TestnetNode
 @dataclass(frozen=True, slots=True)
 class Usage:
     cpu_s: float
-    rss_bytes: int
     disk_bytes: int
     signatures_verified: int
     signatures_covered: int  # by the votes of a quorum
     messages_sent: int  # frames to other nodes, of every kind
+
+    def since(self, before: "Usage") -> "Usage":
+        return Usage(
+            *(now - then for now, then in zip(astuple(self), astuple(before), strict=True))
+        )
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
 
 def usage(node: TestnetNode) -> Usage:
     """Of one running node on this machine (Linux: /proc)."""
     fields = Path(f"/proc/{node.pid}/stat").read_text().rpartition(")")[2].split()
     ticks = int(fields[11]) + int(fields[12])  # utime, stime
-    pages = int(Path(f"/proc/{node.pid}/statm").read_text().split()[1])
     data = Path(node.home) / "data"
     return Usage(
         ticks / os.sysconf("SC_CLK_TCK"),
-        pages * os.sysconf("SC_PAGE_SIZE"),
         sum(_size(file) for file in data.rglob("*")),
         _metric(node.api, "salus_crypto_verified_total "),
         _metric(node.api, "salus_crypto_covered_total "),
         _metric(node.api, "salus_p2p_messages_total{", 'direction="out"'),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Memory of a node: its own, and the pages of mapped files (LevelDB's), which go when others need
+    them."""
+
+    own_bytes: int
+    mapped_bytes: int
+
+    @property
+    def all_bytes(self) -> int:
+        return self.own_bytes + self.mapped_bytes
+
+
+def held(node: TestnetNode) -> Held:
+    """By one running node, now (Linux: /proc)."""
+    lines = Path(f"/proc/{node.pid}/status").read_text().splitlines()
+    kib = {name: int(rest.split()[0]) for name, _, rest in map(_parted, lines) if name in RSS}
+    return Held(1024 * (kib["RssAnon"] + kib["RssShmem"]), 1024 * kib["RssFile"])
+
+
+RSS = ("RssAnon", "RssFile", "RssShmem")
+
+
+def _parted(line: str) -> tuple[str, str, str]:
+    return line.partition(":")
+
+
+class Memory:
+    """How much the nodes held while something ran: looked at every `every_s` seconds."""
+
+    def __init__(self, nodes: Sequence[TestnetNode], every_s: float) -> None:
+        self.nodes, self.every_s = nodes, every_s
+        self.seen: list[tuple[float, Held]] = []  # (when, of the node that held most then)
+        self._began = time.monotonic()
+
+    async def watch(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(self.every_s)
+
+    def look(self) -> None:
+        largest = max((held(node) for node in self.nodes), key=lambda one: one.all_bytes)
+        self.seen.append((time.monotonic() - self._began, largest))
+
+    @property
+    def most(self) -> Held:
+        return max((one for _, one in self.seen), key=lambda one: one.all_bytes)
+
+    def table(self) -> list[tuple[int, int, int]]:
+        """(second, MB of its own, MB of mapped files), ascending: is it flat?"""
+        return [(round(at), one.own_bytes >> 20, one.mapped_bytes >> 20) for at, one in self.seen]
 
 
 def _size(file: Path) -> int:

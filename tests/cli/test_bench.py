@@ -18,6 +18,7 @@ from cli.bench import clients, load, overload, transactions
 from cli.bench.machine import Processors, processors
 from cli.bench.reads import blocks_until_effective
 from cli.bench.transactions import Options
+from cli.bench.usage import Memory, Usage
 from cli.errors import CliError
 from cli.home import TestnetNode
 from cli.main import run
@@ -41,6 +42,86 @@ def test_the_disk_needed_follows_the_load() -> None:
         Options(seconds=1, prefill=0, rate=10_000, operations=400),
     ):
         assert more.disk_bytes > small.disk_bytes
+
+
+@pytest.mark.parametrize("seconds", [1, 100, 101, 599, 600, 3_600])
+def test_a_long_saturation_is_signed_in_rounds_that_do_not_expire(seconds: int) -> None:
+    """What is signed 8,000 blocks before it is sent is refused, and ten minutes do not fit into memory."""
+    options = Options(seconds=seconds)
+    assert sum(counted for _, counted in options.rounds) == seconds
+    assert all(1 <= counted <= transactions.ROUND_S for _, counted in options.rounds)
+    first, *others = [dropped for dropped, _ in options.rounds]
+    assert first == options.warm_up_s
+    assert set(others) <= {transactions.WARM_UP_S}, "each begins from idle nodes"
+
+
+async def test_the_figures_of_all_rounds_are_one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a later one signs what the earlier ones have shown to be needed, with numbers of its own."""
+    signed: list[tuple[int, int]] = []  # (first number, how many for one organisation)
+    used = iter(range(1, 1_000))
+
+    async def nothing(*_: Any, **__: Any) -> Any:
+        return 7
+
+    async def saturate(nodes: Any, load: Any, measured: clients.Measured, *_: Any) -> None:
+        assert measured.ends_s - measured.starts_s > 1
+        measured.record(measured.starts_s, measured.starts_s, 1_000 * 60)
+        measured.sent += 1_000 * 60
+
+    def sign_all(chain: Any, each: int, filled: int, operations: int, begin: int) -> Any:
+        signed.append((begin, each))
+        return [[]]
+
+    async def summary(*given: Any) -> Any:
+        return SimpleNamespace(nodes_agree=True, spent=given[3], measured=given[2])
+
+    async def snapshot(nodes: Any) -> Any:
+        height = next(used)
+        node = Usage(height, height, height, 0, height)
+        return transactions._Snapshot([node], Processors(0.0, 0.0, height), height, height)
+
+    monkeypatch.setattr(transactions, "read_testnet", lambda root: SimpleNamespace(nodes=["one"]))
+    for name in ("later", "same_height"):
+        monkeypatch.setattr(transactions, name, nothing)
+    monkeypatch.setattr(transactions, "saturate", saturate)
+    monkeypatch.setattr(transactions.load, "sign_all", sign_all)
+    monkeypatch.setattr(transactions, "_snapshot", snapshot)
+    monkeypatch.setattr(transactions, "_summary", summary)
+    monkeypatch.setattr(transactions.stage_table, "spent", lambda nodes: None)
+    monkeypatch.setattr(transactions, "Memory", QuietMemory)
+    options = Options(seconds=180)
+    made = await transactions.measure(cast(Any, None), cast(Any, None), options, lambda _: None)
+    found = cast(Any, made[0])
+    assert found.measured.committed == found.measured.sent == 2 * 60_000
+    assert found.spent.height == found.spent.nodes[0].cpu_s == found.spent.processors.total_s == 2
+    assert signed[0] == (0, transactions.SIGNED_PER_S * (10 + 90))
+    seen_per_s = 60_000 / 90
+    assert signed[1][0] == signed[0][1], "no number twice"
+    assert seen_per_s < signed[1][1] / 92 < 2 * seen_per_s
+
+
+class QuietMemory:
+    def __init__(self, *_: Any) -> None: ...
+
+    async def watch(self) -> None: ...
+
+    def look(self) -> None: ...
+
+
+def test_memory_is_told_over_time_and_mapped_files_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LevelDB maps its files: what was read of them is the kernel's to take back."""
+
+    def status(self: Path) -> str:
+        own, mapped = {"/proc/1/status": (100, 900), "/proc/2/status": (300, 600)}[str(self)]
+        kib = 1024
+        return f"Name:\tsalus\nRssAnon:\t{own * kib} kB\nRssFile:\t{mapped * kib} kB\nRssShmem:\t0 kB\n"
+
+    monkeypatch.setattr(Path, "read_text", status)
+    nodes = [cast(TestnetNode, SimpleNamespace(pid=pid)) for pid in (1, 2)]
+    memory = Memory(nodes, 1.0)
+    memory.look()
+    assert (memory.most.all_bytes >> 20, memory.most.own_bytes >> 20) == (1_000, 100)
+    assert memory.table() == [(0, 100, 900)], "of the largest"
 
 
 def test_too_little_disk_is_said_before_anything_starts(
@@ -144,7 +225,8 @@ async def test_nodes_that_do_not_agree_are_no_figure(monkeypatch: pytest.MonkeyP
     for name in ("later", "height_of", "same_height", "saturate"):
         monkeypatch.setattr(transactions, name, nothing)
     monkeypatch.setattr(transactions.load, "sign_all", lambda *_: [])
-    monkeypatch.setattr(transactions, "usage", lambda node: None)
+    monkeypatch.setattr(transactions, "usage", lambda node: Usage(0, 0, 0, 0, 0))
+    monkeypatch.setattr(transactions, "Memory", QuietMemory)
     monkeypatch.setattr(transactions.stage_table, "spent", lambda nodes: None)
     monkeypatch.setattr(transactions, "_summary", summary)
     with pytest.raises(CliError) as caught:

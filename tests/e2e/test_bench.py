@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 BENCH = (sys.executable, "-m", "cli.main", "bench")
 FIXED = {
     "mode", "tx_per_s", "ops_per_s", "p50_ms", "p95_ms", "p99_ms", "validators", "seconds",
-    "cpu_s_per_1k_tx", "rss_mb", "disk_bytes_per_tx", "blocks", "messages_per_block", "tx_per_block", "transactions",
+    "cpu_s_per_1k_tx", "rss_mb", "rss_own_mb", "memory", "disk_bytes_per_tx", "blocks", "messages_per_block", "tx_per_block", "transactions",
     "refused", "turned_away", "signatures_verified_min", "signatures_covered_max", "tx_bytes", "operations_per_tx", "limit_share",
     "stolen_share", "others_share", "nodes_agree", "lies_told", "lies_refused", "lie_gap_ms",
 }  # fmt: skip
