@@ -29,7 +29,7 @@ def machine() -> Machine:
     """Of this machine, now (Linux: /proc; elsewhere with gaps)."""
     return Machine(
         _line("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
-        os.cpu_count() or 1,
+        cores(),
         int((_line("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) // 1024,
         f"{platform.system()} {platform.release()}",
         f"{platform.python_implementation()} {platform.python_version()}",
@@ -38,6 +38,13 @@ def machine() -> Machine:
         round(os.getloadavg()[0], 1),
         processors().stolen_share,
     )
+
+
+def cores() -> int:
+    """That may be used from here: `taskset` leaves fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def verify_per_s() -> int:

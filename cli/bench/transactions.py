@@ -9,7 +9,6 @@ the file: nothing is counted that the nodes did not report.
 
 import asyncio
 import operator
-import os
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +21,7 @@ from cli import testnet
 from cli.bench import lies, limits, load, lying_validator, stage_table
 from cli.bench.clients import Measured, at_rate, saturate
 from cli.bench.freshness import Freshness, keep_fresh
-from cli.bench.machine import Processors, processors, verify_per_s
+from cli.bench.machine import Processors, cores, processors, verify_per_s
 from cli.bench.network import Say, chain_of, height_of, later, prefill, same_height
 from cli.bench.profiled_validator import COMMAND
 from cli.bench.stage_table import Stage
@@ -305,7 +304,7 @@ async def _summary(
         signatures_covered_max=max(node.signatures_covered for node in spent.nodes),
         tx_bytes=tx_bytes,
         operations_per_tx=options.operations,
-        limit_share=round(per_s * len(nodes) / ((os.cpu_count() or 1) * verify_per_s()), 3),
+        limit_share=round(per_s * len(nodes) / (cores() * verify_per_s()), 3),
         stolen_share=spent.processors.stolen_share,
         others_share=spent.processors.others_share(cpu_s + spent.generator_s),
         nodes_agree=len(hashes) == 1,

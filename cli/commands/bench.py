@@ -40,6 +40,8 @@ class Wishes:
     megabytes: int
     sizes: str
     bucket_bits: int
+    behind_transactions: int
+    behind_blocks: int
     report: Path | None
 
 
@@ -95,6 +97,18 @@ Figures = dict[str, object]
 @click.option("--sizes", default="1000,100000,1000000", help="State keys, for growth.")
 @click.option(
     "--bucket-bits", type=click.IntRange(8, 24), default=18, help="Of the state's tree, for growth."
+)
+@click.option(
+    "--behind-transactions",
+    type=click.IntRange(0, 10_000_000),
+    default=0,
+    help="At least, for catchup.",
+)
+@click.option(
+    "--behind-blocks",
+    type=click.IntRange(0, 1_000_000),
+    default=0,
+    help="At least, and small ones, for catchup.",
 )
 @click.option("--profile", is_flag=True, help="And what a transaction costs, stage by stage.")
 @click.option(
@@ -226,7 +240,8 @@ def _catchup(place: Path, wishes: Wishes, say: Say) -> tuple[Figures, str]:
     from cli import loop
     from cli.bench import catchup
 
-    figures = asdict(loop.run(catchup.run(place / "net", wishes.seconds, say)))
+    wish = catchup.Wish(wishes.seconds, wishes.behind_transactions, wishes.behind_blocks)
+    figures = asdict(loop.run(catchup.run(place / "net", wish, say)))
     return figures, _list(figures)
 
 

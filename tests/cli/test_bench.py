@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from cli.bench import clients, load, overload, transactions
-from cli.bench.machine import Processors, processors
+from cli.bench import catchup, clients, load, machine, overload, transactions
+from cli.bench.machine import Processors, cores, processors
 from cli.bench.reads import blocks_until_effective
 from cli.bench.transactions import Options
 from cli.bench.usage import Memory, Usage
@@ -268,6 +268,47 @@ def test_what_the_host_and_others_took_is_of_these_seconds_alone(
     assert between.stolen_share == 0.1
     assert between.others_share(22) == 0.08
     assert between.others_share(31) == 0.0, "rounded ticks"
+
+
+def test_the_signature_limit_is_of_the_cores_that_may_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under `taskset -c 0,1` half of four: else the share would be half of what it is."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert cores() == machine.machine().cores == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert cores() == 4, "where the system does not say"
+
+
+def test_a_node_stays_away_until_it_is_as_far_behind_as_was_asked_for() -> None:
+    wish = catchup.Wish(20, transactions=10**6, blocks=1_000)
+    assert wish.granted(20, 10**6, 1_000)
+    for less in ((19.9, 10**6, 1_000), (20, 10**6 - 1, 1_000), (20, 10**6, 999)):
+        assert not wish.granted(*less)
+
+
+async def test_a_single_transaction_that_is_not_certified_ends_a_catch_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its blocks are counted: one that failed fast would count as load."""
+    answers = iter((200, 422))
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=next(answers))
+
+    monkeypatch.setattr(catchup, "CLIENTS", 1)
+    app = web.Application()
+    app.router.add_post("/v1/txs", answer)
+    async with TestServer(app) as server:
+        node = cast(TestnetNode, SimpleNamespace(api=str(server.make_url("")).rstrip("/")))
+        ends = time.perf_counter() + 60
+        signed = [[load.Signed(b"", b"", good=False), load.Signed(b"", b"", good=True)]]
+        assert await catchup._one_by_one([node], signed, ends) == 1, "the bad one is not sent"
+        signed = [[load.Signed(b"", b"", good=True)]]
+        with pytest.raises(ExceptionGroup) as caught:
+            await catchup._one_by_one([node], signed, ends)
+    assert isinstance(caught.value.exceptions[0], CliError)
 
 
 def test_a_system_without_such_figures_reports_none(monkeypatch: pytest.MonkeyPatch) -> None:
