@@ -244,6 +244,7 @@ TRUSTED: dict[str, str] = {
             "cli.bench.overload:_committed",
             "cli.bench.overload:_offer.one",
             "cli.bench.stage_table:spent",
+            "cli.bench.wan:_after_order",
             "cli.bench.reads:_House.read",
             "cli.bench.limits:limits",
             "cli.typed:_document",
