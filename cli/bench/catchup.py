@@ -133,7 +133,7 @@ async def _one_by_one(
             tx = queue.pop()
             if not tx.good:
                 continue
-            status = await posts.post(tx.raw)
+            status, _ = await posts.post(tx.raw)
             if status != 200:
                 raise CliError("BENCH_FAILED", f"{node.api} answered {status}")
             done += 1
