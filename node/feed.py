@@ -16,10 +16,10 @@ from typing import Any, Self
 from salus.block import Fact, Header, Receipt
 from salus.errors import SalusError
 
-# Blocks kept decoded for those who keep up: a few seconds at full speed. Where each transaction has 100
-# operations a block has 7,000 receipts, of half a kilobyte each.
+# Blocks kept decoded for those who keep up: a few seconds at full speed, 8 MB. Where each transaction has
+# 100 operations a block has 5,000 to 7,000 receipts, of half a kilobyte each; older ones are read from disk.
 RECENT_BLOCKS_MAX = 64
-RECENT_RECEIPTS_MAX = 64_000
+RECENT_RECEIPTS_MAX = 16_000
 
 BlockReader = Callable[[int], tuple[Header, tuple[Receipt, ...]] | None]
 
