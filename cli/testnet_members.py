@@ -128,7 +128,7 @@ async def leave(
             raise
         return None, None
     note(f"proposal {number} has passed; waiting for the epoch that brings it")
-    return number, await in_force(root, number)
+    return number, await in_force(root, number, leaving=name)
 
 
 def _operator(node: TestnetNode) -> Signer:
@@ -136,13 +136,14 @@ def _operator(node: TestnetNode) -> Signer:
     return Keystore.unlock(keys / "operator.json", read_password(keys / "password"))
 
 
-async def in_force(root: Path, number: int) -> int:
-    """Waits for a proposal that has passed; the height since when it is in force."""
+async def in_force(root: Path, number: int, *, leaving: str | None = None) -> int:
+    """Waits for a proposal that has passed; the height since when it is in force. `leaving` is not
+    asked: the others may cut it off before it has read of it."""
     deadline = time.monotonic() + EFFECT_S
     last = "no answer"
     while time.monotonic() < deadline:
         try:
-            async with Client(_urls(root), timeout_s=COMMIT_S) as client:
+            async with Client(_urls(root, leaving), timeout_s=COMMIT_S) as client:
                 found = await ballots.ask(client, number)
             last = found["stage"]
             if last == "effective":
@@ -193,6 +194,6 @@ def forget(root: Path, name: str) -> TestnetDescription:
     return left
 
 
-def _urls(root: Path) -> list[str]:
-    nodes = read_testnet(root).nodes
+def _urls(root: Path, leaving: str | None) -> list[str]:
+    nodes = [node for node in read_testnet(root).nodes if node.name != leaving]
     return [n.api for n in nodes if processes.running(Path(n.home)) is not None]
