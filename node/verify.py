@@ -64,7 +64,7 @@ class VerifyPool:
             # is what comes alone while threads are at work on many.
             if self.waiting <= self.slice_size or (urgent and count <= SLICE_MAX):
                 return self._check(transactions)
-            if not urgent and self._fits_this_turn(count):
+            if not urgent and self._pool is not None and self._fits_this_turn(count):
                 return self._check(transactions)
             results: list[bool] = []
             if self._pool is None:
@@ -100,7 +100,7 @@ class VerifyPool:
             self.slice_size += 1  # slowly back, so that it does not swing
 
     def _fits_this_turn(self, count: int) -> bool:
-        """Of what comes in a turn of the loop while others wait, one slice needs no thread."""
+        """Of what comes in a turn of the loop while threads are at work, one slice needs none."""
         if self._taken_this_turn + count > self.slice_size:
             return False
         if not self._taken_this_turn:
