@@ -33,9 +33,14 @@ class DenialTeller:
     ) -> None:
         self._book, self._sender, self._state, self._clock = book, sender, state, clock
         self._telling: list[tuple[Denials, ParsedTransaction]] = []
+        self._one_at_a_time = asyncio.Lock()  # the gate's tick may come while the node stops
 
     async def tell(self, now_s: float) -> None:
         """`now_s`: infinity tells all."""
+        async with self._one_at_a_time:
+            await self._tell(now_s)
+
+    async def _tell(self, now_s: float) -> None:
         if not self._telling:
             self._telling = [(told, self._made(told)) for told in self._book.due(now_s)]
         while self._telling:

@@ -13,6 +13,7 @@ from salus.errors import SalusError
 from salus.permit import Reason
 from salus.statemap import SALT_BYTES
 from salus.ticket import TrailHead, trail_key
+from salus.transaction import ParsedTransaction
 from tests.node.gate_world import World
 
 HANDLE = bytes(32)
@@ -157,6 +158,24 @@ async def test_a_count_that_waits_for_a_quorum_is_not_told_twice(world: World) -
     world.quorum, world.pool = True, [first]
     await world.gate.teller.tell(math.inf)
     assert head(world).denials == 2
+
+
+async def test_who_stops_while_counts_are_told_tells_each_of_them_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate's tick waits for a block meanwhile: two that tell at once would each forget one."""
+    teller = world.gate.teller
+    for requester in ("hosp-b", "hosp-c", "hosp-d"):
+        world.gate.book.without_ticket(requester, world.ada.handle, 0)
+    told: list[bytes] = []
+
+    async def certified(tx: ParsedTransaction) -> None:
+        await asyncio.sleep(0)
+        told.append(tx.id)
+
+    monkeypatch.setattr(world.gate.sender, "certified", certified)
+    await asyncio.gather(teller.tell(math.inf), teller.close())
+    assert len(told) == len(set(told)) == 3
 
 
 async def test_a_count_that_can_never_be_certified_any_more_is_told_anew(world: World) -> None:
