@@ -1,11 +1,13 @@
 """Options and fixtures of the whole suite."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import jitter, pace, tidy
 from tests.e2e.nursery import Nurseries
 from tests.pace import VARIABLE as PACE
 
@@ -24,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pace", metavar="TIMES", type=float, help="periodic work, so many times as seldom"
     )
+    parser.addoption("--jitter", metavar="SEED", help="event loops of a busy machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,6 +36,16 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[VARIABLE] = name
     if times := config.getoption("--pace"):
         os.environ[PACE] = str(times)
+        pace.change()
+    seed = config.getoption("--jitter")
+    asyncio.set_event_loop_policy(jitter.JitterPolicy(seed) if seed else tidy.Policy())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    policy = asyncio.get_event_loop_policy()
+    if isinstance(policy, jitter.JitterPolicy):
+        policy.begin(item.nodeid)
 
 
 # Several workers take files from the head of the list: what takes minutes must not begin last. Files

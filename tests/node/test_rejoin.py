@@ -23,14 +23,14 @@ async def test_a_rejoin_that_was_executed_and_refused_is_followed_by_a_new_one()
 
     rejoin = Rejoin(factories.key("node a"), "test-chain", bytes(32), submit, None)
     await rejoin.ask(7, 0.0)
-    await rejoin.ask(7, RETRY_S - 1.0)
+    await rejoin.ask(7, 0.8 * RETRY_S)
     assert len(sent) == 1
     await rejoin.ask(7, RETRY_S + 0.0)
     assert sent[1] == sent[0]  # nobody has executed it: the same bytes once more
     executed = 8
     await rejoin.ask(8, 2.0 * RETRY_S)
     assert sent[2] == sent[0]
-    await rejoin.ask(8, 2.0 * RETRY_S + 1)
+    await rejoin.ask(8, 2.2 * RETRY_S)
     assert len(sent) == 3
     await rejoin.ask(8, 3.0 * RETRY_S)
     assert sent[3] != sent[0]

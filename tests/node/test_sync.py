@@ -226,7 +226,7 @@ async def test_an_empty_answer_that_nobody_asked_for_puts_no_observer_to_rest() 
     sync.following = True
     task = asyncio.create_task(sync.run())
     for _ in range(100):
-        await asyncio.sleep(POLL_S / 2)
+        await asyncio.sleep(ANSWER_TIMEOUT_S / 30)
         sync.receive("liar", encode(Blocks((), 10)))
     task.cancel()
     assert set(wire.asked) == {"a", "b", "c"}
