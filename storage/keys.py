@@ -24,6 +24,7 @@ EPOCH = b"e"  # ‖ epoch (8 bytes) → epoch record
 VALUE = b"s"  # ‖ raw state key → salt ‖ value
 WRITE_SET = b"w"  # ‖ height → seal ‖ changes of the block; of the last 2L heights (L24)
 BUCKET = b"k"  # ‖ bucket number (4 bytes) → entries; absent = empty
+CHANGED = b"d"  # ‖ bucket number → entries written since row k was (storage/buckets.py)
 
 
 def number(value: int) -> bytes:
@@ -37,3 +38,7 @@ def body_key(height: int, digest: bytes) -> bytes:
 
 def bucket_key(index: int) -> bytes:
     return BUCKET + index.to_bytes(4)
+
+
+def changed_key(index: int) -> bytes:
+    return CHANGED + index.to_bytes(4)

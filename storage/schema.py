@@ -12,12 +12,14 @@ VERSION_BYTES = 4
 
 VERSIONS = {
     "blocks": 1,
-    "state": 2,  # after 0.1.0: write sets, and the birth time in the identity of the vote journal
+    # After 0.1.0: 2, write sets, and the birth time in the identity of the vote journal; 3, rows d
+    # beside large buckets, without which an older reader would see the bucket as it was.
+    "state": 3,
     "journal": 1,
     "vault": 2,  # after 0.1.0: keys that are sealed to a keeper, which an older eraser would lose
 }
 # The oldest that is read as well; its stores are stamped anew by whoever opens them.
-OLDEST = {"vault": 1}
+OLDEST = {"vault": 1, "state": 2}
 
 _OLDER_HINT = (
     "Go on with the version of the software that wrote it; CHANGELOG.md names the way to this one."
@@ -52,10 +54,16 @@ def open_schema(kv: KeyValue, store: str, genesis_hash: bytes) -> None:
         return
     if stamp is None or len(stamp) != VERSION_BYTES:
         raise StoreDamaged(f"the format version of the {store} store is none")
-    check_version(store, int.from_bytes(stamp))
+    found = int.from_bytes(stamp)
+    check_version(store, found)
     if chain != genesis_hash:
         raise StoreDamaged(
             f"the {store} store belongs to another chain",
             code="WRONG_CHAIN",
             hint="Check genesis.json; a home serves one chain for ever.",
         )
+    if found < VERSIONS[store]:
+        if next(iter(kv.scan(keys.CHANGED)), None) is not None:
+            raise StoreDamaged(f"the {store} store has rows that its format version does not know")
+        # Before the first row that the older software would misread.
+        kv.write([(keys.META_FORMAT, VERSIONS[store].to_bytes(VERSION_BYTES))], sync=True)

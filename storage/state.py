@@ -22,6 +22,7 @@ from salus.hashing import HASH_BYTES
 from salus.statemap import CHANGE_BYTES, SALT_BYTES
 from salus.writeset import seal
 from storage import keys
+from storage.buckets import BucketRows
 from storage.cache import ENTRY_OVERHEAD_BYTES, ByteBoundCache
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import KeyValue, Put, Snapshot
@@ -63,8 +64,10 @@ class StateStore:
         self.kv = kv  # for storage/check.py; everybody else uses the methods
         self._values: ByteBoundCache[bytes] = ByteBoundCache(VALUE_CACHE_BYTES)
         self._buckets: ByteBoundCache[int] = ByteBoundCache(BUCKET_CACHE_BYTES)
-        # Guards the caches and the height against a commit in another thread; never held while
-        # the disk is written.
+        self._rows = BucketRows(kv)
+        self._bits: int | None = None
+        # Guards the caches, the rows and the height against a commit in another thread; never held
+        # while the disk is written.
         self._lock = threading.Lock()
         self._before: Snapshot | None = None  # the state while the next block is written
         stored = kv.get(keys.META_HEIGHT)
@@ -117,6 +120,7 @@ class StateStore:
             self._before = None
             self._values.put_all(batch.writes)
             self._buckets.put_all(batch.buckets)
+            self._rows.written()
             self._height, self._head = batch.header.height, batch.header
         self._oldest_write_set = max(self._oldest_write_set, _first_kept(batch))
 
@@ -137,8 +141,7 @@ class StateStore:
                 yield keys.TRANSACTION + tx_id, at + index.to_bytes(4)
         for key, value in batch.writes.items():
             yield keys.VALUE + key, value
-        for bucket, content in batch.buckets.items():
-            yield keys.bucket_key(bucket), content or None
+        yield from self._rows.puts(batch.buckets, batch.write_set, self._bucket_bits(batch))
         yield keys.WRITE_SET + at, seal(header.height, batch.write_set) + batch.write_set
         for height in range(self._oldest_write_set, _first_kept(batch)):
             yield keys.WRITE_SET + keys.number(height), None
@@ -156,6 +159,14 @@ class StateStore:
         if batch.epoch is not None:
             assert batch.epoch.base == header.height
             yield keys.EPOCH + keys.number(batch.epoch.epoch), encode(batch.epoch)
+
+    def _bucket_bits(self, batch: BlockBatch) -> int:
+        """The same for the life of a chain (salus/parameters.py)."""
+        if self._bits is None:
+            record = batch.epoch if batch.header.height == 0 else self.epoch(batch.header.epoch)
+            assert record is not None
+            self._bits = record.parameters.state_bucket_bits
+        return self._bits
 
     # --- the chain
 
@@ -290,10 +301,12 @@ class StateStore:
         """The bucket's entries; empty if it holds no key."""
         with self._lock:
             cached, height = self._buckets.get(index), self._height
-            reader = self._before or self.kv
-        if cached is not None:
-            return cached
-        content = reader.get(keys.bucket_key(index)) or b""
+            if cached is not None:
+                return cached
+            split = self._rows.is_split(index)
+            # A block may be written between the reading of one row and of the other.
+            reader = self._before or (self.kv.snapshot() if split else self.kv)
+        content = self._rows.read(reader, index, split=split)
         with self._lock:
             if self._height == height:
                 self._buckets.put(index, content)
@@ -305,8 +318,7 @@ class StateStore:
         with self._lock:
             height, room = self._height, self._buckets.room
         read: dict[int, bytes] = {}
-        for key, content in self.kv.scan(keys.BUCKET):
-            index = int.from_bytes(key[1:])
+        for index, content in self._rows.scan():
             room -= len(content) + ENTRY_OVERHEAD_BYTES
             if room >= 0:
                 read[index] = content

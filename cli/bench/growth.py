@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from itertools import islice
+from math import isqrt
 from pathlib import Path
 
 import msgspec
@@ -31,9 +32,18 @@ from salus.codec import encode
 from salus.genesis import GENESIS_VERSION, NO_PEPPER, Genesis, Member, Role
 from salus.keys import SigningKey
 from salus.parameters import Parameters
-from salus.statemap import SALT_BYTES, StateTree, bucket_of, change_bucket, key_hash, leaf_of
+from salus.statemap import (
+    ENTRY_BYTES,
+    SALT_BYTES,
+    StateTree,
+    bucket_of,
+    change_bucket,
+    key_hash,
+    leaf_of,
+)
 from salus.transaction import parse
 from storage import keys
+from storage.buckets import WHOLE_BYTES_MAX
 from storage.errors import StoreDamaged
 from storage.kv import LevelKV, Put
 from storage.state import StateStore
@@ -173,9 +183,17 @@ class _Chain:
             hashed = key_hash(name)
             leaves[hashed] = leaf_of(hashed, stored)
             yield keys.VALUE + name, stored
-        content = change_bucket(buckets.get(index, b""), leaves)
-        buckets[index] = content
+        own = buckets.get(index, b"")  # genesis's
+        content = buckets[index] = change_bucket(own, leaves)
+        since: dict[bytes, bytes | None] = {}
+        if not own and len(content) > WHOLE_BYTES_MAX:
+            # As blocks leave a large bucket: each has gone another part of the way to the next whole one.
+            age = index % isqrt(2 * len(content) // ENTRY_BYTES)
+            since = {hashed: leaves.pop(hashed) for hashed in list(leaves)[:age]}
+            content = change_bucket(own, leaves)
         yield keys.bucket_key(index), content
+        if since:
+            yield keys.changed_key(index), change_bucket(b"", since)
 
     # ── running ──────────────────────────────────────────────────────────────
 

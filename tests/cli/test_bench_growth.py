@@ -33,6 +33,18 @@ def test_each_size_is_filled_and_its_blocks_are_executed_and_written(tmp_path: P
         kv.close()
 
 
+def test_large_buckets_are_founded_as_blocks_leave_them(tmp_path: Path) -> None:
+    """Some with a row of changes, of any age: else no block of the measurement would fold one."""
+    chain = growth._Chain(tmp_path / "x", 6)
+    chain.found(2_000)
+    kv = LevelKV(tmp_path / "x", create=False)
+    lengths = {len(changed) for _, changed in kv.scan(keys.CHANGED)}
+    kv.close()
+    assert len(lengths) > 3
+    chain.open()  # the root is that of all the keys
+    chain.close()
+
+
 def test_a_state_that_is_not_what_was_written_is_no_figure(tmp_path: Path) -> None:
     chain = growth._Chain(tmp_path / "x", 18)
     chain.found(300)

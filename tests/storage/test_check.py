@@ -30,13 +30,14 @@ def anchor(label: str) -> Operation:
 
 
 def small() -> Parameters:
-    """A short epoch, so that the chain has a boundary in it; few buckets, so that some fill."""
+    """A short epoch, so that the chain has a boundary in it; two buckets, so that both grow large
+    and lie in two rows (storage/buckets.py)."""
     return Parameters(
         epoch_blocks_max=3,
         watermark_window=8,
         in_flight_proposals_max=2,
         execute_ahead_max=4,
-        state_bucket_bits=5,
+        state_bucket_bits=1,
     )
 
 
@@ -110,7 +111,8 @@ def test_one_flipped_byte_in_any_row_of_any_kind_is_found(ledger: Ledger) -> Non
             seen.add(key[:1])
     assert seen == {
         keys.META, keys.BODY, keys.HEADER, keys.CERTIFICATE, keys.RECEIPTS, keys.REPLAY,
-        keys.TRANSACTION, keys.EPOCH, keys.VALUE, keys.BUCKET, keys.HASH, keys.WRITE_SET,
+        keys.TRANSACTION, keys.EPOCH, keys.VALUE, keys.BUCKET, keys.CHANGED, keys.HASH,
+        keys.WRITE_SET,
     }  # fmt: skip
 
 
@@ -146,7 +148,9 @@ def test_an_extra_row_of_any_kind_is_found(ledger: Ledger) -> None:
         (keys.TRANSACTION + bytes(32), keys.number(1) + bytes(4)),
         (keys.EPOCH + keys.number(99), state.get(keys.EPOCH + keys.number(1))),
         (keys.VALUE + b"records/anchor/none", bytes(17)),
-        (keys.bucket_key(1 << 5), bytes(64)),
+        (keys.bucket_key(1 << 1), bytes(64)),
+        (keys.changed_key(1 << 1), bytes(64)),
+        (keys.changed_key(0), bytes(32) + b"l" * 32),
         (keys.WRITE_SET + ahead, state.get(keys.WRITE_SET + keys.number(height))),
         (b"z", b"what is this"),
     ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from storage import schema
 from storage.errors import StoreDamaged, StoreUnavailable, StoreVersion
-from storage.keys import META_FORMAT
+from storage.keys import META_FORMAT, changed_key
 from storage.kv import KeyValue, LevelKV, MemoryKV, prefix_end
 from storage.kv import _translated as translated
 from storage.schema import open_schema
@@ -193,6 +193,27 @@ def test_a_store_of_an_older_version_is_refused_and_not_misread() -> None:
         StateStore(stamped(1), CHAIN)
     assert refused.value.code == "STORE_VERSION"
     assert "CHANGELOG.md" in refused.value.hint
+
+
+def test_a_state_store_without_rows_of_changes_is_read_and_stamped_anew() -> None:
+    """Version 2 wrote every bucket whole. Its software would not see the rows that follow."""
+    kv = stamped(2)
+    open_schema(kv, "state", CHAIN)
+    assert kv.get(META_FORMAT) == schema.VERSIONS["state"].to_bytes(4)
+
+
+def test_a_stamp_older_than_the_rows_is_damage() -> None:
+    kv = stamped(2)
+    kv.write([(changed_key(0), bytes(64))], sync=True)
+    with pytest.raises(StoreDamaged, match="does not know"):
+        open_schema(kv, "state", CHAIN)
+
+
+def test_a_store_of_another_chain_is_not_stamped() -> None:
+    kv = stamped(2)
+    with pytest.raises(StoreDamaged):
+        open_schema(kv, "state", b"x" * 32)
+    assert kv.get(META_FORMAT) == (2).to_bytes(4)
 
 
 @pytest.mark.parametrize("stamp", [b"", b"\0\0\0\2\0", b"\xff" * 4_000])

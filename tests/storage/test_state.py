@@ -24,6 +24,7 @@ from salus.statemap import (
 from storage import keys
 from storage import state as state_module
 from storage.blocks import BlockStore
+from storage.buckets import BucketRows
 from storage.cache import ENTRY_OVERHEAD_BYTES, ByteBoundCache
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import LevelKV, MemoryKV, Put
@@ -216,6 +217,68 @@ def test_readers_see_the_block_before_until_the_height_says_otherwise(
     assert (state.get(cached), state.get(cold), state.bucket(7)) == (b"new", b"new", b"n" * 64)
     assert state.find_transaction(batch.tx_ids[0]) == (2, 0)
     assert state.height_of(batch.header.hash()) == 2
+    kv.close()
+
+
+def test_a_large_bucket_is_read_from_disk_as_each_block_left_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Through rows that come and go, without a cache that would know it anyway."""
+    monkeypatch.setattr(state_module, "BUCKET_CACHE_BYTES", 0)
+    stored = Stored()
+    hashes = [bytes(4) + bytes([n]) * 28 for n in range(24)]
+    content, rows = b"", set[bool]()
+    for height in range(1, 30):
+        write_set: list[bytes] = []
+        leaves = {hashes[n % 24]: bytes([height]) * 32 for n in range(height, height + 3)}
+        content = change_bucket(content, leaves, write_set)
+        stored.commit(buckets={0: content}, write_set=b"".join(write_set))
+        rows.add(stored.kv.get(keys.changed_key(0)) is None)
+        assert stored.state.bucket(0) == content == stored.reopened().bucket(0)
+        assert list(stored.state.buckets()) == [(0, content)]
+    assert rows == {True, False}
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_bucket_of_two_rows_is_read_as_one_block_left_it(
+    on_disk: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block that folds both rows into one, between the reading of the one and of the other."""
+    kv: Any = LevelKV(tmp_path / "state") if on_disk else MemoryKV()
+    stored = Stored(kv)
+    bits = stored.chain.genesis.parameters.state_bucket_bits
+    hashes = [bytes(4) + bytes([n]) * 28 for n in range(20)]  # all of bucket 0
+    content = change_bucket(b"", dict.fromkeys(hashes, b"o" * 32))
+    stored.commit(buckets={0: content})
+
+    def block(*changed: int) -> bytes:
+        nonlocal content
+        write_set: list[bytes] = []
+        leaves = {hashes[n]: bytes([n + 1]) * 32 for n in changed}
+        content = change_bucket(content, leaves, write_set)
+        stored.commit(buckets={0: content}, write_set=b"".join(write_set))
+        return content
+
+    assert bucket_of(hashes[0], bits) == 0
+    before = block(0, 1)
+    assert kv.get(keys.changed_key(0)) is not None
+    stored.state = state = stored.reopened()  # nothing in a cache
+    read = BucketRows.read
+
+    def slow(self: BucketRows, reader: Any, index: int, *, split: bool) -> bytes:
+        class Slow:
+            def get(self, key: bytes) -> bytes | None:
+                found: bytes | None = reader.get(key)
+                if key == keys.bucket_key(0) and kv.get(keys.changed_key(0)) is not None:
+                    block(*range(2, 12))
+                return found
+
+        return read(self, Slow(), index, split=split)
+
+    monkeypatch.setattr(BucketRows, "read", slow)
+    assert state.bucket(0) == before
+    assert kv.get(keys.changed_key(0)) is None, "the block came between, and folded the rows"
+    assert state.bucket(0) == content == stored.reopened().bucket(0)
     kv.close()
 
 

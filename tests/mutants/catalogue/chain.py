@@ -100,6 +100,29 @@ MUTANTS: tuple[Mutant, ...] = (
             "overlay = Overlay(self.read, epoch.parameters)",
         ),
     ),
+    by_test(
+        "S12",
+        "two rows of a bucket are read from two blocks",
+        "tests/storage/test_state.py::test_a_bucket_of_two_rows_is_read_as_one_block_left_it",
+        Edit("storage/state.py", "(self.kv.snapshot() if split else self.kv)", "self.kv"),
+        why="both rows are large states' alone; the simulator's are small",
+    ),
+    by_test(
+        "S12",
+        "a bucket written whole keeps its row of changes",
+        "tests/storage/test_buckets.py::test_buckets_grow_and_shrink_and_read_as_they_were_written",
+        Edit("storage/buckets.py", "                yield keys.changed_key(index), None\n", ""),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "rows of changes are forgotten at a restart",
+        "tests/storage/test_buckets.py::test_buckets_grow_and_shrink_and_read_as_they_were_written",
+        Edit(
+            "storage/buckets.py", "            self._mark(_number(key), True)", "            pass"
+        ),
+        why="likewise",
+    ),
     # -- S13 --------------------------------------------------------------------------------------
     simulated(
         "S13",
