@@ -10,7 +10,7 @@ of a block and in no other way, so each batch on disk leaves the bucket as that 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from salus.hashing import HASH_BYTES, ZERO_HASH
 from salus.statemap import ENTRY_BYTES, bucket_of, change_entry
@@ -56,12 +56,18 @@ class BucketRows:
 
     # --- writing
 
-    def puts(self, buckets: Mapping[int, bytes], write_set: bytes, bits: int) -> Iterator[Put]:
+    def puts(self, buckets: Mapping[int, bytes], write_set: bytes, bits: int) -> Iterable[Put]:
         """The rows after a block: `buckets` are the new contents, `write_set` its changes. A bucket
         whose changes are not among them is written whole."""
         self._next = {}
+        if max(map(len, buckets.values()), default=0) <= WHOLE_BYTES_MAX and 1 not in self._split:
+            # Every block of a state that is not large: nothing is asked of each bucket.
+            return [(keys.bucket_key(index), content or None) for index, content in buckets.items()]
+        return self._rows_of(buckets, write_set, bits)
+
+    def _rows_of(self, buckets: Mapping[int, bytes], write_set: bytes, bits: int) -> Iterator[Put]:
         large = {index for index, content in buckets.items() if len(content) > WHOLE_BYTES_MAX}
-        changed = _by_bucket(write_set, bits, large) if large else {}
+        changed = _by_bucket(write_set, bits, large)
         for index, content in buckets.items():
             split = self.is_split(index)
             if index in changed:
