@@ -52,12 +52,14 @@ class Admission:
             raise SalusError(message, code=code)
         results: list[Submitted | None] = [None] * len(raws)
         fresh: list[tuple[int, ParsedTransaction]] = []
+        pending: list[tuple[bytes, bytes]] = []  # (id, bytes) of what waits here now
         mempool = self.mempool
         for index, raw in enumerate(raws):
             known = mempool.get(raw)
             if known is not None:
                 # Verified before, perhaps out of a proposal: nothing to check, but owed from now.
-                results[index] = self._add(known, local=room is None or self._room_for_later(known))
+                owed = room is None or self._room_for_later(known)
+                results[index] = self._add(known, pending, local=owed)
                 continue
             try:
                 full = room is not None and len(fresh) >= room
@@ -70,11 +72,13 @@ class Admission:
             else:
                 fresh.append((index, tx))
         valid = await self.pool.verify([tx for _, tx in fresh])
+        # Asked of each only if all of them together might be too many.
+        scarce = mempool.taken_for_later + len(fresh) > LATER_TRANSACTIONS_MAX
         for (index, tx), good in zip(fresh, valid, strict=True):
-            if good and room is not None and not self._room_for_later(tx):
+            if good and scarce and room is not None and not self._room_for_later(tx):
                 results[index] = _no_room(tx)
             elif good:
-                results[index] = self._add(tx, local=True)
+                results[index] = self._add(tx, pending, local=True)
             else:
                 results[index] = Submitted(
                     TransactionState.REJECTED,
@@ -82,7 +86,10 @@ class Admission:
                     code="BAD_SIGNATURE",
                     detail="the signature does not fit sender, chain and content",
                 )
-        self._forward(results, raws)
+        if pending:
+            gossip = self.gossip
+            gossip.perform(gossip.gossip.admitted(pending, None, gossip.now_ms()))
+            self.on_pending()
         answers = [result for result in results if result is not None]
         assert len(answers) == len(raws)
         codes = [answer.code for answer in answers if answer.code is not None]
@@ -95,26 +102,17 @@ class Admission:
         pool = self.mempool
         return pool.taken_for_later < LATER_TRANSACTIONS_MAX or not pool.valid_later(tx)
 
-    def _forward(self, results: Sequence[Submitted | None], raws: Sequence[bytes]) -> None:
-        pending = [
-            (result.tx_id, raw)
-            for result, raw in zip(results, raws, strict=True)
-            if result is not None
-            and result.tx_id is not None
-            and result.state is TransactionState.PENDING
-        ]
-        if pending:
-            gossip = self.gossip
-            gossip.perform(gossip.gossip.admitted(pending, None, gossip.now_ms()))
-            self.on_pending()
-
-    def _add(self, tx: ParsedTransaction, *, local: bool) -> Submitted:
+    def _add(
+        self, tx: ParsedTransaction, pending: list[tuple[bytes, bytes]], *, local: bool
+    ) -> Submitted:
         try:
             self.mempool.add(tx, local=local)
         except SalusError as error:
             return self._refused_parsed(tx, error)
-        ordered = self.mempool.is_ordered(tx.id)
-        return Submitted(TransactionState.ORDERED if ordered else TransactionState.PENDING, tx.id)
+        if self.mempool.is_ordered(tx.id):
+            return Submitted(TransactionState.ORDERED, tx.id)
+        pending.append((tx.id, tx.raw))
+        return Submitted(TransactionState.PENDING, tx.id)
 
     def _refused(self, raw: bytes, error: SalusError) -> Submitted:
         try:

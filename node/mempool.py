@@ -156,8 +156,7 @@ class Mempool(VerifiedTransactions):
         """It has come, or has become valid: whose turn it is counts from now."""
         self._arrivals += 1
         entry.arrival = self._arrivals
-        quotas, group = self.quotas, entry.group
-        entry.served, entry.behind = quotas.served(group), quotas.held(group)
+        entry.served, entry.behind = self.quotas.counts(entry.group)
 
     def _wait(self, entry: Entry) -> None:
         if entry.from_height > self.height + 1:
@@ -267,10 +266,12 @@ class Mempool(VerifiedTransactions):
     def executed(self, ids: Iterable[bytes], height: int) -> list[bytes]:
         """Block `height` ran these. Returns the ids that expired with it, unordered by anybody."""
         groups: list[str | None] = []
-        for tx_id in ids:
-            self._ordered_total += 1
-            self._flying.pop(tx_id, None)
-            entry = self._pool.get(tx_id)
+        listed = list(ids)
+        self._ordered_total += len(listed)
+        flying, pool = self._flying, self._pool
+        for tx_id in listed:
+            flying.pop(tx_id, None)
+            entry = pool.get(tx_id)
             if entry is not None:
                 groups.append(entry.group)
                 self._served += entry.forwarded
@@ -278,6 +279,8 @@ class Mempool(VerifiedTransactions):
             elif (extra := self._verified.forget_extra(tx_id)) is not None:
                 groups.append(self._organisation(extra.body.sender))
         self.quotas.serve(groups)
+        if self._sequences.get(height) == listed:
+            del self._sequences[height]  # as it was marked: none of them is in flight any more
         for sequence in sorted(s for s in self._sequences if s <= height):
             self.release(sequence)  # Another proposal was agreed on there.
         for sequence in [s for s in self._decided if s <= height]:

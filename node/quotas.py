@@ -50,6 +50,10 @@ class Quotas:
     def served(self, group: Group) -> int:
         return self._served.get(group, 0)
 
+    def counts(self, group: Group) -> tuple[int, int]:
+        """What was served of a group's, and what the pool holds of it."""
+        return self._served[group], self._held.get(group, 0)
+
     def begin_view(self) -> None:
         """A new primary is judged by what it serves itself."""
         self._served_before = dict(self._served)
