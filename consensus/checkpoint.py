@@ -29,13 +29,18 @@ def on_executed(s: State, event: Executed) -> None:
     if before not in (None, event.header_hash):
         s.halt("execution gave another header than before my restart", height)
         return
-    ballot = s.checkpoints.setdefault(height, Ballot())
-    if s.voter.free(VoteType.CHECKPOINT, 0, height, event.header_hash):
-        vote = s.voter.vote(Checkpoint, 0, height, event.header_hash, s.out)
+    say_header(s, height)
+
+
+def say_header(s: State, height: int) -> None:
+    """My CHECKPOINT of what I have executed, where I may sign one."""
+    ballot, header_hash = s.checkpoints.setdefault(height, Ballot()), s.headers[height]
+    if s.voter.free(VoteType.CHECKPOINT, 0, height, header_hash):
+        vote = s.voter.vote(Checkpoint, 0, height, header_hash, s.out)
         s.send(vote)
         ballot.add(vote)
-        if certificate is None and ballot.count(vote.digest) >= s.quorum:
-            _certify(s, height, vote.digest, ballot)
+        if height not in s.certificates and ballot.count(header_hash) >= s.quorum:
+            _certify(s, height, header_hash, ballot)
     _check_divergence(s, height, ballot)
 
 

@@ -145,6 +145,9 @@ def _check_heights(s: State) -> None:
     assert log.committed <= log.settled
     assert log.executing <= log.certified + s.parameters.execute_ahead_max  # B28
     assert s.voter.floor >= log.certified
+    assert s.voter.withheld == 0 or s.voter.withheld > log.high, (
+        "what the window holds is said (S12)"
+    )
     assert (log.certificate is None) == (log.certified == s.base)
     assert (log.low_certificate is None) == (log.low == s.base)
     if log.certificate is not None:

@@ -31,7 +31,7 @@ def propose(s: State) -> None:
         return
     # A first proposal of mine that a crash made me forget is not made twice (S4): the journal
     # knows its digest, and the slot was restored with it. Below its floor I propose nothing (S12).
-    if sequence <= s.voter.floor:
+    if sequence <= s.voter.silent_to:
         return
     fill = log.epoch_end > 0
     if s.building != (sequence, fill):
@@ -198,7 +198,7 @@ def on_commit(s: State, message: Commit) -> None:
         return  # Late: a signature less to check.
     ballot = slot.ballot(message, s.view)
     if ballot is not None and _count(s, ballot, message):
-        _check_committed(s, slot, message.view, message.digest)
+        check_committed(s, slot, message.view, message.digest)
 
 
 def _in_time(s: State, message: PrePrepare | Prepare) -> bool:
@@ -235,6 +235,8 @@ def advance(s: State, slot: Slot) -> None:
     proposal = slot.pre_prepare
     if proposal is None or s.in_view_change or not s.log.votable(slot.sequence):
         return
+    if slot.sequence <= s.voter.withheld:
+        return  # Once I may vote on it, `resume` asks again (S12).
     if slot.verdict is None:
         _judge(s, slot, proposal)
         return
@@ -282,7 +284,7 @@ def _commit(s: State, slot: Slot, proposal: PrePrepare) -> None:
     if s.me is None:
         return
     if s.me in ballot.votes:  # since before my restart; alone, it is a quorum
-        _check_committed(s, slot, s.view, digest)
+        check_committed(s, slot, s.view, digest)
         return
     if not s.voter.free(VoteType.COMMIT, s.view, sequence, digest):
         return
@@ -296,7 +298,7 @@ def _commit(s: State, slot: Slot, proposal: PrePrepare) -> None:
     vote = s.voter.vote(Commit, s.view, sequence, digest, s.out)
     ballot.add(vote)
     s.send(vote)
-    _check_committed(s, slot, s.view, digest)
+    check_committed(s, slot, s.view, digest)
 
 
 def persist_body(s: State, slot: Slot, digest: bytes) -> None:
@@ -306,7 +308,7 @@ def persist_body(s: State, slot: Slot, digest: bytes) -> None:
         s.out.persist.append(PersistBody(slot.sequence, digest))
 
 
-def _check_committed(s: State, slot: Slot, view: int, digest: bytes) -> None:
+def check_committed(s: State, slot: Slot, view: int, digest: bytes) -> None:
     """Rule S6: q COMMITs of one view."""
     if slot.commits[view].count(digest) < s.quorum or slot.committed == digest:
         return

@@ -35,7 +35,7 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from consensus.restore import restore
+from consensus.restore import restore, resume
 from consensus.snapshot import Snapshot, take_snapshot
 from consensus.state import State
 
@@ -99,6 +99,8 @@ def _follow(s: State) -> None:
     """What has become possible by the event, in this order: leave the view before saying more in
     it, execute before asking for proposals (the window counts commits). After most events
     nothing has, so each is asked for only where its first condition holds."""
+    if s.voter.withheld and s.log.high >= s.voter.withheld:
+        resume(s)
     if s.wake:
         _wake(s)
     if s.complaint is not None:

@@ -5,6 +5,7 @@ digest again gives the vote that left before the crash. What others said is gone
 draws it again (L20).
 """
 
+from consensus import checkpoint, normal_case
 from consensus.effects import Effects
 from consensus.events import Verdict
 from consensus.messages import (
@@ -33,7 +34,7 @@ VOTE_KINDS = tuple(int(kind) for kind in VoteType)
 
 def restore(s: State) -> None:
     """Entries of other epochs are void (S13); the floor is the higher of journal and disk (S12)."""
-    entries = [entry for entry in s.config.journal if entry.epoch == s.epoch]
+    entries = _entries(s)
     if any(e.kind == JOURNAL_FLOOR and e.epoch > s.epoch for e in s.config.journal):
         # The state store fell back behind the end of this epoch, and the journal has forgotten what I
         # said in it. It takes no vote of it any more, and knows of none: so I only look on (S4, S12).
@@ -45,14 +46,33 @@ def restore(s: State) -> None:
         if entry.kind in VOTE_KINDS and (entry.sequence == 0 or entry.sequence > s.voter.floor):
             s.voter.recall(entry)
     _restore_view(s, entries)
-    _restore_floor(s, entries)
+    # Above my window only if the state store was replaced by one older than the journal: what I prepared
+    # there a VIEW-CHANGE of mine could not tell, so I say nothing until my window reaches it (S7, S12).
+    highest = max((entry.sequence for entry in entries), default=0)
+    s.voter.withhold(highest if highest > s.log.high else 0)
     _restore_prepared(s, entries)
-    if s.voter.active:
-        _restore_commits(s)
-        if not s.in_view_change:
-            _restore_prepares(s)
-    s.voter.forget_views(s.view)
-    s.wake = sorted(s.log.slots)
+    if s.voter.active and not s.in_view_change:
+        _restore_fixed(s)
+    _restore_votes(s)
+
+
+def resume(s: State) -> None:
+    """What I lacked has come as certified blocks, and my window reaches all that my journal knows: from
+    here on I stand where a restart would put me, and have heard more (S12)."""
+    s.voter.withhold(0)
+    _restore_prepared(s, _entries(s))
+    _restore_votes(s)
+    for _, slot in sorted(s.log.slots.items()):
+        for view, ballot in sorted(slot.commits.items()):
+            if s.me in ballot.votes:  # With those of others it may be a quorum (S6).
+                normal_case.check_committed(s, slot, view, ballot.votes[s.me].digest)
+    for height in sorted(s.headers):
+        checkpoint.say_header(s, height)
+    s.views_moved = True
+
+
+def _entries(s: State) -> list[JournalEntry]:
+    return [entry for entry in s.config.journal if entry.epoch == s.epoch]
 
 
 def _restore_view(s: State, entries: list[JournalEntry]) -> None:
@@ -93,15 +113,6 @@ def _restore_view(s: State, entries: list[JournalEntry]) -> None:
         s.reached[s.me] = s.wish
 
 
-def _restore_floor(s: State, entries: list[JournalEntry]) -> None:
-    """The state store is older than the journal, for it was replaced: I have voted above my window,
-    and what I prepared there a VIEW-CHANGE of mine could not tell. So I vote, and vouch, for nothing
-    until all of it is certified here (S7, S12)."""
-    highest = max((entry.sequence for entry in entries), default=0)
-    if highest > s.log.high:
-        s.voter.forget(highest)
-
-
 def _restore_prepared(s: State, entries: list[JournalEntry]) -> None:
     """Their bodies were synced in the same step, before the entry (S3)."""
     for entry in entries:
@@ -114,6 +125,15 @@ def _restore_prepared(s: State, entries: list[JournalEntry]) -> None:
         if entry.view > slot.prepared_view:
             slot.prepared = decode(entry.payload, PreparedCertificate)
             slot.valid = entry.digest  # I judged it before I let it be prepared.
+
+
+def _restore_votes(s: State) -> None:
+    if s.voter.active and not s.voter.withheld:
+        _restore_commits(s)
+        if not s.in_view_change:
+            _restore_prepares(s)
+    s.voter.forget_views(s.view)
+    s.wake = sorted(s.log.slots)
 
 
 def _restore_commits(s: State) -> None:
@@ -135,12 +155,16 @@ def _restore_commits(s: State) -> None:
             s.log.slots[sequence].forget_commits()
 
 
-def _restore_prepares(s: State) -> None:
-    """The proposals and my PREPAREs of the view that I am in."""
+def _restore_fixed(s: State) -> None:
+    """What the NEW-VIEW of the view that I am in proposes: also to whoever may not vote for it yet."""
     fixed = () if s.new_view is None else s.new_view.pre_prepares
     for proposal in fixed:
         if s.log.votable(proposal.sequence):
             _propose_again(s, proposal, first=False)
+
+
+def _restore_prepares(s: State) -> None:
+    """My proposals and my PREPAREs of the view that I am in."""
     for sequence in s.voter.signed_sequences():
         if sequence == 0 or not s.log.votable(sequence):
             continue

@@ -35,7 +35,7 @@ Key = tuple[int, int]  # (vote type, view) within one sequence
 class Voter:
     """Signs, and remembers what was signed above the floor."""
 
-    __slots__ = ("_by_sequence", "_config", "_me", "active", "floor")
+    __slots__ = ("_by_sequence", "_config", "_me", "active", "floor", "silent_to", "withheld")
 
     def __init__(self, config: ReplicaConfig) -> None:
         self._config = config
@@ -43,6 +43,9 @@ class Voter:
         # An observer and a quarantined validator sign nothing at all (S4).
         self.active = config.voting and config.me is not None and config.signer is not None
         self.floor = config.certified  # nothing at or below is voted on again (S12)
+        # Nor, for now, at or below this: of what I signed there my window holds only a part (S12).
+        self.withheld = 0
+        self.silent_to = self.floor  # the higher of both: nothing there is signed, nor said again
         self._by_sequence: dict[int, dict[Key, bytes]] = {}
 
     # -- what was signed ------------------------------------------------------------------------
@@ -66,7 +69,7 @@ class Voter:
 
     def free(self, kind: VoteType, view: int, sequence: int, digest: bytes) -> bool:
         """May I sign this? Not when inactive, below the floor, or against an earlier vote (S4)."""
-        if not self.active or 0 < sequence <= self.floor:
+        if not self.active or 0 < sequence <= self.silent_to:
             return False
         earlier = self.signed(kind, view, sequence)
         return earlier is None or earlier == digest
@@ -84,9 +87,18 @@ class Voter:
         for sequence in range(self.floor + 1, height + 1):
             self._by_sequence.pop(sequence, None)
         self.floor = max(self.floor, height)
+        self.silent_to = max(self.floor, self.withheld)
+
+    def withhold(self, sequence: int) -> None:
+        """Sign nothing at or below for now; 0: the floor alone counts again."""
+        self.withheld = sequence
+        self.silent_to = max(self.floor, sequence)
 
     def forget_views(self, view: int) -> None:
-        """Votes of views below are never asked for again: my view never runs backwards."""
+        """Votes of views below are never asked for again: my view never runs backwards. But those that
+        no slot holds yet are asked for once more (S12)."""
+        if self.withheld:
+            return
         for sequence, votes in list(self._by_sequence.items()):
             kept = {
                 key: digest

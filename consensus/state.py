@@ -130,9 +130,9 @@ class State:
 
     @property
     def below_floor(self) -> bool:
-        """My journal may have forgotten what I prepared above my low watermark: I vouch for nothing,
-        so I leave no view, until I have caught up with what I had certified (S12)."""
-        return self.voter.floor > self.log.low
+        """My journal may have forgotten what I prepared above my low watermark, or knows more than my
+        window holds: I vouch for nothing, so I leave no view, until I have caught up (S12)."""
+        return self.voter.withheld > 0 or self.voter.floor > self.log.low
 
     @property
     def quorum_view(self) -> int:

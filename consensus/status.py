@@ -162,7 +162,7 @@ def _send_votes(s: State, peer: int, peer_view: int, slot: Slot) -> None:
             if sender != peer:
                 s.send(commits.votes[sender], peer)
         return
-    if peer_view != s.view or s.me is None or slot.sequence <= s.voter.floor:
+    if peer_view != s.view or s.me is None or slot.sequence <= s.voter.silent_to:
         return  # Below my floor nothing is said again: of a NEW-VIEW of mine all in its view know (S12).
     if slot.pre_prepare is not None and slot.pre_prepare.sender == s.me:
         s.send(slot.pre_prepare, peer)

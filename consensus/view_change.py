@@ -182,7 +182,9 @@ def _try_new_view(s: State) -> None:
         for sequence, digest in choice.digests
         if sequence > s.voter.floor
     ):
-        return  # A crash tore an earlier NEW-VIEW of this view: never a second one (S4).
+        # A crash tore an earlier NEW-VIEW of this view: never a second one (S4). Or my votes are withheld
+        # as yet (S12).
+        return
     if not _seek_bodies(s, choice):
         _announce(s, view_changes, choice)
 

@@ -24,9 +24,7 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from salus.codec import encode
-from salus.vote import JOURNAL_FLOOR, JOURNAL_PREPARED, JournalEntry, VoteType
-from tests.consensus.cluster import PARAMETERS
+from salus.vote import JOURNAL_FLOOR, JournalEntry
 from tests.consensus.lab import (
     A,
     B,
@@ -181,29 +179,6 @@ def test_no_view_change_below_the_floor() -> None:
     lab.step(CaughtUp(4, certificate(4, C, without=1), 0))
     lab.step(Complain())
     assert lab.said(ViewChange)[0].low == certificate(4, C, without=1)
-
-
-def test_a_state_that_is_older_than_the_journal_votes_for_nothing_until_it_has_caught_up() -> None:
-    """S7, S12: what I prepared above my window no VIEW-CHANGE of mine could tell."""
-    high = PARAMETERS.watermark_window
-    there = prepared(0, high + 4, A)
-    journal = (
-        JournalEntry(JOURNAL_FLOOR, 0, 0, 4, bytes(32)),
-        JournalEntry(JOURNAL_PREPARED, 0, 0, high + 4, A, encode(there)),
-        JournalEntry(int(VoteType.COMMIT), 0, 0, high + 4, A),
-    )
-    lab = Lab(journal=journal)
-    lab.propose(5, B)
-    lab.step(Complain())
-    assert lab.sent == []
-    lab.step(CaughtUp(high + 3, certificate(high + 3, C, without=1), 0))
-    lab.propose(high + 4, B)
-    lab.step(Complain())
-    assert lab.said(Prepare) == []
-    assert lab.said(ViewChange) == []
-    lab.step(CaughtUp(high + 4, certificate(high + 4, C, without=1), 0))
-    lab.propose(high + 5, B)
-    assert [p.sequence for p in lab.said(Prepare)] == [high + 5]
 
 
 def _above_its_state(*certificates: PreparedCertificate, floor: int) -> Lab:

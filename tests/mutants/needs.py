@@ -47,6 +47,7 @@ NEEDS: dict[str, Callable[[Plan], bool]] = {
     "no CHECKPOINTs": lambda plan: plan.no_checkpoints is not None,
     "misfit": lambda plan: bool(plan.misfits),
     "contract's bit": lambda plan: plan.contract_bit,
+    "outgrown state": lambda plan: plan.needed is not None,
     "relapse": lambda plan: plan.relapse is not None,
     "relapse of a primary": lambda plan: plan.relapse == 1,  # it leads view 1 of the first epoch
     "ambush": lambda plan: plan.ambush_ms > 0,

@@ -192,7 +192,7 @@ def test_what_is_no_bug_survives(workshop: Workshop, monkeypatch: pytest.MonkeyP
 
 def test_what_shows_in_the_normal_case_is_no_use(workshop: Workshop) -> None:
     silent = Edit(
-        "consensus/normal_case.py", "    s.send(vote)\n    _check_committed", "    _check_committed"
+        "consensus/normal_case.py", "    s.send(vote)\n    check_committed", "    check_committed"
     )
     with pytest.raises(judge.Broken, match="normal case"):
         judge.judge(simulated("S6", "nobody says COMMIT", silent), workshop)

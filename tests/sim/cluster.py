@@ -42,7 +42,7 @@ from tests.sim.rules import Rules
 from tests.sim.schism import unclear
 from tests.sim.shell import Node
 from tests.sim.signatures import Ledger, Seals
-from tests.sim.traps import Ambush, Relapse, misfit
+from tests.sim.traps import Ambush, Outgrown, Relapse, misfit
 from tests.sim.work import Worker
 
 # In each such seed every node does everything itself (execution.py), and is looked at after every
@@ -247,6 +247,8 @@ class Cluster:
             self.at(time, self._stall, address, length)
         for time, address in plan.misfits:
             self.at(time, misfit, self.nodes[address])
+        if plan.needed is not None:
+            self.at(0.0, Outgrown(self).look)
         if plan.no_checkpoints is not None:
             start, end = plan.no_checkpoints
             self.at(start, self.network.lose_checkpoints, end)

@@ -62,9 +62,10 @@ def judged(node: Worker, s: State, event: ProposalChecked, effects: Effects) -> 
             )
 
 
-def met_two_proposals(node: Machine, s: State, first: PrePrepare, floor: int) -> None:
-    """Its primary has signed two digests for one sequence of this view (L23)."""
-    if first.view != s.view or s.me is None or not s.voter.active or floor > s.log.low:
+def met_two_proposals(node: Machine, s: State, first: PrePrepare, mute: int) -> None:
+    """Its primary has signed two digests for one sequence of this view (L23). From below `mute` it
+    leaves no view."""
+    if first.view != s.view or s.me is None or not s.voter.active or mute > s.log.low:
         return
     n = s.n
     near = sorted(s.reached, reverse=True)[(n + (n - 1) // 3) // 2]

@@ -46,6 +46,7 @@ class Plan:
     misfits: list[tuple[float, int]] = field(default_factory=list)  # votes that contradict others
     contract_bit: bool = False  # the bit that flips in a state store is one that a contract reads
     relapse: int | None = None  # whose state falls back behind a NEW-VIEW that its journal holds
+    needed: int | None = None  # whose state is replaced by one older than its window
     late_divergence: bool = False  # who diverges does so only after a restart
     schism: bool = (
         False  # more than f diverge: no header reaches a quorum, and no work is done (L24)
@@ -75,7 +76,7 @@ class Plan:
     def losers(self) -> set[int]:
         """Members whose disk loses more than a power cut may take: they count among the f."""
         losers = {crash.node for crash in self.crashes if crash.loss is not Loss.NOTHING}
-        return losers if self.relapse is None else losers | {self.relapse}
+        return losers | {i for i in (self.relapse, self.needed) if i is not None}
 
     def describe(self) -> list[str]:
         p = self.parameters

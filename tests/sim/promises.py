@@ -81,6 +81,7 @@ class _Told:
     floor: int = 0  # nothing at or below is voted on again
     kept: int = 0  # at or below, its journal had forgotten its votes when it was born
     mute: int = 0  # until this is below its watermark it may leave no view
+    outgrown: bool = False  # its journal held more than its window, when it was born
     exposed: set[Place] = field(default_factory=set)
 
 
@@ -107,8 +108,10 @@ class Promises:
         if s.new_view is not None:
             told.low = lowest(s.new_view, s.base)
         highest = max((e.sequence for e in journal), default=0)
-        window = max(config.certified, told.low) + config.parameters.watermark_window
-        told.mute = highest if highest > window else told.kept
+        # The certificates of what it has prepared must all fit above its watermark (S7, S8).
+        window = config.parameters.watermark_window
+        told.mute = max(told.kept, highest - window)
+        told.outgrown = highest > max(config.certified, told.low) + window
         self.told[node.address] = told
 
     def stepped(self, node: Machine, event: Any, effects: Effects) -> None:
@@ -127,7 +130,7 @@ class Promises:
             if done is Evidence:
                 told.exposed.add(_place(action.second))
                 if type(action.first) is type(action.second) is PrePrepare:
-                    duties.met_two_proposals(node, s, action.first, told.floor)
+                    duties.met_two_proposals(node, s, action.first, told.mute)
             elif done is ViewLeft:
                 self._left(node, told, s, event, effects, action.wish)
             elif done is CatchUp and type(event) is Tick:
@@ -178,6 +181,8 @@ class Promises:
         elif kind is BlockWritten:
             told.on_disk = max(told.on_disk, event.height)
         if told.mute and told.mute <= s.log.low:
+            if told.outgrown:
+                node.cluster.cover("S12 an older state has come up to its journal")
             told.mute = 0
             if s.halted is None:
                 self._follows(node, told, s)

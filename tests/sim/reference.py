@@ -25,8 +25,8 @@ ViewChange = namedtuple("ViewChange", "kind view sequence digest sender low prep
 NewView = namedtuple("NewView", "kind view sequence digest sender changes proposals")
 # The epoch as everybody in it knows it, and who I am (−1: no member); `null` gives Null(s) (S11).
 Place = namedtuple("Place", "me n epoch base window ahead_max null")
-# What a birth finds: votes by (kind, view, sequence), certificates, the last NEW-VIEW installed.
-Disk = namedtuple("Disk", "votes prepared new_view certified floor epoch_end may_vote")
+# A birth: votes by (kind, view, sequence), certificates, NEW-VIEW; the journal goes up to `reach`.
+Disk = namedtuple("Disk", "votes prepared new_view certified floor reach epoch_end may_vote")
 
 
 class Disagreement(AssertionError): ...
@@ -38,7 +38,7 @@ class Replica:
         self.place, self.me, self.epoch = place, int(place.me), int(place.epoch)
         self.n, self.window, f = int(place.n), int(place.window), (int(place.n) - 1) // 3
         self.quorum, self.weak = (self.n + f) // 2 + 1, f + 1
-        self.floor, self.epoch_end = int(disk.floor), int(disk.epoch_end)
+        self.floor, self.epoch_end, self.mute = disk.floor, disk.epoch_end, disk.reach - self.window
         self.may_vote, self.certified = bool(disk.may_vote), int(disk.certified)
         self.low = self.executed = self.executing = self.writing = self.certified
         self.reached, self.said = dict.fromkeys(range(self.n), 0), dict(disk.votes)
@@ -123,9 +123,9 @@ class Replica:
 
     # -- what goes out: the normal case ---------------------------------------------------------
     def votable(self, sequence: int) -> bool:
-        """Above the watermark and the floor, in the window, in the epoch (S10, S12, S13)."""
-        high = min(self.low + self.window, self.epoch_end or self.low + self.window)
-        return max(self.low, self.floor) < sequence <= high
+        """Above watermark and floor, in the epoch and a window that holds all I said (S10, S12, S13)."""
+        low, high = max(self.low, self.floor), self.low + self.window
+        return self.mute <= self.low and low < sequence <= min(high, self.epoch_end or high)
 
     def says(self, said: Any) -> None:
         """A signature of mine. To say the same again is always allowed (L20)."""
@@ -142,7 +142,8 @@ class Replica:
         kind, view, sequence, digest, _ = vote
         place, body, null = vote[1:4], vote[2:4], digest == self.place.null(sequence)
         if kind == CHECKPOINT:
-            mine = self.headers.get(sequence) == digest and sequence > self.floor
+            mine = self.headers.get(sequence) == digest
+            mine = mine and sequence > self.floor and self.mute <= self.low
             return self._need(mine, vote, ", a header that its execution did not give (S12)")
         self._need(view == self.view == self.wish, vote, ", but is in no such view (S7)")
         self._need(self.votable(sequence), vote, ", outside its window (S10, S12, S13)")
@@ -188,8 +189,7 @@ class Replica:
 
     def writes(self, block: Any) -> None:
         what, mine = f"writes block {block.height}", self.headers.get(block.height) == block.header
-        proved = self._is_certified(block)
-        self._need(proved, what, " without a quorum of CHECKPOINTs for its header (S12)")
+        self._need(self._is_certified(block), what, " without a quorum of CHECKPOINTs for it (S12)")
         self._need(mine and block.height == self.writing + 1, what, ", not its next own (S12)")
         self.writing = block.height
 
@@ -216,7 +216,7 @@ class Replica:
         there = sorted(self.reached.values(), reverse=True)[self.quorum - 1]
         most = max([there + 1, *others[self.weak - 1 : self.weak]])
         self._need(self.wish < said.view <= most, said, f", but may up to {most} (L18, L19)")
-        self._need(self.floor <= self.low, said, ", but cannot vouch below its floor (S12)")
+        self._need(max(self.floor, self.mute) <= self.low, said, ", but may not vouch yet (S12)")
         low, proved = self._low_of(said), self._is_vouched(said, said.view)
         self._need(proved, said, " with a watermark or certificate that is none (S7, S8)")
         self._need(low == self.low, said, f" from {low}, its low watermark is {self.low} (S7, S10)")

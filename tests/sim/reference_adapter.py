@@ -358,7 +358,8 @@ def _disk(config: ReplicaConfig, entries: list[JournalEntry], read: Reader, may_
         if entry.kind == JOURNAL_PREPARED and entry.sequence > config.certified
     )
     certified, end = config.certified, config.epoch_end
-    return Disk(votes, prepared, new_view, certified, floor, end, may_vote)
+    reach = max((entry.sequence for entry in entries), default=0)
+    return Disk(votes, prepared, new_view, certified, floor, reach, end, may_vote)
 
 
 def _hear(model: Replica, read: Reader, message: Message) -> Any:

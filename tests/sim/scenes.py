@@ -1,4 +1,4 @@
-"""Scenes of one lie each: what the mix of faults shows too seldom.
+"""Scenes of one lie, or of one loss, each: what the mix of faults shows too seldom.
 
 They take the place of runs in which nobody lies and nothing is lost. Law of the file: dice of its own,
 so that all other seeds mean what they meant.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from tests.sim.faults import Change, Crash, CrashMode
 from tests.sim.weather import calm
 
@@ -16,9 +18,11 @@ if TYPE_CHECKING:
     from tests.sim.plan import Plan
 
 # Of the runs that may become a scene; what is left of one stays as it was.
-SCHISM_SHARE, BACKDATING_SHARE, UNTIMELY_SHARE = 0.12, 0.18, 0.1
+SCHISM_SHARE, BACKDATING_SHARE, UNTIMELY_SHARE, NEEDED_SHARE = 0.12, 0.18, 0.1, 0.1
 # Who leads the first view is away for so long that the next view is begun without it.
 AWAY_MS = (1_500.0, 2_500.0)
+# A load under which a few windows pass before a run has seen enough.
+LOAD_GAP_MS, LOAD_STRETCH = 50, 3
 
 
 def draw(plan: Plan) -> None:
@@ -34,6 +38,8 @@ def draw(plan: Plan) -> None:
         _leads_second("backdating", r, plan)
     elif die < SCHISM_SHARE + BACKDATING_SHARE + UNTIMELY_SHARE:
         _leads_second("untimely", r, plan)
+    elif die < SCHISM_SHARE + BACKDATING_SHARE + UNTIMELY_SHARE + NEEDED_SHARE:
+        _needed(r, plan)
 
 
 def _leads_second(name: str, r: Random, plan: Plan) -> None:
@@ -54,3 +60,18 @@ def _schism(r: Random, plan: Plan) -> None:
     calm(r, plan)
     plan.schism = True
     plan.liars = dict.fromkeys(r.sample(range(plan.n), 2), ("diverged",))
+
+
+def _needed(r: Random, plan: Plan) -> None:
+    """f members are silent, so the others need each of them. The state store of one is replaced by one
+    that is older than its window (`traps.Outgrown`): it still owes them its votes (S12)."""
+    members = r.sample(range(plan.n), (plan.n - 1) // 3 + 1)
+    plan.needed = members.pop()
+    plan.liars = dict.fromkeys(members, ("silent",))
+    calm(r, plan)
+    plan.relapse = None
+    plan.parameters = msgspec.structs.replace(
+        plan.parameters, watermark_window=8, execute_ahead_max=3, epoch_blocks_max=100_000
+    )
+    times = range(0, int(LOAD_STRETCH * plan.heal_at), LOAD_GAP_MS)
+    plan.load = [(float(time), r.randrange(plan.n), 1) for time in times]

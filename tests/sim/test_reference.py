@@ -50,7 +50,7 @@ def test_watching_changes_nothing() -> None:
 
 
 def _model(me: int = 1, **disk: object) -> reference.Replica:
-    found = {"votes": {}, "prepared": (), "new_view": None, "certified": 0, "floor": 0}
+    found = {"votes": {}, "prepared": (), "new_view": None, "certified": 0, "floor": 0, "reach": 0}
     place = reference.Place(me=me, n=4, epoch=0, base=0, window=8, ahead_max=4, null=_null)
     return reference.Replica(
         place, reference.Disk(**{**found, "epoch_end": 0, "may_vote": True, **disk})

@@ -1,4 +1,4 @@
-"""Scenes of one lie each: they are played as they are meant, and change no other run."""
+"""Scenes of one lie, or one loss, each: they are played as they are meant, and change no other run."""
 
 from collections.abc import Callable
 from itertools import islice
@@ -55,9 +55,17 @@ def test_who_comes_late_is_shown_a_backdated_new_view_and_refuses_it() -> None:
     assert any("S9 a false NEW-VIEW is refused" in result.covered for result in results)
 
 
+def test_an_older_state_comes_up_to_its_journal_where_it_is_needed() -> None:
+    """S12: f others are silent, so without its votes nothing would be certified any more."""
+    scenes = (seed for seed in range(SEEDS) if draw(seed).needed is not None)
+    results = [run_quietly(seed) for seed in islice(scenes, 3)]
+    assert [result.failure for result in results] == [None] * 3
+    assert all("S12 an older state has come up to its journal" in one.covered for one in results)
+
+
 def test_runs_with_faults_of_their_own_become_no_scene() -> None:
     for plan in map(draw, range(SEEDS)):
         scene = plan.schism or {("backdating",), ("untimely",)} & set(plan.liars.values())
-        if scene:
+        if scene or plan.needed is not None:
             assert all(crash.loss is Loss.NOTHING for crash in plan.crashes)
             assert plan.relapse is None

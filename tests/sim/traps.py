@@ -22,6 +22,7 @@ BURST_TRANSACTIONS = 16  # a whole pool, at one node: what came earlier wrongs n
 # The stretch of time in which an ambush looks for its moment: when nothing waits.
 WATCH_MS = 10.0
 RELAPSE_DOWN_MS = 50.0
+AWAY_MS = 2_000.0  # longer than any patience with a primary
 LIMIT_SHARE = 0.5  # of the runs of four with a bad proposer
 RELAPSE_SHARE = 0.5  # of the runs in which it may happen
 
@@ -127,6 +128,8 @@ def describe(plan: Plan) -> list[str]:
     lines += [f"{t:.0f} ms: n{i} would sign once more, and other" for t, i in plan.misfits]
     if plan.relapse is not None:
         lines.append(f"the state of n{plan.relapse} falls back behind a NEW-VIEW in its journal")
+    if plan.needed is not None:
+        lines.append(f"the state of n{plan.needed} falls back by more than its window")
     if plan.ambush_ms:
         lines.append(
             f"once an end is fixed and all is idle, the primary is gone: {plan.ambush_ms:.0f} ms"
@@ -218,3 +221,37 @@ class Relapse:
             return
         cluster.cover("S12 what a NEW-VIEW proposes again lies below the journal's floor")
         node.crash(Crash(cluster.now, node.address, CrashMode.NOW, RELAPSE_DOWN_MS, Loss.STATE))
+
+
+class Outgrown:
+    """A state store is replaced by one older than the window, while the journal holds votes on what
+    nobody has certified: they must be told, and the restart has no room for them yet (S12). On each
+    other seed the primary falls with it, so that a VIEW-CHANGE has to tell them."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.height = 0  # of the copy; 0: there is none yet
+
+    def look(self) -> None:
+        cluster, victim = self.cluster, self.cluster.plan.needed
+        assert victim is not None
+        node = cluster.nodes[victim]
+        if cluster.healed:
+            return
+        if node.up and not self.height and node.height:
+            node.disks.take_backup()
+            self.height = node.height
+        if node.up and self.height:
+            said = max((entry.sequence for entry in node.disks.votes.values()), default=0)
+            certified = max(one.height for one in cluster.nodes)
+            if said > max(certified, self.height + cluster.plan.parameters.watermark_window):
+                primary = self._primary(node)
+                node.crash(Crash(cluster.now, victim, CrashMode.NOW, RELAPSE_DOWN_MS, Loss.STATE))
+                if primary is not node and primary.up and cluster.plan.seed % 2:
+                    primary.crash(Crash(cluster.now, primary.address, CrashMode.NOW, AWAY_MS))
+                return
+        cluster.at(WATCH_MS, self.look)
+
+    def _primary(self, node: Machine) -> Machine:
+        assert node.replica is not None
+        return self.cluster.nodes[node.replica.state.primary]

@@ -52,7 +52,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a vote at or below the floor is signed",
         Edit(
             "consensus/signing.py",
-            "if not self.active or 0 < sequence <= self.floor:",
+            "if not self.active or 0 < sequence <= self.silent_to:",
             "if not self.active:",
         ),
         needs="relapse",
@@ -70,15 +70,56 @@ MUTANTS: tuple[Mutant, ...] = (
     simulated(
         "S12",
         "a primary says again below its floor what its NEW-VIEW proposes",
-        Edit("consensus/status.py", " or slot.sequence <= s.voter.floor", ""),
+        Edit("consensus/status.py", " or slot.sequence <= s.voter.silent_to", ""),
         needs="relapse of a primary",
     ),
     by_test(
         "S12",
         "a primary asks for proposals below its floor",
         "tests/consensus/test_restore.py::test_a_primary_below_its_floor_asks_for_no_proposal",
-        Edit("consensus/normal_case.py", "if sequence <= s.voter.floor:", "if sequence < 0:"),
+        Edit("consensus/normal_case.py", "if sequence <= s.voter.silent_to:", "if sequence < 0:"),
         why="what was built for it is never signed: it costs work, and breaks no promise",
+    ),
+    simulated(
+        "S12",
+        "an older state votes before its window reaches its journal",
+        Edit(
+            "consensus/restore.py",
+            "s.voter.withhold(highest if highest > s.log.high else 0)",
+            "s.voter.withhold(0)",
+        ),
+        needs="outgrown state",
+    ),
+    simulated(
+        "S12",
+        "an older state is silent until all that its journal knows is certified",
+        Edit(
+            "consensus/replica.py",
+            "s.log.high >= s.voter.withheld",
+            "s.log.low >= s.voter.withheld",
+        ),
+        needs="outgrown state",
+    ),
+    simulated(
+        "S12",
+        "an older state does not tell what it had prepared above its window",
+        Edit(
+            "consensus/restore.py",
+            "    s.voter.withhold(0)\n    _restore_prepared(s, _entries(s))\n",
+            "    s.voter.withhold(0)\n",
+        ),
+        needs="outgrown state",
+    ),
+    by_test(
+        "S12",
+        "what an older state executed in its silence it never signs",
+        "tests/consensus/test_older_state.py::test_what_it_executed_in_silence_it_signs_then",
+        Edit(
+            "consensus/restore.py",
+            "        checkpoint.say_header(s, height)\n",
+            "        assert height\n",
+        ),
+        why="not met in 5,000 seeds: it has to execute what nobody has certified before it has caught up",
     ),
     simulated(
         "S12",

@@ -151,8 +151,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "the journal is not read at a restart",
         Edit(
             "consensus/restore.py",
-            "entries = [entry for entry in s.config.journal if entry.epoch == s.epoch]",
-            "entries: list[JournalEntry] = []",
+            "return [entry for entry in s.config.journal if entry.epoch == s.epoch]",
+            "return []",
         ),
         needs="crash",
     ),
@@ -229,8 +229,8 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         Edit(
             "consensus/signing.py",
-            "        if not self.active or 0 < sequence <= self.floor:",
-            "        if (not self.active and kind is not VoteType.VIEW_CHANGE) or 0 < sequence <= self.floor:",
+            "        if not self.active or 0 < sequence <= self.silent_to:",
+            "        if (not self.active and kind is not VoteType.VIEW_CHANGE) or 0 < sequence <= self.silent_to:",
         ),
         Edit("consensus/signing.py", "        assert self.active\n", ""),
         needs="lost journal",
