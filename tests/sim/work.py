@@ -328,8 +328,9 @@ class Worker(Machine):
         self.raws = self.bodies.persist([(body.sequence, body.digest) for body in bodies])
 
     def persist(self) -> None:
-        """As `node.disk.Disk`, which also writes a body behind the first vote for it: here a crash
-        finds none before COMMIT, the harder case. Its order: tests/node/test_disk_order.py."""
+        """As `node.disk.Disk`, which also writes a body behind the first vote for it. Of the states that a
+        crash can leave, here a first vote without its body is the rule; a body without its COMMIT comes
+        of a torn persist. The order of that writer itself: tests/node/test_disk_order.py."""
         if self.raws:
             self.blocks.put_bodies(self.raws, sync=True)
         if self.entries:
