@@ -25,7 +25,8 @@ from salus.forms_records import Staged
 from salus.keystore import Keystore
 
 MEDIA_TYPE = "application/fhir+json"
-CATCH_UP_S = 30.0
+CATCH_UP_S = 60.0
+ANSWER_S = 60.0  # of a node, on a machine that plays four hospitals
 POLL_S = 0.05
 TELLING_CHARS = 12  # shorter texts may stand in any file
 WORDS_MAX = 200
@@ -321,13 +322,15 @@ class Demo:
         node = self.net.node(name)
         home = NodeHome(Path(node.home))
         signer = await asyncio.to_thread(Keystore, home.keys / "operator.json", password_for(home))
-        async with Client(node.api, signer=signer, token=home.token(), timeout_s=20) as client:
+        async with Client(
+            node.api, signer=signer, token=home.token(), timeout_s=ANSWER_S
+        ) as client:
             yield client
 
     @asynccontextmanager
     async def _plain(self, name: str) -> AsyncIterator[Client]:
         node = self.net.node(name)
-        async with Client(node.api, token=node.node_home.token(), timeout_s=10) as client:
+        async with Client(node.api, token=node.node_home.token(), timeout_s=ANSWER_S) as client:
             yield client
 
     async def _another_record(self, client: Client, number: int) -> Committed:

@@ -23,7 +23,7 @@ VALIDATORS_MIN = 4  # fewer tolerate no liar (B29)
 TRANSACTIONS_PER_NODE = 10
 COMMIT_TIMEOUT_S = 60
 SEATINGS_MAX = 3  # a loaded machine may change the view while the nodes come up
-AGREE_S = 30
+AGREE_S = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from salus.forms_node import Status
 from salus.validators import Validator, ValidatorSet
 
 DEFAULT_NODES = 4
+FAULT_S = 60.0  # for the answer of a node that others keep from its processor
 
 
 @group()
@@ -307,7 +308,7 @@ async def _fault(
     node: TestnetNode, *, blocked: list[str] | None = None, delay_ms: int | None = None
 ) -> None:
     """Change one fault of a node and keep the other."""
-    async with Client(node.api, token=node.node_home.token(), timeout_s=5.0) as client:
+    async with Client(node.api, token=node.node_home.token(), timeout_s=FAULT_S) as client:
         present = msgspec.to_builtins((await client.api("GET", "/v1/dev/faults")).decode(Faults))
         wanted = {
             "blocked": present["blocked"] if blocked is None else blocked,

@@ -117,4 +117,5 @@ def until(what: str, condition: Callable[[], bool], within_s: float = LINE_S) ->
 def lines(log: Path) -> list[dict[str, Any]]:
     """The whole lines of a node's log that are events."""
     text = log.read_text() if log.exists() else ""
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    whole = text.rpartition("\n")[0]  # it may be writing the last one
+    return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
