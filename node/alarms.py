@@ -14,7 +14,7 @@ from node.evidence import EvidenceDesk
 from node.gossip import GossipTask
 from node.logs import log_event
 from node.metrics import Metrics
-from node.pipeline import Diverged
+from node.pipeline import Diverged, Unsigned
 from node.runner import Runner
 from node.seats import Seats
 from node.standing import Voter
@@ -66,9 +66,9 @@ class Alarms:
             case Halt(reason, height):
                 self.halt(f"{reason} (height {height})")
 
-    def diverged(self, diverged: Diverged) -> None:
-        """A fetched block has another header than the one computed here (L24)."""
-        self.halt(str(diverged))
+    def diverged(self, wrong: Diverged | Unsigned) -> None:
+        """A fetched block has another header than the one computed here (L24), or what nobody signed."""
+        self.halt(str(wrong))
 
     def contract_fault(self, fault: Fault) -> None:
         """The receipt says it to everybody; this says it to whoever looks after the node (S16)."""

@@ -189,6 +189,19 @@ class Storage(Table, frozen=True, kw_only=True):
     ] = True
 
 
+class SyncTable(Table, frozen=True, kw_only=True):
+    """Catching up with the others."""
+
+    verify_all: Annotated[
+        bool,
+        Setting(
+            What.FLAG,
+            "Check what clients signed in fetched blocks, too. False: a quorum has, and its certificate is "
+            "believed. `salus start --verify-all` says it once.",
+        ),
+    ] = False
+
+
 class Records(Table, frozen=True, kw_only=True):
     """Documents and their anchors on the chain."""
 
@@ -344,6 +357,7 @@ class Config(Table, frozen=True, kw_only=True):
     api: Api = Api()
     mempool: Mempool = Mempool()
     storage: Storage = Storage()
+    sync: SyncTable = SyncTable()
     records: Records = Records()
     log: Log = Log()
     metrics: MetricsTable = MetricsTable()

@@ -193,6 +193,7 @@ class Node:
             lambda: self.epochs.replica.state.proved,
             lambda diverged: self.alarms.diverged(diverged),
             self.roster.is_member,
+            self.verify_pool if config.sync.verify_all else None,
         )
         self.proposer = self.proposer_type(self.mempool, self.bodies, _now_ms)
         self.judge = Judge(

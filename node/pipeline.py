@@ -41,6 +41,14 @@ class Diverged(Exception):
         self.mine, self.theirs = mine, theirs
 
 
+class Unsigned(Exception):
+    """A quorum certified what a sender did not sign: more than f validators are faulty (S15)."""
+
+    def __init__(self, height: int, tx_id: bytes) -> None:
+        super().__init__(f"height {height}: nobody signed transaction {tx_id.hex()}")
+        self.height, self.tx_id = height, tx_id
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """One block is on disk; `fetched` tells that the core did not certify it itself."""
@@ -146,25 +154,32 @@ class Pipeline:
         """The height up to which blocks are certified, on disk or on the way there."""
         return self._queued_height
 
-    def accept(self, block: CertifiedBlock) -> None:
-        """A certified block from a peer, the next one: check, execute, queue.
-
-        Raises `VerificationError` or `BadMessage` (the peer lies) or `Diverged` (we are wrong).
-        """
-        header, height = block.header, block.header.height
-        assert height == self._queued_height + 1
+    def check(self, block: CertifiedBlock) -> None:
+        """Is this what a quorum certified? Raises `VerificationError` (the peer lies)."""
+        header = block.header
         check_certificate(
             block.certificate, header, self.epoch.validators, self.domain, self.verifier
         )
         if proposal_digest(block.proposal) != header.proposal_digest:
             raise VerificationError("the body does not fit the certified header")
+
+    def accept(self, block: CertifiedBlock, *, verified: bool = False) -> None:
+        """A certified block from a peer, the next one: check, execute, queue. `verified`: its clients'
+        signatures were checked here, so nobody had to be believed.
+
+        Raises `VerificationError` or `BadMessage` (the peer lies) or `Diverged` (we are wrong).
+        """
+        header, height = block.header, block.header.height
+        assert height == self._queued_height + 1
+        self.check(block)
         mine = self.headers.get(height)
         if mine is None:
             proposal = self.parse_proposal(block.proposal)
             self.bodies.put(height, header.proposal_digest, block.proposal)
             executed = self.executor.execute(proposal)
             self._executed(executed)
-            self.metrics.crypto_covered_total.inc(executed.header.transactions_count)
+            if not verified:
+                self.metrics.crypto_covered_total.inc(executed.header.transactions_count)
             mine = executed.header
         if mine != header:
             raise Diverged(mine, header.hash())

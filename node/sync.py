@@ -1,22 +1,24 @@
 """Catching up: certified blocks from peers, believed only for their certificates (S14, L20).
 
-One request is out at a time, to one peer in turn. What arrives is checked against the set of its
-epoch, executed, compared with the certified header and written by the same pipeline that writes
-the node's own blocks; so a node that was away, a wiped one and an observer walk the same way.
+One request is out at a time, to one peer in turn; the next one while the last answer is worked off.
+What arrives is checked against the set of its epoch, executed, compared with the certified header and
+written by the same pipeline that writes the node's own blocks; so a node that was away, a wiped one and
+an observer walk the same way.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from node.errors import UpgradeNeeded
 from node.net.frames import BLOCKS_PER_FRAME_MAX, MIB, Blocks, GetBlocks, Kind
 from node.net.peer import PeerInfo
-from node.pipeline import Diverged, Pipeline
+from node.pipeline import Diverged, Pipeline, Unsigned
 from salus.certificate import CertifiedBlock, check_certificate
 from salus.codec import decode, encode
 from salus.errors import SalusError, VerificationError
+from salus.transaction import ParsedTransaction
 from storage.blocks import BlockStore
 from storage.state import StateStore
 
@@ -37,6 +39,17 @@ class SyncNetwork(Protocol):
     def penalise(self, member: str, points: int, reason: str) -> None: ...
 
     def peers(self) -> list[PeerInfo]: ...
+
+
+Checking = asyncio.Future[bytes | None]  # the transaction that nobody signed
+
+
+class Signatures(Protocol):
+    """As node/verify.py: for each transaction, is its signature valid?"""
+
+    async def verify(
+        self, transactions: Sequence[ParsedTransaction], *, urgent: bool = False
+    ) -> list[bool]: ...
 
 
 class BlockSource:
@@ -79,13 +92,16 @@ class Sync:
         pipeline: Pipeline,
         source: BlockSource,
         proved: Callable[[], int],
-        on_diverged: Callable[[Diverged], None],
+        on_diverged: Callable[[Diverged | Unsigned], None],
         is_member: Callable[[str], bool] = lambda member: True,
+        signatures: Signatures | None = None,
     ) -> None:
         """`proved`: the highest height that the core has seen a certificate of; `is_member`: by the
-        state of this node."""
+        state of this node; `signatures`: checks what clients signed, too, instead of believing the
+        quorum that did."""
         self.network, self.pipeline, self.source = network, pipeline, source
         self.proved, self.on_diverged, self.is_member = proved, on_diverged, is_member
+        self.signatures = signatures
         self._hint = 0  # a height that somebody spoke of: a reason to ask, never believed
         self._claims: dict[str, int] = {}  # certified heights, by the validators that name them
         self.stopped = False  # halted: what came next would be built on sand
@@ -174,6 +190,8 @@ class Sync:
                 self._asked = None
             applied = await self._apply(member, blocks) if blocks.blocks else False
             if applied:
+                # Whom we asked ahead shall not pay for what we did meanwhile.
+                self._deadline = max(self._deadline, loop.time() + POLL_S)
                 # What this peer has, it can prove: go on asking until it is exhausted.
                 self.want(blocks.tip)
             elif answered and not blocks.blocks:  # unasked it must not put us to rest
@@ -194,6 +212,8 @@ class Sync:
         return max(0, self._rest_until - now) or POLL_S
 
     async def _next(self, timeout_s: float) -> tuple[str, Blocks] | tuple[None, Blocks]:
+        if not self._arrived.empty():
+            return self._arrived.get_nowait()
         getter = asyncio.create_task(self._arrived.get())
         waker = asyncio.create_task(self._wake.wait())
         try:
@@ -210,7 +230,8 @@ class Sync:
             getter.cancel()
             waker.cancel()
 
-    def _ask(self, now: float) -> None:
+    def _ask(self, now: float, above: int | None = None) -> None:
+        """For what follows, or follows this height."""
         connected = [peer.member for peer in self.network.peers() if peer.connected]
         # Others, of the configuration only, may be of members that joined after what we have.
         peers = [member for member in connected if self.is_member(member)] or connected
@@ -219,7 +240,8 @@ class Sync:
         self._turn += 1
         self._deadline = now + ANSWER_TIMEOUT_S
         self._asked = peers[self._turn % len(peers)]
-        request = GetBlocks(self.pipeline.queued_height, BLOCKS_PER_FRAME_MAX)
+        above = self.pipeline.queued_height if above is None else above
+        request = GetBlocks(above, BLOCKS_PER_FRAME_MAX)
         self.network.send(self._asked, Kind.GET_BLOCKS, encode(request))
 
     async def _apply(self, member: str, answer: Blocks) -> bool:
@@ -237,17 +259,14 @@ class Sync:
             # S12's floor needs no word in the journal here: blocks are replayed one by one, what I
             # voted for stands there, and at start the floor is the higher of journal and state.
             checked = self._same_epoch(blocks)
-            for block in checked:
-                await pipeline.room(block.header.height)
-                if self.stopped:
-                    return False
-                if block.header.height != pipeline.queued_height + 1:
-                    continue  # The core certified it itself in the meantime.
-                pipeline.accept(block)
-                await asyncio.sleep(0)  # Votes must not wait for a whole run of blocks (B26).
-            await pipeline.written(checked[-1].header.height)
-        except Diverged as diverged:
-            self.on_diverged(diverged)
+            last = checked[-1].header
+            if answer.tip > last.height and len(checked) == len(blocks) and self._asked is None:
+                # Believed, by its certificate; of another epoch, the next ones could not be judged yet.
+                self._ask(asyncio.get_running_loop().time(), last.height)
+            await self._accept(checked)
+            await pipeline.written(last.height)
+        except (Diverged, Unsigned) as wrong:
+            self.on_diverged(wrong)
             return False
         except UpgradeNeeded:
             raise  # Ours, not the peer's: this node ends here.
@@ -256,6 +275,37 @@ class Sync:
             self.network.penalise(member, GARBAGE_POINTS, error.code)
             return False
         return True
+
+    async def _accept(self, blocks: list[CertifiedBlock]) -> None:
+        """One by one; the signatures of those that come later are checked meanwhile."""
+        pipeline = self.pipeline
+        checks: list[Checking | None] = [None] * len(blocks)
+        if self.signatures is not None:
+            checks = [asyncio.ensure_future(self._unsigned(block)) for block in blocks]
+        try:
+            for block, check in zip(blocks, checks, strict=True):
+                await pipeline.room(block.header.height)
+                culprit = None if check is None else await check
+                if self.stopped:
+                    return
+                if block.header.height != pipeline.queued_height + 1:
+                    continue  # The core certified it itself in the meantime.
+                if culprit is not None:
+                    pipeline.check(block)  # Else whoever sent it could halt us.
+                    raise Unsigned(block.header.height, culprit)
+                pipeline.accept(block, verified=check is not None)
+                await asyncio.sleep(0)  # Votes must not wait for a whole run of blocks (B26).
+        finally:
+            for check in checks:
+                if check is not None and not check.cancel() and not check.cancelled():
+                    check.exception()  # Of a block behind one that was refused: nobody asks.
+
+    async def _unsigned(self, block: CertifiedBlock) -> bytes | None:
+        """The first transaction that its sender did not sign."""
+        assert self.signatures is not None
+        transactions = self.pipeline.parse_proposal(block.proposal).transactions
+        valid = await self.signatures.verify(transactions, urgent=True)
+        return next((tx.id for tx, ok in zip(transactions, valid, strict=True) if not ok), None)
 
     def _same_epoch(self, blocks: list[CertifiedBlock]) -> list[CertifiedBlock]:
         """The leading consecutive blocks of the present epoch; its last certificate is checked

@@ -2,7 +2,7 @@
 
 One of four is stopped, the others take transactions until it is as far behind as was asked for, and it
 starts again on a quiet network. The client signatures below a certificate are covered by it; what the node
-does is everything else: fetch, check certificates, execute, compare the header, write. Law of the file: it
+does is everything else, unless it is started with --verify-all: fetch, check certificates, execute, compare the header, write. Law of the file: it
 is there when it answers with the others' height and the others' state root.
 """
 
@@ -44,6 +44,7 @@ class Wish:
     seconds: int
     transactions: int = 0
     blocks: int = 0
+    verify_all: bool = False  # what clients signed, too
 
     def granted(self, seconds: float, transactions: int, blocks: int) -> bool:
         return (
@@ -82,7 +83,7 @@ async def run(root: Path, wish: Wish, say: Say) -> Outcome:
             took, sent = took + more_s, sent + more
         behind = await height_of(others[0]) - height
         say(f"{away.name} is {behind} blocks and {sent} transactions behind, and starts")
-        start_s, left, catch_up_s = await _back(root, others[0], away)
+        start_s, left, catch_up_s = await _back(root, others[0], away, wish.verify_all)
     finally:
         testnet.stop(root)
     return Outcome(
@@ -149,11 +150,14 @@ async def _one_by_one(
     return done
 
 
-async def _back(root: Path, other: TestnetNode, away: TestnetNode) -> tuple[float, int, float]:
+async def _back(
+    root: Path, other: TestnetNode, away: TestnetNode, verify_all: bool
+) -> tuple[float, int, float]:
     async with Client(other.api) as client:
         target = await client.status()
     began = time.perf_counter()
-    testnet.start(root, [away.name])
+    command = (*processes.NODE.command, "--verify-all") if verify_all else processes.NODE.command
+    testnet.start(root, [away.name], commands={away.name: command})
     answers, left = 0.0, 0
     async with Client(away.api, timeout_s=1.0) as client:
         while (now := time.perf_counter()) - began < THERE_S:

@@ -42,6 +42,7 @@ class Wishes:
     bucket_bits: int
     behind_transactions: int
     behind_blocks: int
+    verify_all: bool
     report: Path | None
 
 
@@ -110,6 +111,7 @@ Figures = dict[str, object]
     default=0,
     help="At least, and small ones, for catchup.",
 )
+@click.option("--verify-all", is_flag=True, help="What clients signed, too, for catchup.")
 @click.option("--profile", is_flag=True, help="And what a transaction costs, stage by stage.")
 @click.option(
     "--report",
@@ -240,7 +242,9 @@ def _catchup(place: Path, wishes: Wishes, say: Say) -> tuple[Figures, str]:
     from cli import loop
     from cli.bench import catchup
 
-    wish = catchup.Wish(wishes.seconds, wishes.behind_transactions, wishes.behind_blocks)
+    wish = catchup.Wish(
+        wishes.seconds, wishes.behind_transactions, wishes.behind_blocks, wishes.verify_all
+    )
     figures = asdict(loop.run(catchup.run(place / "net", wish, say)))
     return figures, _list(figures)
 

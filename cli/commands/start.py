@@ -16,6 +16,11 @@ from salus.codes import CODES, Exit
 @click.option("--config-check", is_flag=True, help="Only check; start nothing.")
 @click.option("--profile", type=click.Choice(["dev", "prod"]), help="Overrides node.toml.")
 @click.option("--set", "settings", multiple=True, metavar="TABLE.KEY=VALUE", help="Override.")
+@click.option(
+    "--verify-all",
+    is_flag=True,
+    help="Catching up, check what clients signed, too (sync.verify_all).",
+)
 @click.option("--password-file", type=click.Path(dir_okay=False), help="Unlocks the keys.")
 @pass_session
 def start(
@@ -23,6 +28,7 @@ def start(
     config_check: bool,
     profile: str | None,
     settings: tuple[str, ...],
+    verify_all: bool,
     password_file: str | None,
 ) -> None:
     """Run the node of this home until SIGTERM."""
@@ -33,6 +39,8 @@ def start(
         hint = "a testnet is started by: salus testnet up" if session.home.is_testnet else ""
         raise CliError("NO_HOME", f"{home.path} is not the home of a node", next_step=hint)
     overrides = {} if profile is None else {"profile": profile}
+    if verify_all:
+        overrides["sync.verify_all"] = "true"
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:

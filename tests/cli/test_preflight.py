@@ -9,6 +9,7 @@ import pytest
 
 from cli.home import NodeHome
 from cli.preflight import Preflight
+from node.config import load
 from node.config_docs import render_toml
 from salus import pepper
 from salus.genesis import GENESIS_VERSION, NO_PEPPER, Genesis, Member, Role, to_json
@@ -55,6 +56,21 @@ def check(salus: Salus, home: Path) -> tuple[int, str]:
 
 def test_a_sound_home_may_start(home: Path, salus: Salus) -> None:
     assert check(salus, home) == (0, "OK")
+
+
+def test_verify_all_is_the_setting_for_once(
+    home: Path, salus: Salus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        "cli.commands.start.run_node", lambda home, overrides, password: seen.append(overrides)
+    )
+    monkeypatch.setattr("cli.keyfiles.password_for", lambda *_: "x")
+    for options in ((), ("--verify-all",)):
+        assert salus("start", *options, "--home", home).code == 0
+    assert seen == [{}, {"sync.verify_all": "true"}]
+    loaded = [load(home / "node.toml", overrides=chosen).config for chosen in seen]
+    assert [config.sync.verify_all for config in loaded] == [False, True]
 
 
 @pytest.mark.parametrize("place", ["keys/node.json", "keeper/keys/keeper.json"])

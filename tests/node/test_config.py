@@ -260,6 +260,7 @@ def test_the_shipped_file_documents_every_setting_and_changes_none() -> None:
     document = tomllib.loads(text)
     assert document.pop("version") == 1
     assert document == {"p2p": {}, "api": {}, "mempool": {}, "storage": {}, "log": {}} | {
+        "sync": {},
         "records": {},
         "metrics": {},
         "keeper": {},
