@@ -29,6 +29,7 @@ PERIODS = (
 PINGS_MAX = (
     2.5  # times; a peer that is not heard for five pings is gone, and two must fit into that
 )
+PING_MIN_MS = 100  # as a node may be configured: who pings more often is banned
 
 
 def change() -> None:
@@ -44,4 +45,4 @@ def change() -> None:
 
 
 def _limits(made: Callable[..., Any], times: float, *, ping_interval_ms: int, **others: Any) -> Any:
-    return made(ping_interval_ms=round(ping_interval_ms * times), **others)
+    return made(ping_interval_ms=max(PING_MIN_MS, round(ping_interval_ms * times)), **others)

@@ -17,7 +17,7 @@ from salus.forms_node import Status
 from tests import factories
 from tests.contracts import planted
 from tests.contracts.lab import parameters
-from tests.node.network import Hospitals, hospitals
+from tests.node.network import Hospitals, eventually, hospitals
 
 FAULTS = {
     "key_error": ((), "KeyError"),
@@ -72,6 +72,7 @@ async def test_a_contract_that_fails_costs_nobody_the_chain(
                 assert [r.code for r in receipts(group, done.height)] == [OK]
 
         for index, node in group.nodes.items():
+            await eventually(lambda at=node: at.facade.readiness().ready)
             async with Client(group.api(index)) as client:
                 status: Status = await client.status()
                 assert status.contract_faults == len(FAULTS)

@@ -115,7 +115,8 @@ async def test_an_empty_body_is_a_bad_proposal_and_nothing_worse(tmp_path: Path)
             frame = PrePrepareFrame(encode_message(vote), body)
             tell(group, primary, Kind.PRE_PREPARE, encode(frame))
         await all_commit(group, 0, *(i for i in group.nodes if i != primary))
-        assert all(n.epochs.replica.state.view > 0 for i, n in group.nodes.items() if i != primary)
+        others = [node for index, node in group.nodes.items() if index != primary]
+        await eventually(lambda: all(node.epochs.replica.state.view > 0 for node in others))
 
 
 async def test_a_request_speaks_only_for_the_member_that_sends_it(tmp_path: Path) -> None:

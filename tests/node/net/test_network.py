@@ -11,6 +11,8 @@ from node.net.clock import AHEAD_MS_MAX, READINGS, ClockReadings, skew_ms
 from node.net.frames import Kind
 from tests.node.net.net import QUICK, Node, make, mesh, running
 
+PINGING = replace(QUICK, ping_interval_ms=100)  # who pings more often is banned in the end
+
 
 async def test_four_nodes_connect_in_both_directions_and_talk() -> None:
     async with mesh(4) as nodes:
@@ -74,7 +76,7 @@ async def test_nothing_is_left_behind_after_stop() -> None:
 
 
 async def test_status_shows_address_directions_and_round_trip() -> None:
-    async with mesh(2, replace(QUICK, ping_interval_ms=10)) as (a, b):
+    async with mesh(2, PINGING) as (a, b):
         while a.peer("n1").rtt_ms is None:
             b.network.send("n0", Kind.CONSENSUS, b"x")
             await a.received()
@@ -178,7 +180,7 @@ def test_it_runs_on_uvloop_as_well() -> None:
 
 
 async def test_a_ping_tells_how_far_the_clocks_stand_apart() -> None:
-    async with mesh(3, replace(QUICK, ping_interval_ms=10)) as nodes:
+    async with mesh(3, PINGING) as nodes:
         nodes[0].ahead_ms = 60_000
 
         def told(node: Node, peer: str, ahead_ms: int) -> bool:
