@@ -160,14 +160,14 @@ async def _back(
     testnet.start(root, [away.name], commands={away.name: command})
     answers, left = 0.0, 0
     async with Client(away.api, timeout_s=1.0) as client:
-        while (now := time.perf_counter()) - began < THERE_S:
+        while time.perf_counter() - began < THERE_S:
             try:
                 status = await client.status()
             except ClientError:
                 await asyncio.sleep(POLL_S)
                 continue
             if not answers:
-                answers, left = now, target.height - status.height
+                answers, left = time.perf_counter(), target.height - status.height
             if status.height >= target.height:
                 block = await client.block(target.height)
                 if block.header.state_root != target.state_root:
