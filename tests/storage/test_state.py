@@ -1,6 +1,7 @@
 """The block and state stores: a height is there wholly or not at all (S12)."""
 
 import threading
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from storage import keys
 from storage import state as state_module
 from storage.blocks import BlockStore
 from storage.buckets import BucketRows
-from storage.cache import ENTRY_OVERHEAD_BYTES, ByteBoundCache
+from storage.cache import ENTRY_OVERHEAD_BYTES, ROOM_SHARE, ByteBoundCache
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import LevelKV, MemoryKV, Put
 from storage.state import BlockBatch, StateStore
@@ -498,16 +499,35 @@ def test_bodies_that_were_not_certified_are_dropped(bodies: BlockStore) -> None:
 
 
 def test_the_cache_stays_within_its_bytes_and_keeps_what_is_used() -> None:
-    cache: ByteBoundCache[int] = ByteBoundCache(10 * (ENTRY_OVERHEAD_BYTES + 10))
-    for key in range(100):
+    entry = ENTRY_OVERHEAD_BYTES + 10
+    cache: ByteBoundCache[int] = ByteBoundCache(2 * ROOM_SHARE * entry)
+    for key in range(1_000):
         cache.put(key, bytes(10))
         assert cache.get(0) == bytes(10)
         assert cache.bytes <= cache.bytes_max
-    assert [key for key in range(100) if cache.get(key)] == [0, *range(91, 100)]
-    cache.put(0, bytes(20_000))
+        assert key < 2 * ROOM_SHARE or cache.room <= 2 * entry, "no more goes than is told"
+    kept = len(cache._values)
+    assert [key for key in range(1_000) if cache.get(key)] == [0, *range(1_001 - kept, 1_000)]
+    assert kept * entry == cache.bytes
+    cache.put(0, bytes(200_000))
     assert cache.bytes == 0
     # Of the 300 MB that a node may take (performance.md); without them it takes some 150.
     assert state_module.VALUE_CACHE_BYTES + state_module.BUCKET_CACHE_BYTES <= 112 * 2**20
+
+
+def test_a_cache_takes_no_more_memory_than_it_says() -> None:
+    """Buckets of 10^6 keys, a sixteenth of the cache and so of its dict; three times what it holds."""
+    bytes_max = state_module.BUCKET_CACHE_BYTES // 16
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        cache: ByteBoundCache[int] = ByteBoundCache(bytes_max)
+        for key in range(1_000, 46_000):
+            cache.put(key, bytes(256))
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken <= bytes_max
 
 
 def test_what_a_block_changed_goes_into_the_cache_at_once_as_it_would_one_by_one() -> None:
@@ -517,7 +537,7 @@ def test_what_a_block_changed_goes_into_the_cache_at_once_as_it_would_one_by_one
     blocks: list[dict[int, bytes | None]] = [
         {1: bytes(10), 2: bytes(10), 3: bytes(10)},
         {2: None, 9: None, 3: bytes(4), 4: bytes(10)},  # gone, never there, shorter, new
-        {key: bytes(10) for key in range(5, 10)},  # more than there is room for
+        {key: bytes(10) for key in range(5, 9)},  # one more than there is room for
     ]
     for block in blocks:
         at_once.put_all(block)
