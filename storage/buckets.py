@@ -13,9 +13,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from salus.hashing import HASH_BYTES, ZERO_HASH
-from salus.statemap import ENTRY_BYTES, bucket_of, change_entry
+from salus.statemap import BUCKET_BITS_MAX, ENTRY_BYTES, bucket_of, change_entry
 from salus.writeset import Change, changes
 from storage import keys
+from storage.errors import StoreDamaged
 from storage.kv import KeyValue, Put, Snapshot
 
 # Sixteen entries. A smaller bucket is cheap to write, and a second row would be one more to merge.
@@ -90,6 +91,8 @@ class BucketRows:
         self._next = {}
 
     def _mark(self, index: int, split: bool) -> None:
+        if index >> BUCKET_BITS_MAX:  # damage: no memory is to be laid out up to there
+            raise StoreDamaged(f"the state store has changes of bucket {index}, which no state has")
         if index >= len(self._split):
             self._split.extend(bytes(index + 1 - len(self._split)))
         self._split[index] = split

@@ -6,9 +6,10 @@ from random import Random
 
 import pytest
 
-from salus.statemap import ENTRY_BYTES, bucket_of, change_bucket
+from salus.statemap import BUCKET_BITS_MAX, ENTRY_BYTES, bucket_of, change_bucket
 from storage import keys
 from storage.buckets import WHOLE_BYTES_MAX, BucketRows
+from storage.errors import StoreDamaged
 from storage.kv import KeyValue, LevelKV, MemoryKV, Put
 
 BITS = 2
@@ -168,6 +169,15 @@ def test_what_a_failed_block_would_have_folded_stays_in_two_rows() -> None:
     assert puts[-1] == (keys.changed_key(0), None), "and this one was never written"
     written(kv, rows, {1: b""}, b"")
     assert rows.read(kv, 0, split=rows.is_split(0)) == contents[-2]
+
+
+@pytest.mark.parametrize("index", [1 << BUCKET_BITS_MAX, 2**32 - 1])
+def test_changes_of_no_bucket_are_damage_and_take_no_memory(index: int) -> None:
+    """A byte is kept for each bucket up to the highest that has a row: 4 GiB for the second of these."""
+    kv = MemoryKV()
+    kv.write([(keys.changed_key(index), bytes(ENTRY_BYTES))], sync=True)
+    with pytest.raises(StoreDamaged, match="which no state has"):
+        BucketRows(kv)
 
 
 def test_a_row_of_changes_alone_is_met_by_a_scan() -> None:
