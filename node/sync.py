@@ -8,6 +8,7 @@ an observer walk the same way.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -30,6 +31,9 @@ OFFER_BLOCKS_MAX = 64
 OFFER_INTERVAL_S = 0.25  # to one peer: its STATUS may repeat each tick, the blocks need not
 POLL_S = 0.2  # an idle observer asks so often whether there is news
 ANSWER_TIMEOUT_S = 3  # then the next peer is asked
+CHECKED_AHEAD = (
+    3  # blocks: their bodies are read, and small ones checked, in one turn of the loop (B26)
+)
 GARBAGE_POINTS = 50  # a block that does not verify is a lie, not a mistake
 
 
@@ -277,15 +281,16 @@ class Sync:
         return True
 
     async def _accept(self, blocks: list[CertifiedBlock]) -> None:
-        """One by one; the signatures of those that come later are checked meanwhile."""
-        pipeline = self.pipeline
-        checks: list[Checking | None] = [None] * len(blocks)
-        if self.signatures is not None:
-            checks = [asyncio.ensure_future(self._unsigned(block)) for block in blocks]
+        """One by one; the signatures of the next few are checked meanwhile."""
+        pipeline, checks = self.pipeline, deque[Checking]()
         try:
-            for block, check in zip(blocks, checks, strict=True):
+            for at, block in enumerate(blocks):
                 await pipeline.room(block.header.height)
-                culprit = None if check is None else await check
+                culprit = None
+                if self.signatures is not None:
+                    for later in blocks[at + len(checks) : at + CHECKED_AHEAD]:
+                        checks.append(asyncio.ensure_future(self._unsigned(later)))
+                    culprit = await checks.popleft()
                 if self.stopped:
                     return
                 if block.header.height != pipeline.queued_height + 1:
@@ -293,11 +298,11 @@ class Sync:
                 if culprit is not None:
                     pipeline.check(block)  # Else whoever sent it could halt us.
                     raise Unsigned(block.header.height, culprit)
-                pipeline.accept(block, verified=check is not None)
+                pipeline.accept(block, verified=self.signatures is not None)
                 await asyncio.sleep(0)  # Votes must not wait for a whole run of blocks (B26).
         finally:
             for check in checks:
-                if check is not None and not check.cancel() and not check.cancelled():
+                if not check.cancel() and not check.cancelled():
                     check.exception()  # Of a block behind one that was refused: nobody asks.
 
     async def _unsigned(self, block: CertifiedBlock) -> bytes | None:

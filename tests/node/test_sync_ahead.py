@@ -8,7 +8,7 @@ import pytest
 
 from node.net.frames import Blocks, GetBlocks
 from node.pipeline import Diverged, Unsigned
-from node.sync import BlockSource
+from node.sync import CHECKED_AHEAD, BlockSource
 from salus.certificate import CertifiedBlock
 from salus.codec import decode
 from salus.errors import BadMessage
@@ -97,6 +97,25 @@ async def test_what_clients_signed_is_checked_where_it_is_wanted_each_once() -> 
     believing = Fresh()
     await believing.arrives()
     assert counted(believing) == len(checks.checked)
+
+
+@stepped
+async def test_signatures_are_checked_ahead_for_a_few_blocks_and_not_for_a_whole_answer() -> None:
+    """B26: an answer has up to 256 blocks, and what a block of a few holds is checked in the loop."""
+    fresh, begun = Fresh(), list[int]()
+    height = fresh.ledger.height
+
+    class Counted(Checks):
+        async def verify(
+            self, transactions: Sequence[ParsedTransaction], *, urgent: bool = False
+        ) -> list[bool]:
+            begun.append(height + len(begun) + 1 - fresh.pipeline.queued_height)
+            return await super().verify(transactions, urgent=urgent)
+
+    fresh.sync.signatures = Counted()
+    await fresh.arrives()
+    assert len(begun) >= END
+    assert max(begun) == CHECKED_AHEAD
 
 
 def counted(fresh: Fresh) -> float:
