@@ -1,7 +1,7 @@
 """Making room in what is full costs the same, however much it holds: a ratio within one run.
 
 The first key of a plain dict is found by a walk over the holes that earlier first keys have left: 18 µs
-at 65,536 keys, 0.2 µs of an `OrderedDict`. No count of instructions shows that.
+at 65,536 keys, 0.2 µs of an `OrderedDict`, or where many go with one walk. No count of instructions shows that.
 """
 
 from collections.abc import Callable

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from storage import schema
 from storage.errors import StoreDamaged, StoreUnavailable, StoreVersion
 from storage.keys import META_FORMAT, changed_key
-from storage.kv import KeyValue, LevelKV, MemoryKV, prefix_end
+from storage.kv import WRITE_BUFFER_BYTES, KeyValue, LevelKV, MemoryKV, prefix_end
 from storage.kv import _translated as translated
 from storage.schema import open_schema
 from storage.state import StateStore
@@ -115,6 +115,24 @@ def test_a_store_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> Non
         LevelKV(tmp_path / "none", create=False)
     assert missing.value.code == "NOT_FOUND"
     assert not (tmp_path / "none").exists()
+
+
+def test_validators_that_write_the_same_bytes_do_not_merge_in_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each store draws its own buffer, between half of the largest and all of it."""
+    opened = plyvel.DB
+    sizes = []
+
+    def note(path: str, *, write_buffer_size: int, **options: object) -> plyvel.DB:
+        sizes.append(write_buffer_size)
+        return opened(path, write_buffer_size=write_buffer_size, **options)
+
+    monkeypatch.setattr(plyvel, "DB", note)
+    for number in range(4):
+        LevelKV(tmp_path / f"{number}").close()
+    assert len(set(sizes)) > 1, "one chance in 10^19 that all are the same"
+    assert all(WRITE_BUFFER_BYTES // 2 < size <= WRITE_BUFFER_BYTES for size in sizes)
 
 
 def test_a_flipped_bit_on_disk_is_damage_and_not_another_value(tmp_path: Path) -> None:
