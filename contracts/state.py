@@ -90,9 +90,8 @@ class Overlay:
                 self.writes[key] = before
 
     def get(self, key: bytes) -> bytes | None:
-        touched = (
-            self._touched
-        )  # as in `peek` and `put`, without a frame: each operation reads here
+        # As in `peek` and `put`, without their frames: each operation reads here.
+        touched = self._touched
         if key not in touched:
             if len(touched) >= self._keys_max:
                 raise LimitState("keys_touched_max", self._keys_max)

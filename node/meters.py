@@ -6,6 +6,7 @@ transactions it holds.
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from itertools import islice
 
@@ -108,7 +109,7 @@ class CommitMeter:
 
     def __init__(self, metrics: Metrics, clock: Clock = time.perf_counter) -> None:
         self.metrics, self.clock = metrics, clock
-        self._submitted: dict[bytes, float] = {}
+        self._submitted: OrderedDict[bytes, float] = OrderedDict()  # as in storage/cache.py
 
     def submitted(self, tx_ids: Iterable[bytes], began: float) -> None:
         """They wait in the pool; who submits one twice has waited since the first time."""

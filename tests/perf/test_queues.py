@@ -11,8 +11,10 @@ from time import thread_time
 
 import pytest
 
-from node import keeper, verified
+from node import keeper, meters, verified
 from node.keeper import SeenSignatures
+from node.meters import CommitMeter
+from node.metrics import Metrics
 from node.verified import Verified
 from salus.transaction import ParsedTransaction
 from storage.cache import ENTRY_OVERHEAD_BYTES, ByteBoundCache
@@ -54,6 +56,12 @@ def _signatures(size: int, patch: pytest.MonkeyPatch) -> Put:
     return lambda number: seen.verify(bytes(32), number.to_bytes(8), bytes(64))
 
 
+def _submitted(size: int, patch: pytest.MonkeyPatch) -> Put:
+    patch.setattr(meters, "SUBMITTED_MAX", size)
+    meter = CommitMeter(Metrics())
+    return lambda number: meter.submitted([number.to_bytes(32)], 0.0)
+
+
 def _filled(make: Callable[[int], Put], size: int) -> "tuple[Put, count[int]]":
     put, numbers = make(size), count()
     for _ in range(2 * size):
@@ -68,7 +76,7 @@ def _seconds(put: Put, numbers: "count[int]") -> float:
     return thread_time() - began
 
 
-@pytest.mark.parametrize("what", ["cache", "cache, at once", "extras", "signatures"])
+@pytest.mark.parametrize("what", ["cache", "cache, at once", "extras", "signatures", "submitted"])
 def test_making_room_costs_no_more_where_much_is_held(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +88,7 @@ def test_making_room_costs_no_more_where_much_is_held(
                 "cache, at once": _cache_at_once,
                 "extras": lambda size: _extras(size, patch),
                 "signatures": lambda size: _signatures(size, patch),
+                "submitted": lambda size: _submitted(size, patch),
             }
             put, numbers = _filled(make[what], size)
             spent.append(median(_seconds(put, numbers) for _ in range(ROUNDS)))

@@ -55,6 +55,17 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     by_test(
         "S2",
+        "another encoding of the same value is taken among several",
+        "tests/salus/test_codec.py::test_several_are_decoded_as_each_alone",
+        Edit(
+            "salus/codec.py",
+            "if len(encoded) != header + len(row) or not encoded.endswith(row):",
+            "if len(encoded) > header + len(row):",
+        ),
+        why="codec",
+    ),
+    by_test(
+        "S2",
         "a key that is no point of the main subgroup is taken",
         "tests/salus/test_keys.py::test_small_order_and_non_canonical_keys_are_refused",
         Edit(

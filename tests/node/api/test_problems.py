@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import zlib
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -140,6 +141,32 @@ async def test_a_body_above_the_limit_is_refused_before_it_is_read(
         async with client.post("/v1/txs", data=body, headers=kind) as response:
             assert response.status == 413
             assert (await response.json(content_type=None))["code"] == "TOO_LARGE"
+    assert node.submissions == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/txs", "/v1/records"])
+@pytest.mark.parametrize("with_headers", [True, False])
+async def test_a_compressed_body_is_refused(
+    node: FakeNode, serve: Serve, path: str, with_headers: bool
+) -> None:
+    """Of 1,000 bytes at most: these are fewer, and would be 100,000."""
+    client = await serve(
+        node, ApiSettings(hosts=HOSTS, transactions_body_bytes_max=1000, document_bytes_max=1000)
+    )
+    body = zlib.compress(bytes(100_000))
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(
+        b"POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Encoding: Deflate\r\n"
+        b"Content-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
+        % (path.encode(), len(body))
+        + (body if with_headers else b"")
+    )
+    if not with_headers:
+        writer.write(body)
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"without Content-Encoding" in answer
     assert node.submissions == 0
 
 
