@@ -180,10 +180,17 @@ def _restore_prepares(s: State) -> None:
             slot.prepare_sent = True
     for sequence in sorted(s.log.slots):
         slot = s.log.slots[sequence]
-        if slot.prepared is None or slot.prepared_view != s.view:
+        if slot.prepared is None or slot.prepared_view != s.view or not s.log.votable(sequence):
             continue
-        if slot.pre_prepare is None and s.log.votable(sequence):
-            _propose_again(s, slot.prepared.pre_prepare, first=True)
+        heard, mine = slot.pre_prepare, slot.prepared.pre_prepare
+        if heard is not None and heard.digest != mine.digest:
+            # Heard in my silence. A certificate binds without a PREPARE of mine: off the clock there is
+            # none (L21).
+            s.expose(heard, mine)
+            s.complain("the primary proposed another digest before my restart")
+            slot.pre_prepare, slot.verdict, slot.checking, slot.exposed = None, None, False, True
+        if slot.pre_prepare is None:
+            _propose_again(s, mine, first=True)
 
 
 def _propose_again(s: State, proposal: PrePrepare, *, first: bool) -> None:

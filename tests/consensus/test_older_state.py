@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from consensus.effects import Execute
+from consensus.effects import Evidence, Execute
 from consensus.events import CaughtUp, Complain, Executed, PendingWork, ProposalBuilt
 from consensus.messages import Checkpoint, Commit, Fetch, NewView, Prepare, PrePrepare, ViewChange
 from salus.codec import encode
@@ -185,6 +185,27 @@ def test_a_vote_of_its_journal_binds_it_in_its_silence() -> None:
     lab.tick(2)
     assert {p.digest for p in lab.said(Prepare) if p.sequence == 5} <= {A}
     assert [change.view for change in lab.said(ViewChange)] == [1]
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_certificate_of_its_journal_binds_it_in_its_silence(torn: bool) -> None:
+    """S3, L23: it prepared A off the clock, with no PREPARE of its own, and the primary shows it B."""
+    journal = [
+        FLOOR,
+        JournalEntry(JOURNAL_PREPARED, 0, 0, 5, A, encode(prepared(0, 5, A, without=1))),
+        JournalEntry(int(VoteType.COMMIT), 0, 0, 5, A),
+        JournalEntry(int(VoteType.PREPARE), 0, 0, WINDOW + 4, A),
+    ]
+    lab = Lab(journal=tuple(entry for entry in journal if not (torn and entry is journal[2])))
+    lab.propose(5, B)
+    _catches_up(lab, 4)
+    lab.give_body(5, B)
+    lab.tick()
+    assert [p for p in lab.said(Prepare) if p.digest == B] == []
+    assert [c for c in lab.said(Commit) if c.digest == B] == []
+    assert [change.prepared for change in lab.said(ViewChange)] == [(prepared(0, 5, A, without=1),)]
+    (shown,) = lab.did(Evidence)
+    assert (shown.culprit, shown.first.digest, shown.second.digest) == (0, B, A)
 
 
 def test_a_primary_proposes_nothing_anew() -> None:

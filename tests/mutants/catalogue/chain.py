@@ -121,6 +121,17 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         why="not met in 5,000 seeds: it has to execute what nobody has certified before it has caught up",
     ),
+    by_test(
+        "S12",
+        "what an older state heard in its silence stands before its own certificate",
+        "tests/consensus/test_older_state.py::test_a_certificate_of_its_journal_binds_it_in_its_silence",
+        Edit(
+            "consensus/restore.py",
+            "        if heard is not None and heard.digest != mine.digest:",
+            "        if heard is None and mine is None:",
+        ),
+        why="a primary that says two things to one whose clock is off, and whose state is older",
+    ),
     simulated(
         "S12",
         "the floor of the journal is lowered",
