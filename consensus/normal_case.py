@@ -245,6 +245,9 @@ def advance(s: State, slot: Slot) -> None:
         return
     if proposal.digest not in slot.bodies:
         return  # Judged in an earlier life; a tick fetches the body (S3).
+    if slot.committed not in (None, proposal.digest):
+        s.complain("the primary proposed to me what is committed otherwise by now")  # (S6)
+        return
     if slot.verdict is Verdict.VALID and not slot.prepare_sent:
         _prepare(s, slot, proposal)
     if slot.prepared_view < s.view and slot.prepares.count(proposal.digest) >= s.quorum - 1:

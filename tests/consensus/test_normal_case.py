@@ -271,6 +271,20 @@ def test_a_pre_prepare_contradicting_a_commit_is_a_lie_not_a_fork() -> None:
     assert len(lab.said(ViewChange)) == 1
 
 
+def test_what_was_committed_otherwise_meanwhile_is_not_prepared() -> None:
+    """S6: an equivocator proposed to me alone, and its body is judged after the others' COMMITs."""
+    lab = Lab()
+    lab.hear(vote(PrePrepare, 0, 0, 1, B))
+    lab.step(BodyArrived(1, B))
+    lab.votes(Commit, [0, 2, 3], 0, 1, A)
+    lab.give_body(1, B)
+    assert lab.said(Prepare) == []
+    assert len(lab.said(ViewChange)) == 1
+    lab.step(BodyArrived(1, A))
+    assert lab.did(Execute) == [Execute(1, A)]
+    assert lab.replica.snapshot().halted is None
+
+
 def test_two_committed_digests_halt_me() -> None:
     """S6: more than f lie; nothing that I could still sign would be safe."""
     cluster = Cluster()

@@ -365,6 +365,17 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         needs="liar: flooder",
     ),
+    by_test(
+        "S6",
+        "what is committed otherwise by now is prepared",
+        "tests/consensus/test_normal_case.py::test_what_was_committed_otherwise_meanwhile_is_not_prepared",
+        Edit(
+            "consensus/normal_case.py",
+            "    if slot.committed not in (None, proposal.digest):\n",
+            '    if slot.committed == b"":\n',
+        ),
+        why="met in one of 3,500 seeds: the COMMITs must come between a proposal to me alone and its verdict",
+    ),
     simulated(
         "S6",
         "PREPAREs of an older view count in this one",
