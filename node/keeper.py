@@ -78,7 +78,7 @@ class SeenSignatures:
     grows by a set a day: verifying it each time would take longer every year."""
 
     def __init__(self) -> None:
-        # In the order in which they came: a plain dict is as slow to give its first as in storage/cache.py.
+        # In the order in which they came; a plain dict would be slow to give its first (storage/cache.py).
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     def verify(self, public_key: bytes, payload: bytes, signature: bytes) -> bool:

@@ -6,7 +6,6 @@ transactions it holds.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from itertools import islice
 
@@ -23,6 +22,7 @@ Clock = Callable[[], float]
 PHASES = ("prepare", "commit", "certify", "write")
 
 SUBMITTED_MAX = 200_000  # some pools full; what the pool dropped without a word is forgotten last
+ROOM_SHARE = 64  # when there is no room, so much of it is made at once
 
 
 class BlockMeter:
@@ -109,17 +109,17 @@ class CommitMeter:
 
     def __init__(self, metrics: Metrics, clock: Clock = time.perf_counter) -> None:
         self.metrics, self.clock = metrics, clock
-        self._submitted: OrderedDict[bytes, float] = OrderedDict()  # as in storage/cache.py
+        self._submitted: dict[bytes, float] = {}
 
     def submitted(self, tx_ids: Iterable[bytes], began: float) -> None:
         """They wait in the pool; who submits one twice has waited since the first time."""
         submitted = self._submitted
         for tx_id in tx_ids:
             submitted.setdefault(tx_id, began)
-        if (
-            len(submitted) > SUBMITTED_MAX
-        ):  # one walk over the holes before the oldest, not one for each
-            for tx_id in list(islice(submitted, len(submitted) - SUBMITTED_MAX)):
+        if len(submitted) > SUBMITTED_MAX:
+            # More than need go: one walk over the holes before the oldest, not one for each request.
+            left = SUBMITTED_MAX - SUBMITTED_MAX // ROOM_SHARE
+            for tx_id in tuple(islice(submitted, len(submitted) - left)):
                 del submitted[tx_id]
 
     def committed(self, tx_ids: Iterable[bytes]) -> None:

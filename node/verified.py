@@ -18,7 +18,7 @@ class Verified:
 
     def __init__(self) -> None:
         self._by_bytes: dict[bytes, ParsedTransaction] = {}
-        # id → bytes, not in the pool; oldest first (ordered: as in storage/cache.py).
+        # id → bytes, not in the pool; oldest first, and one at a time (storage/cache.py on plain dicts).
         self._extras: OrderedDict[bytes, bytes] = OrderedDict()
         self._extras_bytes = 0
 
