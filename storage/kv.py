@@ -95,6 +95,9 @@ class LevelKV:
         # A thread may still be inside LevelDB when its task was cancelled; closing under it
         # would crash the process, so `close` waits for everybody and turns newcomers away.
         self._idle = threading.Condition()
+        # Held while the store closes and while a snapshot is let go of, by whatever thread drops it last:
+        # both at once would crash the process, too.
+        self.releasing = threading.RLock()
         self._inside = 0
         self._closed = False
 
@@ -163,7 +166,8 @@ class LevelKV:
         with self._idle:
             self._closed = True
             self._idle.wait_for(lambda: self._inside == 0, CLOSE_WAIT_S)
-        self._db.close()
+        with self.releasing:
+            self._db.close()
 
 
 class _LevelSnapshot:
@@ -175,6 +179,10 @@ class _LevelSnapshot:
     def get(self, key: bytes) -> bytes | None:
         with _Entered(self._kv):
             return self._snapshot.get(key, verify_checksums=True)
+
+    def __del__(self) -> None:
+        with self._kv.releasing:
+            self._snapshot.close()
 
 
 class _Entered:

@@ -1,8 +1,10 @@
 """LevelDB and its stand-in in memory do the same; what is synced survives."""
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import plyvel
 import pytest
@@ -13,6 +15,7 @@ from storage import schema
 from storage.errors import StoreDamaged, StoreUnavailable, StoreVersion
 from storage.keys import META_FORMAT, changed_key
 from storage.kv import WRITE_BUFFER_BYTES, KeyValue, LevelKV, MemoryKV, prefix_end
+from storage.kv import _LevelSnapshot as LevelSnapshot
 from storage.kv import _translated as translated
 from storage.schema import open_schema
 from storage.state import StateStore
@@ -251,3 +254,30 @@ def test_data_without_a_version_is_not_taken_for_a_new_store() -> None:
     kv.write([(b"h", b"header")], sync=True)
     with pytest.raises(StoreDamaged):
         open_schema(kv, "state", CHAIN)
+
+
+def test_a_snapshot_is_not_let_go_of_while_the_store_closes(level: LevelKV) -> None:
+    """LevelDB has no lock for that. As a node stops, some reader's thread drops the last snapshot, and both
+    at once crashed the process: each is done under the one lock."""
+    done: list[tuple[str, bool]] = []
+
+    class Handle:
+        """Stands for what plyvel holds of LevelDB."""
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def close(self) -> None:
+            other = threading.Thread(target=self._look)
+            other.start()
+            other.join(60)
+
+        def _look(self) -> None:
+            done.append((self.name, level.releasing.acquire(blocking=False)))
+
+    held = [LevelSnapshot(level, cast(Any, Handle("snapshot")))]
+    held.clear()
+    real, level._db = level._db, cast(Any, Handle("store"))
+    level.close()
+    level._db = real
+    assert done == [("snapshot", False), ("store", False)]
