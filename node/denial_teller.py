@@ -63,6 +63,7 @@ class DenialTeller:
         """Before the node stops: what was counted and not told."""
         try:
             async with asyncio.timeout(CLOSE_WITHIN_S):
+                await self.tell(float("inf"))  # if some wait already: those
                 await self.tell(float("inf"))
         except TimeoutError:
             log_event(log, logging.WARNING, "denials_not_told", code="NO_QUORUM")

@@ -178,6 +178,27 @@ async def test_who_stops_while_counts_are_told_tells_each_of_them_once(
     assert len(told) == len(set(told)) == 3
 
 
+async def test_what_was_counted_while_others_waited_is_told_before_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teller = world.gate.teller
+    told: list[bytes] = []
+    quorum = False
+
+    async def certified(tx: ParsedTransaction) -> None:
+        if not quorum:
+            raise SalusError("nobody agrees", code="NO_QUORUM")
+        told.append(tx.id)
+
+    monkeypatch.setattr(world.gate.sender, "certified", certified)
+    world.gate.book.without_ticket("hosp-b", world.ada.handle, 0)
+    await teller.tell(math.inf)
+    world.gate.book.without_ticket("hosp-c", world.ada.handle, 0)
+    quorum = True
+    await teller.close()
+    assert len(told) == 2
+
+
 async def test_a_count_that_can_never_be_certified_any_more_is_told_anew(world: World) -> None:
     record = await world.keep(b"x", "text/plain")
     for _ in range(7):
