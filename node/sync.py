@@ -31,9 +31,8 @@ OFFER_BLOCKS_MAX = 64
 OFFER_INTERVAL_S = 0.25  # to one peer: its STATUS may repeat each tick, the blocks need not
 POLL_S = 0.2  # an idle observer asks so often whether there is news
 ANSWER_TIMEOUT_S = 3  # then the next peer is asked
-CHECKED_AHEAD = (
-    3  # blocks: their bodies are read, and small ones checked, in one turn of the loop (B26)
-)
+# Blocks whose bodies are read, and whose few signatures are checked, in one turn of the loop (B26).
+CHECKED_AHEAD = 3
 GARBAGE_POINTS = 50  # a block that does not verify is a lie, not a mistake
 
 
