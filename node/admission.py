@@ -5,6 +5,7 @@ Known bytes are never an error: whoever sends twice is told the present state (i
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from node.api.view import Submitted
 from node.drain import LATER_TRANSACTIONS_MAX
@@ -17,6 +18,8 @@ from salus.codec import decode
 from salus.errors import BadMessage, SalusError
 from salus.forms import TransactionState
 from salus.transaction import ParsedTransaction, parse
+
+NO_ROOM = "this node has taken as much as is committed in the next seconds"
 
 
 class Admission:
@@ -43,13 +46,24 @@ class Admission:
     def welcome(self) -> None:
         self.ready = True
 
+    def turn_away_all(self, raws: Sequence[bytes]) -> NoReturn:
+        """An array for which there is no room at all, and of which nothing is known: refused before any
+        of it is parsed. Under an overload most arrays are, and whoever is turned away comes again.
+        Raises `SalusError`."""
+        self._require_ready()
+        self.metrics.rejected("POOL_FULL", len(raws))
+        raise SalusError(NO_ROOM, code="POOL_FULL")
+
+    def _require_ready(self) -> None:
+        if not self.ready:
+            code, message = self.not_ready
+            raise SalusError(message, code=code)
+
     async def submit(self, raws: Sequence[bytes], room: int | None = None) -> list[Submitted]:
         """Transactions of a client, or (`room` is None) of the node itself. `room`: how many that
         nobody knows yet it may take (node/drain.py). Raises `SalusError` only if the node takes none
         at all."""
-        if not self.ready:
-            code, message = self.not_ready
-            raise SalusError(message, code=code)
+        self._require_ready()
         results: list[Submitted | None] = [None] * len(raws)
         fresh: list[tuple[int, ParsedTransaction]] = []
         pending: list[tuple[bytes, bytes]] = []  # (id, bytes) of what waits here now
@@ -176,8 +190,7 @@ class Admission:
 
 
 def _no_room(tx: ParsedTransaction) -> Submitted:
-    why = "this node has taken as much as is committed in the next seconds"
-    return Submitted(TransactionState.REJECTED, tx.id, code="POOL_FULL", detail=why)
+    return Submitted(TransactionState.REJECTED, tx.id, code="POOL_FULL", detail=NO_ROOM)
 
 
 # An honest peer checks all this before it passes a transaction on.

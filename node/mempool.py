@@ -171,6 +171,10 @@ class Mempool(VerifiedTransactions):
     def get(self, raw: bytes) -> ParsedTransaction | None:
         return self._verified.get(raw)
 
+    def knows_any(self, raws: Iterable[bytes]) -> bool:
+        """Were some of these verified before?"""
+        return self._verified.has_any(raws)
+
     def check(self, transactions: list[ParsedTransaction]) -> None:
         super().check(transactions)
         self.remember(transactions)

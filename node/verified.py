@@ -25,6 +25,9 @@ class Verified:
     def get(self, raw: bytes) -> ParsedTransaction | None:
         return self._by_bytes.get(raw)
 
+    def has_any(self, raws: Iterable[bytes]) -> bool:
+        return not self._by_bytes.keys().isdisjoint(raws)
+
     def keep(self, tx: ParsedTransaction) -> None:
         """It is in the pool now."""
         if tx.id in self._extras:

@@ -382,7 +382,8 @@ class NodeView(Protocol):
     async def submit(self, transactions: Sequence[bytes]) -> list[Submitted]:
         """Admit each (parse, signature, quotas), in order; never raises for a single one's fault.
 
-        Raises `SalusError` only if the node takes none at all (NOT_READY)."""
+        Raises `SalusError` only if the node takes none at all: NOT_READY, or POOL_FULL for an array of
+        which it knows nothing and has room for nothing."""
 
     def transaction(self, tx_id: bytes) -> TransactionView: ...
     async def wait(self, tx_id: bytes, timeout_s: float) -> TransactionView:

@@ -16,11 +16,13 @@ from node.pipeline import Diverged
 from node.verify import SLICE_MIN
 from salus.block import OK, proposal_digest
 from salus.codec import encode
+from salus.errors import SalusError
 from salus.forms import TransactionState
 from salus.transaction import Operation, ParsedTransaction, build
 from salus.vote import JournalEntry
 from tests import factories
 from tests.node.network import Hospitals, eventually, hospitals
+from tests.perf.counting import count
 
 WAIT_S = 60  # longer is a failure
 
@@ -183,7 +185,7 @@ async def test_a_node_that_sees_nothing_committed_soon_turns_its_clients_away_an
         assert all(a.tx_id is not None for a in answers)
         again = await node.facade.submit(flood[:2])
         assert [a.code for a in again] == [None] * 2, "known bytes are no news"
-        *away, junk = await node.facade.submit([*flood[8:], b"junk"])
+        _, *away, junk = await node.facade.submit([*flood[7:], b"junk"])
         assert {a.code for a in away} == {"POOL_FULL"}
         assert junk.code == "NOT_CANONICAL", "coming again will not help it"
         (second,) = await node.facade.submit(alone[1:2])
@@ -194,6 +196,35 @@ async def test_a_node_that_sees_nothing_committed_soon_turns_its_clients_away_an
         assert node.care is not None
         sender = node.care.gate.sender  # a reader, perhaps of another hospital, waits for it
         await sender.offer(sender.denials(DenialsArgs(bytes(32), "org-1", 2), node.state.height()))
+
+
+async def test_an_array_for_which_there_is_no_room_costs_next_to_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under an overload most are refused, and whoever is refused comes again: counted, not timed."""
+    monkeypatch.setattr("node.drain.FLOOR_TRANSACTIONS", 10)
+    monkeypatch.setattr("node.facade.SINGLE_TRANSACTIONS", 2)
+    async with hospitals(tmp_path, 2) as group:
+        await group.stop(1)
+        node = group.nodes[0]
+        flood = [anchor(group, number).raw for number in range(108)]
+        taken = await node.facade.submit(flood[:8])
+        assert [a.code for a in taken] == [None] * 8
+
+        def refused() -> None:
+            with pytest.raises(SalusError) as caught:
+                node.facade.submit(flood[8:]).send(None)  # at once: it waits for nothing
+            assert caught.value.code == "POOL_FULL"
+
+        spent = count(refused)
+        assert (spent.signatures, spent.hashes, spent.decodings, spent.reads) == (0, 0, 0, 0)
+        assert spent.calls <= 20, "for a hundred transactions"
+        known = await node.facade.submit([*flood[8:], flood[0]])
+        assert [a.code for a in known] == ["POOL_FULL"] * 100 + [None], "known bytes are no news"
+        node.admission.turn_away("QUARANTINE", "halted")
+        with pytest.raises(SalusError) as caught:
+            await node.facade.submit(flood[8:])
+        assert caught.value.code == "QUARANTINE", "coming again soon would not help"
 
 
 async def test_what_is_valid_later_leaves_an_idle_node_room_for_what_is_valid_now(

@@ -40,6 +40,26 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     by_test(
         "B25",
+        "an array without room is parsed before it is refused",
+        "tests/node/test_node.py::test_an_array_for_which_there_is_no_room_costs_next_to_nothing",
+        Edit(
+            "node/facade.py",
+            "if not room and not self._pool.knows_any(transactions):",
+            "if not room and not transactions:",
+        ),
+    ),
+    by_test(
+        "B25",
+        "an array without room is refused although some of it waits here",
+        "tests/node/test_node.py::test_an_array_for_which_there_is_no_room_costs_next_to_nothing",
+        Edit(
+            "node/facade.py",
+            "if not room and not self._pool.knows_any(transactions):",
+            "if not room:",
+        ),
+    ),
+    by_test(
+        "B25",
         "what is taken and not served does not count",
         "tests/node/test_drain.py::test_an_idle_node_takes_a_burst_and_no_more",
         Edit("node/drain.py", "int(rate * BACKLOG_S)) - taken)", "int(rate * BACKLOG_S)))"),
