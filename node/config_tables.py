@@ -171,7 +171,7 @@ class Storage(Table, frozen=True, kw_only=True):
         int,
         Setting(
             What.SIZE,
-            "LevelDB's cache, for each of the two databases.",
+            "LevelDB's cache for the state; that of the bodies of blocks takes 4 MiB at most.",
             min=MIB,
             max=64 * 1024 * MIB,
         ),

@@ -23,12 +23,14 @@ from node.standing import Voter
 from salus.genesis import Genesis
 from salus.vote import JournalEntry, VoteType
 from storage.blocks import BlockStore
-from storage.kv import LevelKV
+from storage.kv import STATE_WRITE_BUFFER_BYTES, LevelKV
 from storage.recent import check_recent
 from storage.state import StateStore
 
 log = logging.getLogger("salus.disk")
 
+# A body is read when a peer asks for it, one after the other: none is read twice soon.
+BODIES_CACHE_BYTES = 4 * 2**20
 _FIRST_VOTES = frozenset({VoteType.PRE_PREPARE, VoteType.PREPARE})
 
 
@@ -47,8 +49,12 @@ class Disk:
         """Raises `StoreUnavailable`, `StoreDamaged`, `JournalDamaged`: then the node must not start."""
         data.mkdir(parents=True, exist_ok=True)
         chain = genesis.hash()
-        self.blocks = BlockStore(LevelKV(data / "blocks", cache_bytes=cache_bytes), chain)
-        self.state = StateStore(LevelKV(data / "state", cache_bytes=cache_bytes), chain)
+        bodies = LevelKV(data / "blocks", cache_bytes=min(cache_bytes, BODIES_CACHE_BYTES))
+        state = LevelKV(
+            data / "state", cache_bytes=cache_bytes, write_buffer_bytes=STATE_WRITE_BUFFER_BYTES
+        )
+        self.blocks = BlockStore(bodies, chain)
+        self.state = StateStore(state, chain)
         if not self.state.initialised:
             self.state.initialise(genesis_block(genesis, contracts))
         check_recent(self.blocks, self.state)

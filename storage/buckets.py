@@ -36,8 +36,8 @@ class BucketRows:
         return index < len(self._split) and self._split[index] == 1
 
     def read(self, reader: KeyValue | Snapshot, index: int, *, split: bool) -> bytes:
-        content = reader.get(keys.bucket_key(index)) or b""
-        return patched(content, reader.get(keys.changed_key(index)) or b"") if split else content
+        content = reader.peek(keys.bucket_key(index)) or b""
+        return patched(content, reader.peek(keys.changed_key(index)) or b"") if split else content
 
     def scan(self) -> Iterator[tuple[int, bytes]]:
         """All buckets that are not empty, ascending; for when no block is written."""

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bytes, int)
 
 # Two objects, a slot of the dict, and what the allocator loses where values grow: resident memory of
-# 220,000 buckets that a million writes had filled, CPython 3.11. A fresh cache takes half of it.
+# 220,000 values that a million writes had filled, CPython 3.11. A fresh cache takes half of it.
 ENTRY_OVERHEAD_BYTES = 280
 # When there is no room, so much of it is made at once. A dict keeps a hole where its first key was, and
 # who looks for the next one walks over all of them: for each key that goes it was 12 µs a transaction.
@@ -46,11 +46,6 @@ class ByteBoundCache(Generic[K]):
         self.bytes = size
         if size > self.bytes_max:
             self._make_room()
-
-    @property
-    def room(self) -> int:
-        """Bytes, overhead included, for which nothing would have to go."""
-        return self.bytes_max - self.bytes
 
     def drop(self, key: K) -> None:
         old = self._values.pop(key, None)

@@ -8,18 +8,18 @@ synced before it counted (S3), so a gap below the newest block is never a torn e
 from storage import keys
 from storage.blocks import BlockStore
 from storage.errors import StoreDamaged
-from storage.kv import WRITE_BUFFER_BYTES
+from storage.kv import STATE_WRITE_BUFFER_BYTES
 from storage.state import StateStore
 
-# A log is begun anew when it has this size, so it holds that and one batch more. Older rows lie in
-# files whose checksums are verified when they are read.
-LOG_BYTES_MAX = 2 * WRITE_BUFFER_BYTES
+# A log is begun anew when a write buffer is full, so it holds that and one batch more, half of it at most.
+# Older rows lie in files whose checksums are verified when they are read.
+LOG_BYTES_MAX = STATE_WRITE_BUFFER_BYTES + STATE_WRITE_BUFFER_BYTES // 2
 # What a block costs the state store's log at least: header, certificate, hash, replay record.
 ROWS_BYTES_MIN = 700
 
 
 def check_recent(blocks: BlockStore, state: StateStore, *, log_bytes: int = LOG_BYTES_MAX) -> None:
-    """Raises `StoreDamaged` with the height of a gap. At most 0.3 s, however long the chain."""
+    """Raises `StoreDamaged` with the height of a gap. At most 0.5 s, however long the chain."""
     newest = state.height()
     lowest = max(0, newest - log_bytes // ROWS_BYTES_MIN)
     bodies_bytes = 0

@@ -22,8 +22,9 @@ from salus.hashing import HASH_BYTES
 from salus.statemap import CHANGE_BYTES, SALT_BYTES
 from salus.writeset import seal
 from storage import keys
+from storage.bucket_cache import CONTENT_OVERHEAD_BYTES, BucketCache
 from storage.buckets import BucketRows
-from storage.cache import ENTRY_OVERHEAD_BYTES, ByteBoundCache
+from storage.cache import ByteBoundCache
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import KeyValue, Put, Snapshot
 from storage.schema import open_schema
@@ -35,10 +36,9 @@ ATTEMPTS_MAX = 100  # a query takes far less time than a block
 
 _REPLAY_ROW_BYTES = REPLAY_PREFIX_BYTES + 8
 
-# A cached read costs 0.3 µs, one from LevelDB 6 to 9. Buckets are rewritten by every write, and
-# 65,536 of them at 10^5 keys take about 25 MiB.
+# A cached read costs 0.3 µs, one from LevelDB 6 to 9.
 VALUE_CACHE_BYTES = 16 * 2**20
-BUCKET_CACHE_BYTES = 96 * 2**20  # most buckets of 10^6 keys: a block changes random ones
+BUCKET_CACHE_BYTES = 80 * 2**20  # all buckets of 10^6 keys: a block changes random ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class StateStore:
         open_schema(kv, "state", genesis_hash)
         self.kv = kv  # for storage/check.py; everybody else uses the methods
         self._values: ByteBoundCache[bytes] = ByteBoundCache(VALUE_CACHE_BYTES)
-        self._buckets: ByteBoundCache[int] = ByteBoundCache(BUCKET_CACHE_BYTES)
+        self._buckets = BucketCache(BUCKET_CACHE_BYTES)
         self._rows = BucketRows(kv)
         self._bits: int | None = None
         # Guards the caches, the rows and the height against a commit in another thread; never held
@@ -289,7 +289,7 @@ class StateStore:
             reader = self._before or self.kv
         if cached is not None:
             return cached
-        value = reader.get(keys.VALUE + key)
+        value = reader.peek(keys.VALUE + key)
         if value is not None:
             with self._lock:
                 # A block written meanwhile may have changed the key: do not keep an old value.
@@ -319,7 +319,7 @@ class StateStore:
             height, room = self._height, self._buckets.room
         read: dict[int, bytes] = {}
         for index, content in self._rows.scan():
-            room -= len(content) + ENTRY_OVERHEAD_BYTES
+            room -= len(content) + CONTENT_OVERHEAD_BYTES
             if room >= 0:
                 read[index] = content
             yield index, content

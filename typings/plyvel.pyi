@@ -8,6 +8,8 @@ class CorruptionError(Error): ...
 
 class DBIterator(Iterator[tuple[bytes, bytes]]):
     def __next__(self) -> tuple[bytes, bytes]: ...
+    def __enter__(self) -> DBIterator: ...
+    def __exit__(self, kind: object, error: object, trace: object) -> None: ...
     def close(self) -> None: ...
 
 class WriteBatch:
@@ -17,9 +19,15 @@ class WriteBatch:
 
 class Snapshot:
     def close(self) -> None: ...
-    def get(
-        self, key: bytes, default: None = None, *, verify_checksums: bool = False
-    ) -> bytes | None: ...
+    def iterator(
+        self,
+        *,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        include_stop: bool = False,
+        verify_checksums: bool = False,
+        fill_cache: bool = True,
+    ) -> DBIterator: ...
 
 class DB:
     def __init__(

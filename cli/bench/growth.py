@@ -45,7 +45,7 @@ from salus.transaction import parse
 from storage import keys
 from storage.buckets import WHOLE_BYTES_MAX
 from storage.errors import StoreDamaged
-from storage.kv import LevelKV, Put
+from storage.kv import STATE_WRITE_BUFFER_BYTES, LevelKV, Put
 from storage.state import StateStore
 
 CHAIN_ID = "bench-growth"
@@ -160,7 +160,7 @@ class _Chain:
         for number in range(max(0, size - len(batch.writes))):
             key = _key(number)
             by_bucket[bucket_of(key_hash(key), bits)].append(key)
-        kv = LevelKV(self.place)
+        kv = self._level()
         state = StateStore(kv, self.genesis_hash)
         tree = StateTree(bits)
         buckets = dict(batch.buckets)  # genesis's own; those that are filled hold them too
@@ -200,7 +200,7 @@ class _Chain:
     def open(self) -> tuple[float, float]:
         """As a node does at its start; seconds, and of them processor time."""
         began, began_cpu = time.perf_counter(), time.process_time()
-        state = StateStore(LevelKV(self.place), self.genesis_hash)
+        state = StateStore(self._level(), self.genesis_hash)
         epoch = state.current_epoch()
         tree = StateTree(
             self.genesis.parameters.state_bucket_bits,
@@ -265,6 +265,10 @@ class _Chain:
             header_hash,
             (IndexedSignature(0, bytes(64)),),
         )
+
+    def _level(self) -> LevelKV:
+        """As a node opens it."""
+        return LevelKV(self.place, write_buffer_bytes=STATE_WRITE_BUFFER_BYTES)
 
     def close(self) -> None:
         if self.state is not None:

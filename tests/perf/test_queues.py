@@ -17,6 +17,7 @@ from node.meters import CommitMeter
 from node.metrics import Metrics
 from node.verified import Verified
 from salus.transaction import ParsedTransaction
+from storage.bucket_cache import CONTENT_OVERHEAD_BYTES, BucketCache
 from storage.cache import ENTRY_OVERHEAD_BYTES, ByteBoundCache
 from tests import factories
 
@@ -36,6 +37,11 @@ def _cache(size: int) -> Put:
 def _cache_at_once(size: int) -> Put:
     cache: ByteBoundCache[int] = ByteBoundCache(size * (ENTRY_OVERHEAD_BYTES + 1))
     return lambda number: cache.put_all({number: b"1"})
+
+
+def _bucket_cache(size: int) -> Put:
+    cache = BucketCache(size * (CONTENT_OVERHEAD_BYTES + 1))
+    return lambda number: cache.put(number % (2 * size), b"1")
 
 
 def _extras(size: int, patch: pytest.MonkeyPatch) -> Put:
@@ -76,7 +82,9 @@ def _seconds(put: Put, numbers: "count[int]") -> float:
     return thread_time() - began
 
 
-@pytest.mark.parametrize("what", ["cache", "cache, at once", "extras", "signatures", "submitted"])
+@pytest.mark.parametrize(
+    "what", ["cache", "cache, at once", "buckets", "extras", "signatures", "submitted"]
+)
 def test_making_room_costs_no_more_where_much_is_held(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +94,7 @@ def test_making_room_costs_no_more_where_much_is_held(
             make: dict[str, Callable[[int], Put]] = {
                 "cache": _cache,
                 "cache, at once": _cache_at_once,
+                "buckets": _bucket_cache,
                 "extras": lambda size: _extras(size, patch),
                 "signatures": lambda size: _signatures(size, patch),
                 "submitted": lambda size: _submitted(size, patch),

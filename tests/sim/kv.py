@@ -32,6 +32,9 @@ class SimKV:
             raise StoreDamaged("LevelDB finds damage")
         return self.data.get(key)
 
+    def peek(self, key: bytes) -> bytes | None:
+        return self.get(key)
+
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
         batch = list(puts)  # The last one of a key counts.
         if self._power.full:

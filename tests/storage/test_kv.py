@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from storage import schema
 from storage.errors import StoreDamaged, StoreUnavailable, StoreVersion
 from storage.keys import META_FORMAT, changed_key
-from storage.kv import WRITE_BUFFER_BYTES, KeyValue, LevelKV, MemoryKV, prefix_end
+from storage.kv import (
+    STATE_WRITE_BUFFER_BYTES,
+    WRITE_BUFFER_BYTES,
+    KeyValue,
+    LevelKV,
+    MemoryKV,
+    prefix_end,
+)
 from storage.kv import _LevelSnapshot as LevelSnapshot
 from storage.kv import _translated as translated
 from storage.schema import open_schema
@@ -62,7 +69,8 @@ def test_both_agree_with_a_sorted_dict(
         ]
         for kv in (level, memory):
             assert list(kv.scan(prefix, start=start, reverse=reverse)) == chosen
-            assert kv.get(prefix) == model.get(prefix)
+            for key in (prefix, *model):
+                assert kv.get(key) == kv.peek(key) == kv.snapshot().peek(key) == model.get(key)
     level.close()
     shutil.rmtree(path)
 
@@ -132,10 +140,12 @@ def test_validators_that_write_the_same_bytes_do_not_merge_in_step(
         return opened(path, write_buffer_size=write_buffer_size, **options)
 
     monkeypatch.setattr(plyvel, "DB", note)
-    for number in range(4):
-        LevelKV(tmp_path / f"{number}").close()
-    assert len(set(sizes)) > 1, "one chance in 10^19 that all are the same"
-    assert all(WRITE_BUFFER_BYTES // 2 < size <= WRITE_BUFFER_BYTES for size in sizes)
+    for size in (WRITE_BUFFER_BYTES, STATE_WRITE_BUFFER_BYTES):
+        sizes.clear()
+        for number in range(4):
+            LevelKV(tmp_path / f"{number}", write_buffer_bytes=size).close()
+        assert len(set(sizes)) > 1, "one chance in 10^19 that all are the same"
+        assert all(size // 2 < drawn <= size for drawn in sizes)
 
 
 def test_a_flipped_bit_on_disk_is_damage_and_not_another_value(tmp_path: Path) -> None:
@@ -152,6 +162,61 @@ def test_a_flipped_bit_on_disk_is_damage_and_not_another_value(tmp_path: Path) -
         list(kv.scan(b""))
     assert damaged.value.code == "STORE_DAMAGED"
     kv.close()
+
+
+@pytest.mark.parametrize("store", ["store", "snapshot"])
+@pytest.mark.parametrize("damaged", ["newer", "older"])
+def test_a_flipped_bit_is_neither_an_older_value_nor_none_to_who_peeks(
+    tmp_path: Path, store: str, damaged: str
+) -> None:
+    """An iterator goes over several files, and one that it cannot read has nothing to give."""
+    rows = [b"%04d" % number for number in range(200)]
+    kv = LevelKV(tmp_path / "db")
+    kv.write([(key, b"older" * 50) for key in rows], sync=True)
+    kv.compact()
+    kv.write([(key, b"newer" * 50) for key in rows[::2]], sync=True)
+    kv.close()
+    LevelKV(tmp_path / "db").close()  # what lay in the log is a file now, too
+    older, newer = sorted((tmp_path / "db").glob("*.ldb"), key=lambda file: int(file.stem))
+    file = newer if damaged == "newer" else older
+    data = bytearray(file.read_bytes())
+    data[9_000] ^= 1
+    file.write_bytes(data)
+    kv = LevelKV(tmp_path / "db")
+    reader = kv if store == "store" else kv.snapshot()
+    met = 0
+    for number, key in enumerate(rows):
+        try:
+            found = reader.peek(key)
+        except StoreDamaged:
+            met += 1
+        else:
+            assert found == (b"older" if number % 2 else b"newer") * 50
+    assert 0 < met < 100
+    del reader
+    kv.close()
+
+
+def test_peeking_makes_leveldb_merge_nothing(tmp_path: Path) -> None:
+    """Each `get` that looks into two files is counted, and after enough of them one is merged."""
+    merged = {}
+    for how in ("get", "peek"):
+        kv = LevelKV(tmp_path / how)
+        for _ in range(2):  # two files, one above the other, both with all the keys
+            kv.write([(b"%04d" % number, bytes(100)) for number in range(2_000)], sync=True)
+            kv.close()
+            kv = LevelKV(tmp_path / how)
+        before = names(kv)
+        for _ in range(20):
+            for number in range(1, 2_000, 9):
+                getattr(kv, how)(b"%04d~" % number)
+        kv.close()
+        merged[how] = names(kv) != before
+    assert merged == {"get": True, "peek": False}
+
+
+def names(kv: LevelKV) -> set[str]:
+    return {path.name for path in kv.path.glob("*.ldb")}
 
 
 def test_compacting_takes_what_was_deleted_out_of_the_files(tmp_path: Path) -> None:
