@@ -160,7 +160,9 @@ class Mempool(Table, frozen=True, kw_only=True):
     ] = 10_000
     verify_threads: Annotated[
         int,
-        Setting(What.COUNT, "Threads that check signatures; 0: one for every four cores.", max=256),
+        Setting(
+            What.COUNT, "Processes that check signatures; 0: one for every four cores.", max=256
+        ),
     ] = 0
 
 

@@ -60,6 +60,7 @@ from node.seats import Seats
 from node.sync import BlockSource, Sync
 from node.upkeep import Upkeep
 from node.verify import VerifyPool, default_threads
+from node.verify_workers import VerifyWorkers
 from node.vitals import Vitals
 from salus.genesis import Genesis
 from salus.keys import SigningKey, verify
@@ -144,7 +145,11 @@ class Node:
             lambda *body: self.runner.step(BodyDropped(*body)),
         )
         threads = config.mempool.verify_threads or default_threads()
-        self.verify_pool = VerifyPool(threads, observe=self.metrics.crypto_verify_seconds.observe)
+        self.verify_pool = VerifyPool(
+            threads,
+            workers=VerifyWorkers(threads) if threads else None,
+            observe=self.metrics.crypto_verify_seconds.observe,
+        )
         self.metrics.count_at_scrape(
             self.metrics.crypto_verified_total, lambda: self.verify_pool.verified_total
         )
@@ -400,7 +405,7 @@ class Node:
         await self._fhir.close()
         await self.calls.close()
         await self.network.stop()
-        self.verify_pool.close()
+        await self.verify_pool.close()
         self.disk.close()
         log_event(log, logging.INFO, "stopped")
 

@@ -1,7 +1,7 @@
-"""Checking client signatures in slices: inline when few come, in threads when many do (B26).
+"""Checking client signatures in slices: inline when few come, in processes when many do (B26).
 
-A signature costs about 55 µs; libsodium releases the interpreter's lock, so threads help where
-cores are spare. In a turn of the loop one slice of the clients' and one of the proposals', and
+A signature costs about 55 µs. Where no process can, threads check, by the same rule: libsodium releases
+the interpreter's lock, and a thread gets it back late while the loop is busy. In a turn of the loop one slice of the clients' and one of the proposals', and
 smaller ones while consensus frames wait: agreement must never queue behind a flood of transactions.
 """
 
@@ -12,37 +12,41 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from node.errors import NodeBusy
+from node.verify_workers import Checked, VerifyWorkers
 from salus.keys import Verifier, verify
 from salus.transaction import ParsedTransaction
 
 SLICE_MAX = 32  # ≈ 1.8 ms of one core: the longest that a vote waits for a slice
 SLICE_MIN = 8
-AWAY_SLICE_MAX = 256  # ≈ 14 ms of a thread: two callers still share the threads fairly
+AWAY_SLICE_MAX = 256  # ≈ 14 ms of a core: two callers still share the processes fairly
 # A consensus frame that waited longer asks for smaller slices. Two whole slices of a slow core: at
 # less, the slices' own length would shrink them, and small ones cost a change of thread each.
 WAIT_HIGH_MS = 8  # docs/decisions/0005-slices.md
 WAITING_MAX = 50_000  # ≈ 3 s of one core; more is answered with «busy», not with memory
-SLICES_PER_THREAD = 2  # one at work, one ready
+SLICES_PER_PLACE = 2  # one at work, one ready: in its pipe
 
 
 class VerifyPool:
-    """`threads`: 0 checks everything inline. `observe`: takes the seconds that a slice took.
-    `verified_total` counts every check made."""
+    """`threads`: 0 checks everything inline. `workers`: as many processes, which take what would go to
+    the threads; they know no other `verifier` than the real one. `observe`: takes the seconds that a slice
+    took. `verified_total` counts every check made."""
 
     def __init__(
         self,
         threads: int,
         *,
+        workers: VerifyWorkers | None = None,
         verifier: Verifier = verify,
         waiting_max: int = WAITING_MAX,
         observe: Callable[[float], None] | None = None,
     ) -> None:
+        assert workers is None or (threads and verifier is verify)
         self._verifier, self._waiting_max, self._observe = verifier, waiting_max, observe
-        self._threads = threads
+        self._threads, self._workers = threads, workers
         self._pool = (
             ThreadPoolExecutor(threads, thread_name_prefix="salus-verify") if threads else None
         )
-        self._places = asyncio.Semaphore(max(1, threads * SLICES_PER_THREAD))
+        self._places = asyncio.Semaphore(max(1, threads * SLICES_PER_PLACE))
         self._urgent_place = asyncio.Semaphore(1)  # where there are no threads
         self.slice_size = SLICE_MAX
         self.waiting = 0  # transactions handed in and not yet answered
@@ -59,9 +63,8 @@ class VerifyPool:
             raise NodeBusy(f"{self.waiting} signatures wait to be checked")
         self.waiting += count
         try:
-            # Nobody else waits, and it is soon done; or a vote waits for it. A thread that comes
-            # back from each signature waits for a busy loop: a small proposal is faster here, and so
-            # is what comes alone while threads are at work on many.
+            # Nobody else waits, and it is soon done; or a vote waits for it. A small proposal is faster
+            # here than behind two slices, and so is what comes alone while others work on many.
             if self.waiting <= self.slice_size or (urgent and count <= SLICE_MAX):
                 return self._check(transactions)
             if not urgent and self._pool is not None and self._fits_this_turn(count):
@@ -76,7 +79,7 @@ class VerifyPool:
                         results += self._check(part)
                         await asyncio.sleep(0)
                 return results
-            # In a thread a slice delays nobody: larger ones cost fewer wake-ups of the loop.
+            # Elsewhere a slice delays nobody: larger ones cost fewer wake-ups of the loop.
             size = min(AWAY_SLICE_MAX, max(self.slice_size, -(-count // self._threads)))
             tasks = [
                 asyncio.ensure_future(self._away(part, urgent))
@@ -100,7 +103,7 @@ class VerifyPool:
             self.slice_size += 1  # slowly back, so that it does not swing
 
     def _fits_this_turn(self, count: int) -> bool:
-        """Of what comes in a turn of the loop while threads are at work, one slice needs none."""
+        """Of what comes in a turn of the loop while others are at work, one slice stays here."""
         if self._taken_this_turn + count > self.slice_size:
             return False
         if not self._taken_this_turn:
@@ -111,24 +114,31 @@ class VerifyPool:
     def _next_turn(self) -> None:
         self._taken_this_turn = 0
 
-    def close(self) -> None:
-        """No more work; what is in the threads is finished and thrown away."""
+    async def close(self) -> None:
+        """No more work; what is in the threads is finished and thrown away, the processes are ended."""
+        if self._workers is not None:
+            await self._workers.close()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def _away(self, part: Sequence[ParsedTransaction], urgent: bool) -> list[bool]:
-        assert self._pool is not None
-        loop = asyncio.get_running_loop()
         if urgent:  # not behind the slices of clients that wait for a place
-            return self._counted(*await loop.run_in_executor(self._pool, self._run, part))
+            return self._counted(*await self._elsewhere(part))
         async with self._places:
-            return self._counted(*await loop.run_in_executor(self._pool, self._run, part))
+            return self._counted(*await self._elsewhere(part))
+
+    async def _elsewhere(self, part: Sequence[ParsedTransaction]) -> Checked:
+        if self._workers is not None:
+            checked = await self._workers.check(part)
+            if checked is not None:
+                return checked
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._run, part)
 
     def _check(self, part: Sequence[ParsedTransaction]) -> list[bool]:
         return self._counted(*self._run(part))
 
-    def _run(self, part: Sequence[ParsedTransaction]) -> tuple[list[bool], float]:
-        """The results, and the seconds that they took."""
+    def _run(self, part: Sequence[ParsedTransaction]) -> Checked:
         verifier, began = self._verifier, time.perf_counter()
         return [tx.signature_valid(verifier) for tx in part], time.perf_counter() - began
 
@@ -146,8 +156,7 @@ def _slices(
 
 
 def default_threads() -> int:
-    """A thread for every four cores: the loop itself, which must parse and execute all that is
-    verified, does not keep more of them busy, and idle ones only compete with it for the
-    interpreter. On a single core threads cost more than they give."""
+    """A worker for every four cores: the loop itself, which must parse and execute all that is
+    verified, does not keep more of them busy. On a single core they cost more than they give."""
     cores = os.cpu_count() or 1
     return 0 if cores == 1 else max(1, cores // 4)

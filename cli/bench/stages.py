@@ -1,16 +1,20 @@
 """What a node's processor time goes to, stage by stage of a transaction: a sampler for benchmarks.
 
 Every few milliseconds each thread's processor time since the last look (its own clock, so waiting counts
-nothing) goes to the stage of the innermost frame that belongs to one. Law of the file: what no stage
-claims is `other`, and shown; nothing is scaled to fit.
+nothing) goes to the stage of the innermost frame that belongs to one; what the
+processes that check signatures used goes to `verify`. Law of the file: what no stage claims is `other`, and
+shown; nothing is scaled to fit.
 """
 
 import json
+import os
 import sys
 import threading
 import time
 from pathlib import Path
 from types import FrameType
+
+from cli.bench.children import children, cpu_s, is_verifier
 
 PERIOD_S = 0.005  # 200 looks a second cost a node some 2 % of a core
 WRITE_EVERY = 100  # looks
@@ -18,7 +22,7 @@ WRITE_EVERY = 100  # looks
 # The first that fits, from the innermost frame outwards. Encoding and hashing have no line of their own:
 # they belong to whoever calls them.
 STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("verify", ("node/verify.py", "salus/keys.py", "nacl/")),
+    ("verify", ("node/verify.py", "node/verify_workers.py", "salus/keys.py", "nacl/")),
     ("decode", ("salus/transaction.py", "node/entry.py", "node/admissible.py")),
     ("mempool", ("node/mempool.py", "node/admission.py", "node/quotas.py", "node/window.py")),
     ("gossip", ("node/gossip.py", "node/gossip_rules.py", "node/later.py")),
@@ -51,6 +55,7 @@ class Sampler(threading.Thread):
         self.seconds: dict[str, float] = dict.fromkeys(NAMES, 0.0)
         self._clocks: dict[int, float] = {}
         self._known: dict[str, str | None] = {}
+        self._verifiers: dict[int, float] = {}  # processes, and what each had used
 
     def run(self) -> None:
         looks = 0
@@ -59,6 +64,7 @@ class Sampler(threading.Thread):
             self.look()
             looks += 1
             if looks % WRITE_EVERY == 0:
+                self.look_at_children()
                 beside = self.file.with_suffix(".new")
                 beside.write_text(json.dumps(self.seconds))
                 beside.replace(self.file)
@@ -76,6 +82,12 @@ class Sampler(threading.Thread):
             self._clocks[thread] = now
             if spent > 0:
                 self.seconds[self._stage(frame)] += spent
+
+    def look_at_children(self) -> None:
+        for pid in filter(is_verifier, children(os.getpid())):
+            now = cpu_s(pid)
+            self.seconds["verify"] += now - self._verifiers.get(pid, 0.0)
+            self._verifiers[pid] = now
 
     def _stage(self, frame: FrameType | None) -> str:
         looped = False

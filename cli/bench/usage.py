@@ -1,13 +1,13 @@
-"""What a node process has used: from the kernel's accounting and the node's own metrics."""
+"""What a node has used, its child processes included: from the kernel's accounting and its own metrics."""
 
 import asyncio
-import os
 import time
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from cli.bench.children import children, cpu_s
 from cli.home import TestnetNode
 
 
@@ -30,11 +30,9 @@ class Usage:
 
 def usage(node: TestnetNode) -> Usage:
     """Of one running node on this machine (Linux: /proc)."""
-    fields = Path(f"/proc/{node.pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])  # utime, stime
     data = Path(node.home) / "data"
     return Usage(
-        ticks / os.sysconf("SC_CLK_TCK"),
+        cpu_s(node.pid, with_ended=True) + sum(cpu_s(child) for child in children(node.pid)),
         sum(_size(file) for file in data.rglob("*")),
         _metric(node.api, "salus_crypto_verified_total "),
         _metric(node.api, "salus_crypto_covered_total "),
@@ -44,8 +42,8 @@ def usage(node: TestnetNode) -> Usage:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Memory of a node: its own, and the pages of mapped files (LevelDB's), which go when others need
-    them."""
+    """Memory of a node and of its child processes: their own, and the pages of mapped files (LevelDB's;
+    libraries', once for each process), which go when others need them."""
 
     own_bytes: int
     mapped_bytes: int
@@ -54,12 +52,25 @@ class Held:
     def all_bytes(self) -> int:
         return self.own_bytes + self.mapped_bytes
 
+    def __add__(self, other: "Held") -> "Held":
+        return Held(self.own_bytes + other.own_bytes, self.mapped_bytes + other.mapped_bytes)
+
 
 def held(node: TestnetNode) -> Held:
     """By one running node, now (Linux: /proc)."""
-    lines = Path(f"/proc/{node.pid}/status").read_text().splitlines()
+    return sum(map(_held, children(node.pid)), start=_held(node.pid))
+
+
+def _held(pid: int) -> Held:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:  # it has just ended
+        return Held(0, 0)
     kib = {name: int(rest.split()[0]) for name, _, rest in map(_parted, lines) if name in RSS}
-    return Held(1024 * (kib["RssAnon"] + kib["RssShmem"]), 1024 * kib["RssFile"])
+    own = kib.get("RssAnon", 0) + kib.get(
+        "RssShmem", 0
+    )  # none of a process that waits to be buried
+    return Held(1024 * own, 1024 * kib.get("RssFile", 0))
 
 
 RSS = ("RssAnon", "RssFile", "RssShmem")

@@ -117,6 +117,7 @@ def test_memory_is_told_over_time_and_mapped_files_apart(monkeypatch: pytest.Mon
         return f"Name:\tsalus\nRssAnon:\t{own * kib} kB\nRssFile:\t{mapped * kib} kB\nRssShmem:\t0 kB\n"
 
     monkeypatch.setattr(Path, "read_text", status)
+    monkeypatch.setattr("cli.bench.usage.children", lambda pid: [])
     nodes = [cast(TestnetNode, SimpleNamespace(pid=pid)) for pid in (1, 2)]
     memory = Memory(nodes, 1.0)
     memory.look()

@@ -10,7 +10,7 @@ _CHECKED = "the caller has checked the form"
 _CONFIG = "by way of node.config.load"
 _NO_INPUT = "nothing from outside: a method of another kind with this name, or bytes made here"
 _STRUCTS = "transaction, operations and arguments, each decoded as a struct that is fuzzed"
-_OWN_PROCESS = "between the node and its own child process; the document inside is fuzzed as FHIR"
+_OWN_PROCESS = "between the node and its own child process; a document inside is fuzzed as FHIR"
 _OWN_BYTES = "of its own journal, which is fuzzed: hex of what this program signed"
 _OPERATOR = (
     "files of the operator's own home, which only its owner may write: cli/staff.py made them"
@@ -199,7 +199,12 @@ TRUSTED: dict[str, str] = {
             "salus.rotation:make_rotation",
             "cli.ceremony:parameters_with",
         ),
-        _OWN_PROCESS: ("node.fhir_worker:serve", "node.fhir_workers:FhirWorkers._ask"),
+        _OWN_PROCESS: (
+            "node.fhir_worker:serve",
+            "node.fhir_workers:FhirWorkers._ask",
+            "node.verify_worker:serve",
+            "node.verify_workers:VerifyWorker.pipe_data_received",
+        ),
         _OWN_BYTES: ("cli.watch_import:ChainImporter._take",),
         _CONFIG: (
             "node.process:run",

@@ -40,7 +40,7 @@ async def test_each_gets_its_own_answer(threads: int, count: int) -> None:
         assert await pool.verify(batch) == [tx is not BAD for tx in batch]
         assert (pool.verified_total, pool.waiting) == (count, 0)
     finally:
-        pool.close()
+        await pool.close()
 
 
 async def test_few_are_checked_here_and_many_elsewhere() -> None:
@@ -58,7 +58,7 @@ async def test_few_are_checked_here_and_many_elsewhere() -> None:
         await pool.verify(GOOD)
         assert seen == {"salus-verify"}
     finally:
-        pool.close()
+        await pool.close()
 
 
 async def test_what_comes_alone_needs_no_thread_while_many_are_checked() -> None:
@@ -91,7 +91,7 @@ async def test_what_comes_alone_needs_no_thread_while_many_are_checked() -> None
         assert pool.waiting == 0
     finally:
         gate.set()
-        pool.close()
+        await pool.close()
 
 
 async def test_a_small_proposal_does_not_wait_behind_the_clients() -> None:
@@ -112,7 +112,7 @@ async def test_a_small_proposal_does_not_wait_behind_the_clients() -> None:
         assert await clients == [True] * 40
     finally:
         gate.set()
-        pool.close()
+        await pool.close()
 
 
 async def test_a_large_proposal_waits_for_no_place() -> None:
@@ -137,7 +137,7 @@ async def test_a_large_proposal_waits_for_no_place() -> None:
         assert all([await client == [True] * len(few) for client in clients])
     finally:
         gate.set()
-        pool.close()
+        await pool.close()
 
 
 async def test_without_threads_a_long_batch_lets_the_loop_turn() -> None:
@@ -253,7 +253,7 @@ async def test_a_cancelled_caller_leaves_nothing_waiting() -> None:
         assert await pool.verify(GOOD) == [True] * 40
     finally:
         gate.set()
-        pool.close()
+        await pool.close()
 
 
 async def test_checks_are_reported_for_the_metrics() -> None:

@@ -185,6 +185,36 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     by_test(
         "B26",
+        "a broken answer of a process that checks signatures is believed",
+        "tests/node/test_verify_workers.py::test_a_broken_answer_is_not_believed",
+        Edit(
+            "node/verify_workers.py",
+            "            if (number, count) != (question.number, question.signatures):",
+            "            if count > question.signatures:",
+        ),
+    ),
+    by_test(
+        "B26",
+        "a byte of a process that is no verdict refuses a transaction",
+        "tests/node/test_verify_workers.py::test_a_broken_answer_is_not_believed",
+        Edit(
+            "node/verify_workers.py",
+            '            if verdicts.strip(b"\\x00\\x01"):',
+            "            if not verdicts:",
+        ),
+    ),
+    by_test(
+        "B26",
+        "what a lost process has not answered is refused",
+        "tests/node/test_verify_workers.py::test_a_worker_that_dies_costs_nobody_his_transaction",
+        Edit(
+            "node/verify.py",
+            "            if checked is not None:\n                return checked\n",
+            "            return checked or ([False] * len(part), 0.0)\n",
+        ),
+    ),
+    by_test(
+        "B26",
         "votes wait in the queue of transactions",
         "tests/node/net/test_frames.py::test_consensus_has_the_first_class_and_documents_the_last",
         Edit(
