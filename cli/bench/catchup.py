@@ -134,9 +134,9 @@ async def _one_by_one(
             tx = queue.pop()
             if not tx.good:
                 continue
-            status, _ = await posts.post(tx.raw)
-            if status != 200:
-                raise CliError("BENCH_FAILED", f"{node.api} answered {status}")
+            answer = await posts.post(tx.raw)
+            if answer.status != 200:
+                raise CliError("BENCH_FAILED", f"{node.api} answered {answer.status}")
             done += 1
 
     try:

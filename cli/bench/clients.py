@@ -145,7 +145,7 @@ async def at_rate(
     """Open loop: one transaction per request, sent on time whether or not others are answered."""
 
     async def one(posts: Posts, tx: load.Signed, due: float, api: str) -> None:
-        status, answer = await posts.post(tx.raw)
+        status, answer, _ = await posts.post(tx.raw)
         if status == 429 or (status == 503 and BUSY in answer):  # a rate that is not carried
             measured.turned_away += 1
             return

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
 import msgspec
 
 from cli import testnet
 from cli.bench import load
 from cli.bench.clients import Measured, saturate
-from cli.bench.network import Say, chain_of, later, prefill
+from cli.bench.network import COMMIT_TIMEOUT_S, Say, chain_of, later, prefill
+from cli.bench.posts import Posts
 from cli.errors import CliError
 from cli.home import TestnetNode, read_testnet
 from salus.client import Client
@@ -133,80 +133,83 @@ async def _offer(
     offered: Offered,
 ) -> None:
     """Arrays of 100 to all nodes in turn, on time."""
-    headers = {"Content-Type": "application/msgpack"}
 
-    async def one(session: aiohttp.ClientSession, api: str, part: list[load.Signed]) -> None:
-        body = msgspec.msgpack.encode([tx.raw for tx in part])
-        bad = sum(1 for tx in part if not tx.good)
+    async def one(posts: Posts, api: str, part: list[load.Signed]) -> None:
         try:
-            async with session.post(f"{api}/v1/txs", data=body, headers=headers) as response:
-                answer = msgspec.json.decode(await response.read())
-            if response.status == 429:
+            answer = await posts.post(msgspec.msgpack.encode([tx.raw for tx in part]))
+            if answer.status == 429:
                 offered.full += 1
                 offered.refused += len(part)
-                offered.silent += "Retry-After" not in response.headers
-            elif response.status == 202:
-                offered.refused += answer["refused"]
-                offered.silent += answer["refused"] > bad and "Retry-After" not in response.headers
+                offered.silent += not answer.later
+            elif answer.status == 202:
+                refused = msgspec.json.decode(answer.body)["refused"]
+                offered.refused += refused
+                offered.silent += refused > sum(not tx.good for tx in part) and not answer.later
             else:
                 offered.errors += 1
-        except aiohttp.ClientError:
+        except CliError:
             offered.errors += 1
         finally:
             offered.unanswered[api] -= 1
 
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
-        began, number = time.perf_counter(), 0
-        while (now := time.perf_counter()) < ends_s:
-            due = began + number * ARRAY / rate
-            if due > now:
-                await asyncio.sleep(due - now)
-            org = number % len(nodes)
-            number += 1
-            api = nodes[org].api
-            if offered.unanswered.setdefault(api, 0) >= REQUESTS_MAX:
-                await asyncio.sleep(0)
-                continue
-            if len(signed[org]) < ARRAY:
-                raise CliError("BENCH_FAILED", "all transactions were sent before the end")
-            part = [signed[org].pop() for _ in range(ARRAY)]
-            offered.unanswered[api] += 1
-            offered.sent += ARRAY
-            group.create_task(one(session, api, part))
+    lines = [Posts(node.api, "/v1/txs", "application/msgpack") for node in nodes]
+    try:
+        async with asyncio.TaskGroup() as group:
+            began, number = time.perf_counter(), 0
+            while (now := time.perf_counter()) < ends_s:
+                due = began + number * ARRAY / rate
+                if due > now:
+                    await asyncio.sleep(due - now)
+                org = number % len(nodes)
+                number += 1
+                api = nodes[org].api
+                if offered.unanswered.setdefault(api, 0) >= REQUESTS_MAX:
+                    await asyncio.sleep(0)
+                    continue
+                if len(signed[org]) < ARRAY:
+                    raise CliError("BENCH_FAILED", "all transactions were sent before the end")
+                part = [signed[org].pop() for _ in range(ARRAY)]
+                offered.unanswered[api] += 1
+                offered.sent += ARRAY
+                group.create_task(one(lines[org], api, part))
+    finally:
+        for posts in lines:
+            posts.close()
 
 
 async def _after(
     nodes: Sequence[TestnetNode], signed: list[list[load.Signed]], rate: int, offered: Offered
 ) -> tuple[float, float]:
     """Seconds until the last refusal, and until the last slow commit, of a load that is no overload."""
-    headers = {"Content-Type": "application/octet-stream"}
     began = time.perf_counter()
     refused_s = slow_s = 0.0
 
-    async def one(session: aiohttp.ClientSession, api: str, tx: load.Signed, due: float) -> None:
+    async def one(posts: Posts, tx: load.Signed, due: float) -> None:
         nonlocal refused_s, slow_s
-        url = f"{api}/v1/txs?wait=commit&timeout=60s"
-        async with session.post(url, data=tx.raw, headers=headers) as response:
-            await response.read()
-        if response.status == 429:
+        status = (await posts.post(tx.raw)).status
+        if status == 429:
             refused_s = max(refused_s, due - began)
-        elif response.status != 200:  # fast, perhaps, and not certified
+        elif status != 200:  # fast, perhaps, and not certified
             offered.errors += 1
         elif 1000 * (time.perf_counter() - due) > GOOD_AGAIN_MS:
             slow_s = max(slow_s, due - began)
 
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
-        for number in range(rate * AFTER_S):
-            due = began + number / rate
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            org = number % len(nodes)
-            if not signed[org]:
-                raise CliError("BENCH_FAILED", "all transactions were sent before the end")
-            tx = signed[org].pop()
-            if tx.good:
-                group.create_task(one(session, nodes[org].api, tx, due))
+    path = f"/v1/txs?wait=commit&timeout={COMMIT_TIMEOUT_S}s"
+    lines = [Posts(node.api, path, "application/octet-stream") for node in nodes]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(rate * AFTER_S):
+                due = began + number / rate
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                org = number % len(nodes)
+                if not signed[org]:
+                    raise CliError("BENCH_FAILED", "all transactions were sent before the end")
+                tx = signed[org].pop()
+                if tx.good:
+                    group.create_task(one(lines[org], tx, due))
+    finally:
+        for posts in lines:
+            posts.close()
     return refused_s, slow_s
 
 

@@ -7,7 +7,7 @@ answer is an answer once its last byte is here, and a connection that ends befor
 import asyncio
 import re
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from cli.errors import CliError
@@ -15,7 +15,14 @@ from cli.errors import CliError
 HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 CLOSES = b"\r\nconnection: close"
+LATER = b"\r\nretry-after: "
 STATUS = slice(9, 12)  # HTTP/1.1 200 OK
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+    later: bool  # with Retry-After
 
 
 class Posts:
@@ -32,8 +39,8 @@ class Posts:
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
 
-    async def post(self, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer. Raises `CliError`."""
+    async def post(self, body: bytes) -> Answer:
+        """Raises `CliError`."""
         connection = self._idle.pop() if self._idle else await self._connect()
         try:
             answer = await connection.ask(self._head % len(body) + body)
@@ -70,9 +77,9 @@ class _Connection(asyncio.Protocol):
         self._forget = forget
         self._transport: asyncio.Transport
         self._buffer = b""
-        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._answer: asyncio.Future[Answer] | None = None
 
-    def ask(self, request: bytes) -> asyncio.Future[tuple[int, bytes]]:
+    def ask(self, request: bytes) -> asyncio.Future[Answer]:
         """To be awaited before the next; raises `ConnectionError`."""
         assert self._answer is None, "one request at a time"
         self._answer = asyncio.get_running_loop().create_future()
@@ -99,10 +106,12 @@ class _Connection(asyncio.Protocol):
         if length is None:
             self._fail("an answer without its length")
         elif len(data) >= end + len(HEAD_END) + int(length[1]):
-            self.ended = CLOSES in data[:end].lower()
+            head = data[:end].lower()
+            self.ended = CLOSES in head
             self._buffer, answer, self._answer = b"", self._answer, None
             if answer is not None and not answer.done():  # whoever asked may have been cancelled
-                answer.set_result((int(data[STATUS]), data[end + len(HEAD_END) :]))
+                body = data[end + len(HEAD_END) :]
+                answer.set_result(Answer(int(data[STATUS]), body, LATER in head))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail("closed before its answer")

@@ -37,7 +37,12 @@ async def test_a_post_is_whole_on_both_sides_and_its_connection_serves_again() -
         if len(seen) == 2:  # an answer in pieces, its head too
             transport = request.transport
             assert transport is not None
-            for part in (b"HTTP/1.1 202 Acc", b"epted\r\ncontent-LENGTH: 4\r\n\r", b"\n12", b"34"):
+            for part in (
+                b"HTTP/1.1 202 Acc",
+                b"epted\r\ncontent-LENGTH: 4\r\nRetry-After: 1\r\n\r",
+                b"\n12",
+                b"34",
+            ):
                 cast(asyncio.Transport, transport).write(part)
                 await asyncio.sleep(0)
             raise asyncio.CancelledError  # nothing more of aiohttp's own
@@ -48,8 +53,8 @@ async def test_a_post_is_whole_on_both_sides_and_its_connection_serves_again() -
     async with TestServer(app) as server:
         posts = Posts(one_node(server).api, "/v1/txs?wait=commit", "application/octet-stream")
         bodies = [bytes([number]) * 70_000 for number in range(2)]
-        assert await posts.post(bodies[0]) == (200, b"x" * 100_000)
-        assert await posts.post(bodies[1]) == (202, b"1234")
+        assert await posts.post(bodies[0]) == (200, b"x" * 100_000, False)
+        assert await posts.post(bodies[1]) == (202, b"1234", True)
         assert [body for _, body in seen] == bodies
         assert seen[0][0] is seen[1][0], "one connection"
         posts.close()
@@ -70,7 +75,10 @@ async def test_requests_that_wait_do_not_hold_up_others() -> None:
     async with TestServer(app) as server:
         posts = Posts(one_node(server).api, "/v1/txs", "application/octet-stream")
         async with asyncio.timeout(60):
-            assert await asyncio.gather(*(posts.post(b"") for _ in range(5))) == [(200, b"{}")] * 5
+            assert (
+                await asyncio.gather(*(posts.post(b"") for _ in range(5)))
+                == [(200, b"{}", False)] * 5
+            )
         posts.close()
 
 
@@ -105,7 +113,7 @@ async def test_a_node_that_closes_is_asked_over_another_connection() -> None:
     app.router.add_post("/v1/txs", take)
     async with TestServer(app) as server:
         posts = Posts(one_node(server).api, "/v1/txs", "application/octet-stream")
-        assert [await posts.post(b"") for _ in range(3)] == [(200, b"{}")] * 3
+        assert [await posts.post(b"") for _ in range(3)] == [(200, b"{}", False)] * 3
         posts.close()
     assert len(seen) == 3
 
