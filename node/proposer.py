@@ -1,7 +1,9 @@
 """When the primary proposes, and what: the pacing of performance.md.
 
 Propose at once when none of my proposals is uncommitted; otherwise when one commits, when a
-block's worth of transactions waits, or after 20 ms. Unpaced one-transaction blocks burn the CPU
+block's worth of transactions waits, or after 20 ms. Over a long way the few proposals that may be under way
+are spread evenly over the time that one takes, unless a full block waits: sent as soon as they may be, they
+would go half empty, and then none for as long. Unpaced one-transaction blocks burn the CPU
 that everybody else needs (several ms a block and node, however small): so when proposals begin to
 take long to commit, the least interval between two widens towards 20 ms, and back. Where they wait
 for busy nodes, more blocks only make the wait longer: then it widens to what a commit takes, less
@@ -10,6 +12,7 @@ a long way between the nodes.
 
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from consensus.effects import BuildProposal
@@ -33,6 +36,7 @@ WIDEN_MS, NARROW_MS = 4, 1
 # The quickest commit is the length of the way, and what others take longer is queues (as in
 # LEDBAT, RFC 6817). It is forgotten at some ms a minute: machines and ways change.
 FLOOR_RISE_MS = 0.01  # per block
+COMMITS_SEEN = 4  # the quickest of so many is the way, and what queues on it at all times
 PROPOSAL_OVERHEAD_BYTES = 64  # envelope of a proposal beside its transactions
 
 
@@ -49,6 +53,7 @@ class Proposer:
         self._proposed_ms: dict[int, int] = {}  # when, by sequence; at most the window in flight
         self._floor_ms = math.inf  # the quickest commit of late
         self.interval_ms = 0  # the least between two proposals now
+        self._took_ms = deque[int](maxlen=COMMITS_SEEN)
 
     def begin_epoch(self, parameters: Parameters, me: int | None, height: int) -> None:
         self.parameters, self.me = parameters, me or 0
@@ -63,6 +68,7 @@ class Proposer:
         under way."""
         self.open = None
         self._proposed_ms.clear()
+        self._took_ms.clear()
 
     def committed(self, sequence: int) -> None:
         self.last_committed = max(self.last_committed, sequence)
@@ -72,6 +78,7 @@ class Proposer:
 
     def _pace(self, took_ms: int) -> None:
         """A proposal of mine took so long to commit."""
+        self._took_ms.append(took_ms)
         self._floor_ms = min(took_ms, self._floor_ms + FLOOR_RISE_MS)
         far_ms = max(0, self._floor_ms - BLOCK_INTERVAL_MAX_MS)
         most = min(LATE_INTERVAL_MAX_MS, max(BLOCK_INTERVAL_MAX_MS, int(took_ms - far_ms)))
@@ -142,8 +149,20 @@ class Proposer:
     def _interval_ms(self) -> int:
         """How long after my last proposal the next one may go."""
         assert self.open is not None
-        if self.open.fill or self.mempool.proposable >= TRANSACTIONS_WORTH_A_BLOCK:
+        waiting = self.mempool.proposable
+        if self.open.fill or waiting >= self.parameters.block_transactions_max:
             return 0
         if self.open.sequence == self.last_committed + 1:
-            return self.interval_ms
-        return max(BLOCK_INTERVAL_MAX_MS, self.interval_ms)
+            return 0 if waiting >= TRANSACTIONS_WORTH_A_BLOCK else self.interval_ms
+        apart_ms = self._apart_ms()
+        if waiting >= TRANSACTIONS_WORTH_A_BLOCK and apart_ms <= BLOCK_INTERVAL_MAX_MS:
+            return 0
+        return max(BLOCK_INTERVAL_MAX_MS, self.interval_ms, apart_ms)
+
+    def _apart_ms(self) -> int:
+        """Between two proposals, if as many as may be under way share the time that one of them takes."""
+        if len(self._took_ms) < COMMITS_SEEN:
+            return 0
+        return min(
+            LATE_INTERVAL_MAX_MS, min(self._took_ms) // self.parameters.in_flight_proposals_max
+        )

@@ -7,7 +7,13 @@ import pytest
 from consensus.effects import BuildProposal
 from node.bodies import Bodies
 from node.mempool import Mempool
-from node.proposer import BLOCK_INTERVAL_MAX_MS, BUSY_COMMIT_MS, LATE_INTERVAL_MAX_MS, Proposer
+from node.proposer import (
+    BLOCK_INTERVAL_MAX_MS,
+    BUSY_COMMIT_MS,
+    LATE_INTERVAL_MAX_MS,
+    TRANSACTIONS_WORTH_A_BLOCK,
+    Proposer,
+)
 from salus.keys import verify
 from salus.parameters import Parameters
 from storage.blocks import BlockStore
@@ -119,6 +125,41 @@ def test_proposals_behind_the_newest_are_measured_too() -> None:
         primary.proposer.committed(sequence)
         primary.propose()
     assert primary.interval_ms > BLOCK_INTERVAL_MAX_MS
+
+
+def wait_of_next(primary: Primary, waiting: int) -> int:
+    """How long from now until the next proposal goes, if so many wait for it."""
+    primary.sequence += 1
+    for number in range(waiting):
+        tx = factories.transaction(
+            GENESIS, number=1_000 * primary.sequence + number, expiry_height=1_000
+        )
+        primary.mempool.add(tx)
+    primary.proposer.permit(BuildProposal(0, primary.sequence, False))
+    waited_ms = primary.proposer.wait_ms()
+    assert waited_ms is not None
+    return waited_ms
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "waiting", "wait_ms"),
+    [
+        (200, TRANSACTIONS_WORTH_A_BLOCK, 50),
+        (200, Parameters().block_transactions_max, 0),  # it gets no fuller
+        (60, TRANSACTIONS_WORTH_A_BLOCK, 0),  # a short way
+        (2_000, TRANSACTIONS_WORTH_A_BLOCK, LATE_INTERVAL_MAX_MS),
+    ],
+)
+def test_over_a_long_way_the_window_is_spread_over_the_time_that_a_proposal_takes(
+    took_ms: int, waiting: int, wait_ms: int
+) -> None:
+    """Four at once, half empty, and then none for as long as the first takes: half of what it could carry."""
+    primary = Primary()
+    primary.commit(took_ms, 4)
+    primary.now_ms += 1_000
+    assert wait_of_next(primary, TRANSACTIONS_WORTH_A_BLOCK) == 0, "nothing else is under way"
+    assert primary.proposer.propose() is not None
+    assert wait_of_next(primary, waiting) == wait_ms
 
 
 @pytest.mark.parametrize(
