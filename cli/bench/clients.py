@@ -61,8 +61,8 @@ class Measured:
 class Line:
     """How many requests are outstanding at one node."""
 
-    def __init__(self) -> None:
-        self.at_once = REQUESTS_AT_ONCE
+    def __init__(self, at_once: int) -> None:
+        self.at_once = self._most = at_once
         self._open = self._taken = 0
         self._moved = asyncio.Condition()
 
@@ -83,7 +83,7 @@ class Line:
         else:
             self._taken += 1
             if self._taken % MORE_AFTER == 0:
-                self.at_once = min(REQUESTS_AT_ONCE, self.at_once + 1)
+                self.at_once = min(self._most, self.at_once + 1)
 
 
 def per_request(operations: int) -> int:
@@ -96,6 +96,7 @@ async def saturate(
     signed: list[list[load.Signed]],
     measured: Measured,
     operations: int = 1,
+    at_once: int = REQUESTS_AT_ONCE,
 ) -> None:
     """Closed loop: so many requests of 500 are outstanding at each node, never more."""
     size = per_request(operations)
@@ -131,8 +132,8 @@ async def saturate(
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
         for node, queue in zip(nodes, signed, strict=True):
-            line = Line()
-            for _ in range(REQUESTS_AT_ONCE):
+            line = Line(at_once)
+            for _ in range(at_once):
                 group.create_task(worker(session, node.api, queue, line))
 
 

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from cli.bench import catchup, clients, load, machine, overload, transactions
+from cli.bench import catchup, clients, load, machine, overload, transactions, wan
 from cli.bench.machine import Processors, cores, processors
 from cli.bench.reads import blocks_until_effective
 from cli.bench.transactions import Options
@@ -194,6 +194,14 @@ async def test_a_node_without_room_is_asked_by_fewer_requests_at_once(
     await clients.saturate([node], signed, measured, operations)
     assert measured.committed == total
     assert measured.turned_away < 0.3 * total
+
+
+def test_over_a_distance_as_much_more_is_outstanding_as_it_takes_longer() -> None:
+    """Else the load is measured, not the network: 8,000 transactions are 0.8 s of it."""
+    most = clients.REQUESTS_AT_ONCE
+    assert wan.requests_at_once(2_000, 0) == most
+    assert wan.requests_at_once(2_000, 20) == most + 1, "50 ms of it, in whole requests"
+    assert wan.requests_at_once(2_000, 200) == most + 2, "500 ms of it are 1,000"
 
 
 @pytest.mark.parametrize("heights", [[], [(7, True)], [(9, False)]])
