@@ -63,7 +63,10 @@ class BucketRows:
         self._next = {}
         if max(map(len, buckets.values()), default=0) <= WHOLE_BYTES_MAX and 1 not in self._split:
             # Every block of a state that is not large: nothing is asked of each bucket.
-            return [(keys.bucket_key(index), content or None) for index, content in buckets.items()]
+            return [
+                (keys.BUCKET + index.to_bytes(4), content or None)
+                for index, content in buckets.items()
+            ]
         return self._rows_of(buckets, write_set, bits)
 
     def _rows_of(self, buckets: Mapping[int, bytes], write_set: bytes, bits: int) -> Iterator[Put]:

@@ -124,31 +124,35 @@ class StateStore:
             self._height, self._head = batch.header.height, batch.header
         self._oldest_write_set = max(self._oldest_write_set, _first_kept(batch))
 
-    def _puts(self, batch: BlockBatch, meta: Mapping[str, bytes]) -> Iterator[Put]:
+    def _puts(self, batch: BlockBatch, meta: Mapping[str, bytes]) -> list[Put]:
+        """A list: a generator is called again for each of the 1,500 rows of a full block."""
         header = batch.header
         assert len(batch.tx_ids) == len(batch.expiries) == header.transactions_count
         at = keys.number(header.height)
-        yield keys.HEADER + at, encode(header)
-        yield keys.HASH + header.hash(), at
+        puts: list[Put] = [
+            (keys.HEADER + at, encode(header)),
+            (keys.HASH + header.hash(), at),
+            (keys.RECEIPTS + at, encode(batch.receipts)),
+            (keys.REPLAY + at, replay_rows(batch.tx_ids, batch.expiries)),
+        ]
         if batch.certificate is not None:
-            yield keys.CERTIFICATE + at, encode(batch.certificate)
-        yield keys.RECEIPTS + at, encode(batch.receipts)
-        yield keys.REPLAY + at, replay_rows(batch.tx_ids, batch.expiries)
+            puts.append((keys.CERTIFICATE + at, encode(batch.certificate)))
         # The same bytes may be ordered twice; the index names the height that executed them.
         again = {receipt.tx_id for receipt in batch.receipts if receipt.code == DUPLICATE}
-        for index, tx_id in enumerate(batch.tx_ids):
-            if tx_id not in again or self.find_transaction(tx_id) is None:
-                yield keys.TRANSACTION + tx_id, at + index.to_bytes(4)
-        for key, value in batch.writes.items():
-            yield keys.VALUE + key, value
-        yield from self._rows.puts(batch.buckets, batch.write_set, self._bucket_bits(batch))
-        yield keys.WRITE_SET + at, seal(header.height, batch.write_set) + batch.write_set
-        for height in range(self._oldest_write_set, _first_kept(batch)):
-            yield keys.WRITE_SET + keys.number(height), None
-        yield from self._epoch_puts(batch)
-        for name, value in meta.items():
-            yield _meta_key(name), value
-        yield keys.META_HEIGHT, at
+        puts += [
+            (keys.TRANSACTION + tx_id, at + index.to_bytes(4))
+            for index, tx_id in enumerate(batch.tx_ids)
+            if tx_id not in again or self.find_transaction(tx_id) is None
+        ]
+        puts += [(keys.VALUE + key, value) for key, value in batch.writes.items()]
+        puts += self._rows.puts(batch.buckets, batch.write_set, self._bucket_bits(batch))
+        puts.append((keys.WRITE_SET + at, seal(header.height, batch.write_set) + batch.write_set))
+        gone = range(self._oldest_write_set, _first_kept(batch))
+        puts += [(keys.WRITE_SET + keys.number(height), None) for height in gone]
+        puts += self._epoch_puts(batch)
+        puts += [(_meta_key(name), value) for name, value in meta.items()]
+        puts.append((keys.META_HEIGHT, at))
+        return puts
 
     def _epoch_puts(self, batch: BlockBatch) -> Iterator[Put]:
         header = batch.header
@@ -359,7 +363,7 @@ class StateStore:
 def replay_rows(tx_ids: Sequence[bytes], expiries: Sequence[int]) -> bytes:
     """◆ The replay record of a block: per transaction 8 bytes of its id and its expiry height."""
     rows = zip(tx_ids, expiries, strict=True)
-    return b"".join(tx_id[:REPLAY_PREFIX_BYTES] + keys.number(expiry) for tx_id, expiry in rows)
+    return b"".join([tx_id[:REPLAY_PREFIX_BYTES] + expiry.to_bytes(8) for tx_id, expiry in rows])
 
 
 def _first_kept(batch: BlockBatch) -> int:
