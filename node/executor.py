@@ -138,6 +138,7 @@ class Executor:
         writes, buckets, write_set = self._stored(runtime.overlay, head)
 
         state_root = self.tree.update(height, buckets)  # From here on nothing may fail.
+        encoded = tuple(map(encode, receipts))
         validators_hash = parent.next_validators_hash
         header = Header(
             version=BLOCK_VERSION,
@@ -151,7 +152,7 @@ class Executor:
             transactions_count=len(proposal.transactions),
             transactions_root=transactions_root(proposal.transactions),
             receipts_count=len(receipts),
-            receipts_root=receipts_root(receipts),
+            receipts_root=receipts_root(encoded),
             state_root=state_root,
             validators_hash=validators_hash,
             next_validators_hash=next_epoch.validators.hash() if next_epoch else validators_hash,
@@ -161,6 +162,7 @@ class Executor:
         executed = Executed(
             header,
             tuple(receipts),
+            encoded,
             tuple(tx.id for tx in proposal.transactions),
             tuple(tx.body.expiry_height for tx in proposal.transactions),
             writes,
@@ -190,6 +192,7 @@ class Executor:
             write_set=executed.write_set,
             write_sets_kept=executed.write_sets_kept,
             epoch=executed.epoch,
+            receipts_encoded=executed.receipts_encoded,
         )
 
     def certified(self, height: int) -> None:

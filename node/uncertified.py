@@ -33,6 +33,7 @@ class Executed:
 
     header: Header
     receipts: tuple[Receipt, ...]
+    receipts_encoded: tuple[bytes, ...]
     tx_ids: tuple[bytes, ...]
     expiries: tuple[int, ...]
     writes: dict[bytes, bytes | None]  # key → salt ‖ value

@@ -4,6 +4,7 @@ A proposal depends on no state, so several are in flight at once and a view chan
 a digest unchanged; the header is derived by executing proposals in order (architecture.md).
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Annotated
 
@@ -187,9 +188,9 @@ def transactions_root(transactions: list[ParsedTransaction]) -> bytes:
     return merkle.root([sha256(b"\0" + tx.id).digest() for tx in transactions])
 
 
-def receipts_root(receipts: list[Receipt]) -> bytes:
-    """In the order of the operations."""
-    return merkle.root([sha256(b"\0" + encode(receipt)).digest() for receipt in receipts])
+def receipts_root(encoded: Sequence[bytes]) -> bytes:
+    """Of the receipts' encodings, in the order of the operations."""
+    return merkle.root([sha256(b"\0" + receipt).digest() for receipt in encoded])
 
 
 def receipt_leaf(receipt: Receipt) -> bytes:

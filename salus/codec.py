@@ -45,6 +45,18 @@ _decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
 encode: Callable[[object], bytes] = _encode
 
 
+def encode_row(pieces: Sequence[bytes]) -> bytes:
+    """The encoding of a tuple of values, of their encodings: what was encoded once is not again."""
+    count = len(pieces)
+    if count < 16:
+        header = bytes((0x90 | count,))
+    elif count < 2**16:
+        header = b"\xdc" + count.to_bytes(2)
+    else:
+        header = b"\xdd" + count.to_bytes(4)
+    return header + b"".join(pieces)
+
+
 def decode(data: bytes, kind: type[T]) -> T:
     """The value whose canonical encoding `data` is; raises `BadMessage`."""
     try:

@@ -15,7 +15,7 @@ import msgspec
 
 from salus.block import DUPLICATE, Header, Receipt
 from salus.certificate import Certificate
-from salus.codec import decode, encode
+from salus.codec import decode, encode, encode_row
 from salus.epoch import EpochRecord
 from salus.errors import BadMessage
 from salus.hashing import HASH_BYTES
@@ -55,6 +55,9 @@ class BlockBatch:
     write_set: bytes  # the changes behind them, by hashes (salus/writeset.py)
     write_sets_kept: int  # of so many blocks, this one included, write sets stay on disk
     epoch: EpochRecord | None  # the next epoch's record, iff the block ends its epoch
+    # Each receipt's encoding, where there are receipts: executing needs it for their root, so nobody
+    # makes it again.
+    receipts_encoded: Sequence[bytes] = ()
 
 
 class StateStore:
@@ -128,11 +131,12 @@ class StateStore:
         """A list: a generator is called again for each of the 1,500 rows of a full block."""
         header = batch.header
         assert len(batch.tx_ids) == len(batch.expiries) == header.transactions_count
+        assert len(batch.receipts) == len(batch.receipts_encoded)
         at = keys.number(header.height)
         puts: list[Put] = [
             (keys.HEADER + at, encode(header)),
             (keys.HASH + header.hash(), at),
-            (keys.RECEIPTS + at, encode(batch.receipts)),
+            (keys.RECEIPTS + at, encode_row(batch.receipts_encoded)),
             (keys.REPLAY + at, replay_rows(batch.tx_ids, batch.expiries)),
         ]
         if batch.certificate is not None:

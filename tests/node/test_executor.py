@@ -15,6 +15,7 @@ from node.genesis_block import genesis_block
 from salus import merkle
 from salus.block import Receipt, null_proposal, proposal_digest, receipt_leaf
 from salus.certificate import Certificate, IndexedSignature
+from salus.codec import encode
 from salus.hashing import ZERO_HASH
 from salus.record import anchor_key
 from salus.staff import StaffRole
@@ -94,6 +95,7 @@ def test_the_header_commits_to_everything_in_the_block() -> None:
         [merkle.leaf_hash(tx.id) for tx in (first, second)]
     )
     assert header.receipts_root == merkle.root([receipt_leaf(r) for r in executed.receipts])
+    assert executed.receipts_encoded == tuple(map(encode, executed.receipts))
     assert header.state_root == chain.executor.tree.root != parent.state_root
     assert header.validators_hash == header.next_validators_hash
     assert executed.tx_ids == (first.id, second.id)

@@ -19,6 +19,7 @@ from salus.codec import (
     decode_all,
     decode_known,
     encode,
+    encode_row,
 )
 from salus.errors import BadMessage
 from tests.salus import data
@@ -128,6 +129,12 @@ def test_one_that_is_not_canonical_is_found_among_any_number(count: int) -> None
     assert decode_all(pieces, [Inner] * count) == [Inner(1, True)] * count
     with pytest.raises(BadMessage):
         decode_all([*pieces[1:], b"\x92\xcc\x01\xc3"], [Inner] * count)
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 2**16 - 1, 2**16])
+def test_a_row_of_encodings_is_the_encoding_of_the_row(count: int) -> None:
+    row = (Inner(1, True),) * count
+    assert encode_row([*map(encode, row)]) == encode(row)
 
 
 def test_several_of_a_kind_that_nobody_has_decoded_yet() -> None:

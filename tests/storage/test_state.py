@@ -11,6 +11,7 @@ import pytest
 
 from salus.block import DUPLICATE, Header, null_proposal, proposal_digest
 from salus.certificate import Certificate
+from salus.codec import encode
 from salus.epoch import EpochRecord
 from salus.hashing import ZERO_HASH
 from salus.statemap import (
@@ -77,9 +78,8 @@ class Stored:
             KEPT,
             epoch,
         )
-        return BlockBatch(
-            **{**{f: getattr(batch, f) for f in batch.__dataclass_fields__}, **changes}
-        )
+        fields = {f: getattr(batch, f) for f in batch.__dataclass_fields__} | changes
+        return BlockBatch(**fields | {"receipts_encoded": [*map(encode, fields["receipts"])]})
 
     def commit(self, *numbers: int, **changes: object) -> BlockBatch:
         batch = self.batch(*numbers, **changes)
@@ -99,6 +99,7 @@ def test_what_a_block_wrote_is_read_back_after_a_restart(stored: Stored) -> None
     batch = stored.commit(1, 2, writes={STATE_KEY: b"s" * 16 + b"value"}, buckets={7: b"e" * 64})
     for state in (stored.state, stored.reopened()):
         assert state.height() == 1
+        assert state.kv.get(keys.RECEIPTS + keys.number(1)) == encode(batch.receipts)
         assert state.head == batch.header == state.header(1)
         assert state.certificate(1) == batch.certificate
         assert state.receipts(1) == batch.receipts
