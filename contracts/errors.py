@@ -7,7 +7,7 @@
 Whatever else leaves a contract is a fault of the contract (rule S16).
 """
 
-from collections.abc import Mapping
+from typing import Any
 
 from salus import block
 from salus.block import Fact
@@ -51,17 +51,17 @@ class Refused(Exception):
         self.code, self.facts = code, plain(facts)
 
 
-def plain(facts: Mapping[str, Fact | bytes | None]) -> dict[str, Fact]:
-    """As receipts and events carry them: hashes as lowercase hex; None is left out."""
-    found: dict[str, Fact] = {}
+def plain(facts: dict[str, Any]) -> dict[str, Fact]:
+    """As receipts and events carry them: hashes as lowercase hex; None is left out. In place: the
+    keywords of a call are nobody else's."""
     for name, fact in facts.items():
         if isinstance(fact, bytes):
             if len(fact) != HASH_BYTES:
                 raise ValueError("bytes in facts are hashes and ids of 32")
-            found[name] = fact.hex()
-        elif fact is not None:
-            found[name] = fact
-    return found
+            facts[name] = fact.hex()
+    if None in facts.values():
+        return {name: fact for name, fact in facts.items() if fact is not None}
+    return facts
 
 
 class LimitState(Refused):

@@ -108,11 +108,9 @@ class Active:
             call = decode(raw_operation, _Call)
         except BadMessage as error:
             raise BadMessage(error.message, code=BAD_OPERATION) from None
-        contract = self.contracts.get(call.contract)
-        if contract is not None and call.version == contract.version:
-            method = contract.methods.get(call.method)
-            if method is not None:
-                return method, call.args
+        method = self._methods.get((call.contract, call.method, call.version))
+        if method is not None:
+            return method, call.args
         try:
             operation = decode(raw_operation, Operation)
         except BadMessage as error:

@@ -72,7 +72,7 @@ class Runtime:
     # The method of each operation, in the order of the receipts; None: none ran.
     called: list[Method | None] = field(default_factory=list)
     _identities: dict[bytes, Identity | None] = field(default_factory=dict)
-    _seats: dict[Method, "_Seat"] = field(default_factory=dict)
+    _seats: dict[tuple[Method, bytes], "_Seat"] = field(default_factory=dict)
 
     def run(self, tx: ParsedTransaction) -> list[Receipt]:
         """One receipt per operation; the overlay holds what stood."""
@@ -80,7 +80,10 @@ class Runtime:
         overlay.begin_transaction(tx.id)
         receipts: list[Receipt] = []
         ends_epoch = False
-        for index, call in enumerate(self._calls(tx.body.operations)):
+        operations = tx.body.operations
+        for index, call in enumerate(
+            operations if len(operations) == 1 else self._calls(operations)
+        ):
             mark = overlay.begin_operation(index)
             receipt, asks_end = self._operation(tx, index, call)
             receipts.append(receipt)
@@ -90,8 +93,8 @@ class Runtime:
             overlay.rollback(mark)
             if not tx.body.independent:
                 overlay.rollback(0)
-                self._identities.clear()
-                self.called += [None] * (len(tx.body.operations) - index - 1)
+                self._forget_identities()
+                self.called += [None] * (len(operations) - index - 1)
                 return _rolled_back(tx, index, receipt)
         self.ends_epoch |= ends_epoch
         return receipts
@@ -143,9 +146,7 @@ class Runtime:
         return known[sender]
 
     def _calls(self, operations: tuple[bytes, ...]) -> Sequence[bytes | tuple[Method, Wire]]:
-        """Decoded, where there are several and nothing is wrong with them; else as they came."""
-        if len(operations) == 1:
-            return operations
+        """Several, decoded where nothing is wrong with them; else as they came."""
         try:
             return self.active.check_all(operations)
         except BadMessage:
@@ -169,11 +170,11 @@ class Runtime:
                 args = decode(encoded, method.args)
             except BadMessage:
                 return Receipt(tx.id, index, BAD_ARGUMENTS, {}, ()), False
-        identity = self._identities.get(tx.body.sender) or self.identity(tx.body.sender)
-        if not method.allows(identity):
+        sender = tx.body.sender
+        seat = self._seats.get((method, sender)) or self._seat(method, sender)
+        if not seat.allowed:
             return Receipt(tx.id, index, NOT_AUTHORISED, {}, ()), False
-        seat = self._seats.get(method) or self._seat(method)
-        context = Context(self.block, tx, index, identity, self.overlay, seat.rights)
+        context = Context(self.block, tx, index, seat.identity, self.overlay, seat.rights)
         try:
             events = _call(seat, method, context, args)
         except Refused as refusal:
@@ -187,15 +188,25 @@ class Runtime:
         except BaseException as error:  # noqa: BLE001 — whatever it is, it is a fault (S16)
             return self._fault(context, method, error), False
         if seat.moves_members:
-            self._identities.clear()
+            self._forget_identities()
         return Receipt(tx.id, index, OK, {}, tuple(events)), context.ends_epoch
 
-    def _seat(self, method: Method) -> "_Seat":
-        contract = self.active.contracts[method.contract]
-        moves = contract.name == self.active.membership.contract or bool(contract.rights.acts)
-        state = State(self.overlay, contract.name)
-        self._seats[method] = seat = _Seat(contract, contract.rights, state, moves)
+    def _seat(self, method: Method, sender: bytes) -> "_Seat":
+        contract, identity = self.active.contracts[method.contract], self.identity(sender)
+        seat = _Seat(
+            contract,
+            contract.rights,
+            State(self.overlay, contract.name),
+            identity,
+            method.allows(identity),
+            contract.name == self.active.membership.contract or bool(contract.rights.acts),
+        )
+        self._seats[method, sender] = seat
         return seat
+
+    def _forget_identities(self) -> None:
+        self._identities.clear()
+        self._seats.clear()
 
     def _fault(self, context: Context, method: Method, error: BaseException) -> Receipt:
         tx_id, index = context.tx_id, context.operation
@@ -206,12 +217,14 @@ class Runtime:
 
 
 class _Seat(NamedTuple):
-    """What is the same for all operations of a block that call one method. The state knows the overlay
-    and a prefix, nothing of the operation."""
+    """What is the same for all operations of one sender that call one method, until somebody's key may
+    have become another's. The state knows the overlay and a prefix, nothing of the operation."""
 
     contract: Contract
     rights: Rights
     state: State
+    identity: Identity | None
+    allowed: bool  # the identity, to call the method
     moves_members: bool  # who a key is may change by it
 
 

@@ -14,6 +14,7 @@ import msgspec
 from contracts.errors import LimitState, StoreFailed
 from salus.codec import UINT_MAX, Wire, check, decode, decode_known, encode
 from salus.parameters import Parameters
+from salus.statemap import Write
 
 T = TypeVar("T", bound=Wire)
 
@@ -23,14 +24,6 @@ STATE_KEY_BYTES_MAX = 128  # prefix, word and two hashes; a longer key is a cont
 _KEY_SIZE = "a state key has 1 to 128 bytes"
 
 Read = Callable[[bytes], bytes | None]
-
-
-class Write(msgspec.Struct, frozen=True, gc=False):
-    """The newest value of a key (None: deleted), and the operation that its salt comes from."""
-
-    value: bytes | None
-    tx_id: bytes
-    operation: int
 
 
 class Overlay:
@@ -98,7 +91,7 @@ class Overlay:
             touched.add(key)
         write = self.writes.get(key)
         if write is not None:
-            return write.value
+            return write[0]
         try:
             return self._read(key)
         except Exception as error:
@@ -118,13 +111,13 @@ class Overlay:
         if self._bytes_left < 0:
             raise LimitState("state_bytes_written_max", self._limits.state_bytes_written_max)
         self._undo.append((key, writes.get(key)))
-        writes[key] = Write(value, self._tx_id, self._operation)
+        writes[key] = value, self._tx_id, self._operation
 
     def peek(self, key: bytes) -> bytes | None:
         """For the framework itself: not counted against the transaction."""
         write = self.writes.get(key)
         if write is not None:
-            return write.value
+            return write[0]
         try:
             return self._read(key)
         except Exception as error:

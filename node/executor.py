@@ -33,12 +33,7 @@ from salus.epoch import EPOCH_STATE_KEY, EpochRecord
 from salus.errors import BadMessage
 from salus.genesis import Genesis
 from salus.parameters import Parameters
-from salus.statemap import (
-    SALT_BYTES,
-    StateTree,
-    change_entry,
-    salted,
-)
+from salus.statemap import SALT_BYTES, StateTree, as_stored
 from salus.transaction import ParsedTransaction
 from salus.writeset import write_sets_kept
 from storage.errors import StoreDamaged
@@ -99,8 +94,8 @@ class Executor:
         self._push(executed, new)
         return executed
 
-    def _run(self, proposal: ParsedProposal) -> tuple[Executed, list[ParsedTransaction]]:
-        """The block, already in the tree, and those of its transactions that ran for the first
+    def _run(self, proposal: ParsedProposal) -> tuple[Executed, list[tuple[bytes, int]]]:
+        """The block, already in the tree, and (id, expiry) of its transactions that ran for the first
         time. It follows from the head's header and the proposal alone."""
         body, parent, epoch = proposal.body, self.head, self.epoch
         height = parent.height + 1
@@ -116,15 +111,17 @@ class Executor:
         head = self._uncertified.head()
         runtime = Runtime(self.active, block, Overlay(head.read, epoch.parameters))
         receipts: list[Receipt] = []
-        new: list[ParsedTransaction] = []
+        new = ids = [(tx.id, tx.body.expiry_height) for tx in proposal.transactions]
+        ran = {tx_id for tx_id in self.replay.among(ids) if self._ran(tx_id)}
+        if ran:
+            new = [one for one in ids if one[0] not in ran]
         with fixed_depth():
             for tx in proposal.transactions:
-                if self.is_executed(tx):
+                if tx.id in ran:
                     receipts += _duplicate(tx)
                     runtime.called += [None] * len(tx.body.operations)
                 else:
                     receipts += runtime.run(tx)
-                    new.append(tx)
             # L is 8 at least: an end that is fixed here and now lies ahead.
             last = height == epoch.end
             turns = runtime.take_turns(proposal.digest, last=last)
@@ -163,8 +160,8 @@ class Executor:
             header,
             tuple(receipts),
             encoded,
-            tuple(tx.id for tx in proposal.transactions),
-            tuple(tx.body.expiry_height for tx in proposal.transactions),
+            tuple(tx_id for tx_id, _ in ids),
+            tuple(expiry for _, expiry in ids),
             writes,
             buckets,
             write_set,
@@ -213,9 +210,7 @@ class Executor:
 
     def is_executed(self, tx: ParsedTransaction) -> bool:
         """Does a block up to the head hold this transaction? (rule S15: then it is skipped)"""
-        if not self.replay.maybe(tx.id, tx.body.expiry_height):
-            return False
-        return self._uncertified.ran(tx.id) or self.reader.find_transaction(tx.id) is not None
+        return self.replay.maybe(tx.id, tx.body.expiry_height) and self._ran(tx.id)
 
     def organisation(self, sender: bytes) -> str | None:
         """The member that a key speaks for at the head; None for strangers."""
@@ -279,28 +274,15 @@ class Executor:
     def _stored(
         self, overlay: Overlay, head: Head
     ) -> tuple[dict[bytes, bytes | None], dict[int, bytes], bytes]:
-        """The overlay's writes as they are stored, the contents of the buckets they change, and
-        the changes themselves, by hashes."""
-        writes: dict[bytes, bytes | None] = {}
-        buckets: dict[int, bytes] = {}
-        changes: list[bytes] = []
-        places = head.places
-        for key, write in overlay.writes.items():
-            hashed, index = places.get(key) or head.place(key)
-            stored = leaf = None
-            if write.value is not None:
-                stored, leaf = salted(write.tx_id, write.operation, hashed, write.value)
-            writes[key] = stored
-            content = buckets.get(index)
-            if content is None:
-                content = head.bucket(index)
-            buckets[index], change = change_entry(content, hashed, leaf)
-            changes.append(change)
-        return writes, buckets, b"".join(changes)
+        return as_stored(overlay.writes, head.places, head.contents)
 
-    def _push(self, executed: Executed, new: list[ParsedTransaction]) -> None:
+    def _ran(self, tx_id: bytes) -> bool:
+        return self._uncertified.ran(tx_id) or self.reader.find_transaction(tx_id) is not None
+
+    def _push(self, executed: Executed, new: list[tuple[bytes, int]]) -> None:
+        """`new`: id and expiry height of those that were no duplicates."""
         height, end = executed.header.height, executed.header.epoch_end
-        self.replay.add([(tx.id, tx.body.expiry_height) for tx in new])
+        self.replay.add(new)
         self.replay.passed(height)
         if (
             len(self._organisations) > ORGANISATIONS_MAX
@@ -308,7 +290,7 @@ class Executor:
             or any(map(self._of_membership, executed.writes))
         ):
             self._organisations.clear()
-        self._uncertified.push(executed, (tx.id for tx in new))
+        self._uncertified.push(executed, [tx_id for tx_id, _ in new])
         self.head = executed.header
         if executed.epoch is not None:
             self._begin_epoch(executed.epoch)

@@ -34,10 +34,10 @@ def genesis_block(genesis: Genesis, registry: Registry) -> BlockBatch:
     overlay.put(EPOCH_STATE_KEY, encode(epoch))
     writes: dict[bytes, bytes | None] = {}
     leaves: dict[int, dict[bytes, bytes | None]] = {}
-    for key, write in overlay.writes.items():
+    for key, (value, source, operation) in overlay.writes.items():
         hashed = key_hash(key)
-        assert write.value is not None
-        stored = salt_of(write.tx_id, write.operation, hashed) + write.value
+        assert value is not None
+        stored = salt_of(source, operation, hashed) + value
         writes[key] = stored
         bucket = bucket_of(hashed, parameters.state_bucket_bits)
         leaves.setdefault(bucket, {})[hashed] = leaf_of(hashed, stored)

@@ -11,6 +11,7 @@ transactions a second, stay below 50 MB; and no crafted id makes a lookup slow.
 
 from array import array
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable
 
 HEIGHTS_PER_BUCKET = 64
@@ -25,13 +26,15 @@ class _Bucket:
 
     def __init__(self) -> None:
         self._filter: bytearray | None = None  # before the first run the set alone answers
-        self.fresh: set[int] = set()
+        self.fresh: set[bytes] = set()  # prefixes: fewer than FRESH_MAX, and a block's
         self.runs: list[array[int]] = []  # each ascending
 
-    def add(self, prefix: bytes) -> None:
-        if self._filter is not None:
-            self._filter[prefix[0] << 8 | prefix[1]] |= 1 << (prefix[2] & 7)
-        self.fresh.add(int.from_bytes(prefix))
+    def add(self, prefixes: list[bytes]) -> None:
+        bits = self._filter
+        if bits is not None:
+            for prefix in prefixes:
+                bits[prefix[0] << 8 | prefix[1]] |= 1 << (prefix[2] & 7)
+        self.fresh.update(prefixes)
         if len(self.fresh) >= FRESH_MAX:
             self._pack()
 
@@ -40,9 +43,9 @@ class _Bucket:
         bits = self._filter
         if bits is not None and not bits[tx_id[0] << 8 | tx_id[1]] & 1 << (tx_id[2] & 7):
             return False
-        prefix = int.from_bytes(tx_id[:PREFIX_BYTES])
-        if prefix in self.fresh:
+        if tx_id[:PREFIX_BYTES] in self.fresh:
             return True
+        prefix = int.from_bytes(tx_id[:PREFIX_BYTES])
         for run in self.runs:
             at = bisect_left(run, prefix)
             if at < len(run) and run[at] == prefix:
@@ -50,7 +53,7 @@ class _Bucket:
         return False
 
     def _pack(self) -> None:
-        run = array("Q", sorted(self.fresh))
+        run = array("Q", sorted(map(int.from_bytes, self.fresh)))
         if self._filter is None:
             self._filter = bytearray(FILTER_BYTES)
             for prefix in run:
@@ -71,18 +74,30 @@ class ReplayIndex:
 
     def add(self, ids: Iterable[tuple[bytes, int]]) -> None:
         """(id or its first 8 bytes, expiry height): of a block, or of all at start."""
-        buckets = self._buckets
+        prefixes: defaultdict[int, list[bytes]] = defaultdict(list)
         for tx_id, expiry_height in ids:
-            number = expiry_height // HEIGHTS_PER_BUCKET
-            bucket = buckets.get(number)
+            prefixes[expiry_height // HEIGHTS_PER_BUCKET].append(tx_id[:PREFIX_BYTES])
+        for number, some in prefixes.items():
+            bucket = self._buckets.get(number)
             if bucket is None:
-                bucket = buckets[number] = _Bucket()
-            bucket.add(tx_id[:PREFIX_BYTES])
+                bucket = self._buckets[number] = _Bucket()
+            # One block has no more; of all at start none needs a longer run.
+            for at in range(0, len(some), FRESH_MAX):
+                bucket.add(some[at : at + FRESH_MAX])
 
     def maybe(self, tx_id: bytes, expiry_height: int) -> bool:
         """False: certainly not executed before. True: confirm by the full id."""
         bucket = self._buckets.get(expiry_height // HEIGHTS_PER_BUCKET)
         return bucket is not None and bucket.holds(tx_id)
+
+    def among(self, ids: Iterable[tuple[bytes, int]]) -> list[bytes]:
+        """The ids of which `maybe` says yes."""
+        buckets, found = self._buckets, list[bytes]()
+        for tx_id, expiry_height in ids:
+            bucket = buckets.get(expiry_height // HEIGHTS_PER_BUCKET)
+            if bucket is not None and bucket.holds(tx_id):
+                found.append(tx_id)
+        return found
 
     def passed(self, height: int) -> None:
         """`height` is executed: what expires at or below can never be proposed again."""

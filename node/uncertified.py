@@ -4,14 +4,14 @@ Law of the file: whatever lies here can still be thrown away with the process; n
 shown (S12). What is asked for is looked up here first, then in the certified state below.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from contracts.runtime import Fault
 from salus.block import Header, Receipt
 from salus.epoch import EpochRecord
-from salus.statemap import SALT_BYTES, StateTree, find_entry, key_hash
+from salus.statemap import SALT_BYTES, Places, StateTree, find_entry
 
 
 class CertifiedState(Protocol):
@@ -51,9 +51,10 @@ class Uncertified:
     def __init__(self, reader: CertifiedState, tree: StateTree) -> None:
         self._reader, self._tree = reader, tree
         self._blocks: dict[int, Executed] = {}  # ascending heights
-        self._values: dict[bytes, tuple[int, bytes | None]] = {}  # their newest values, by whom
-        self._buckets: dict[int, tuple[int, bytes]] = {}
-        self._ids: dict[bytes, int] = {}  # id → height of the block that ran it
+        self._ran: dict[int, frozenset[bytes]] = {}  # ids, by the height that ran them
+        # Looked through one by one: under load there are one or two, and to gather what they wrote
+        # costs each key more than to ask both.
+        self._newest_first: tuple[Executed, ...] = ()
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -61,31 +62,22 @@ class Uncertified:
     def push(self, executed: Executed, ran: Iterable[bytes]) -> None:
         """The next block; `ran`: the ids in it that were not duplicates."""
         height = executed.header.height
-        self._values |= {key: (height, stored) for key, stored in executed.writes.items()}
-        self._buckets |= {index: (height, content) for index, content in executed.buckets.items()}
-        for tx_id in ran:
-            self._ids[tx_id] = height
-        self._blocks[height] = executed
+        self._blocks[height], self._ran[height] = executed, frozenset(ran)
+        self._newest_first = executed, *self._newest_first
 
     def pop(self, height: int) -> Executed:
-        """The oldest one is on disk; what newer ones wrote since stays."""
+        """The oldest one is on disk; what newer ones wrote stays."""
         executed = self._blocks.pop(height)
-        for key in executed.writes:
-            if self._values[key][0] == height:
-                del self._values[key]
-        for index in executed.buckets:
-            if self._buckets[index][0] == height:
-                del self._buckets[index]
-        for tx_id in executed.tx_ids:
-            if self._ids.get(tx_id) == height:
-                del self._ids[tx_id]
+        del self._ran[height]
+        assert self._newest_first[-1] is executed, "oldest first"
+        self._newest_first = self._newest_first[:-1]
         return executed
 
     def block(self, height: int) -> Executed | None:
         return self._blocks.get(height)
 
     def ran(self, tx_id: bytes) -> bool:
-        return tx_id in self._ids
+        return any(tx_id in ids for ids in self._ran.values())
 
     def read(self, key: bytes) -> bytes | None:
         """The value of a state key at the head, without salt."""
@@ -93,19 +85,12 @@ class Uncertified:
 
     def head(self) -> "Head":
         """For the block that comes next."""
-        return Head(self._values, self.bucket, self._reader.get, self._tree.bits)
-
-    def bucket(self, index: int) -> bytes:
-        """The content of a bucket of the state at the head."""
-        found = self._buckets.get(index)
-        if found is not None:
-            return found[1]
-        return b"" if self._tree.is_empty(index) else self._reader.bucket(index)
+        return Head(self._newest_first, self._reader, self._tree)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """How much lies here, part by part: nothing may stay once all is certified."""
-        return len(self._blocks), len(self._values), len(self._buckets), len(self._ids)
+        return len(self._blocks), len(self._ran), len(self._newest_first)
 
 
 class Head:
@@ -114,51 +99,50 @@ class Head:
 
     For that block alone: once another one is pushed, it says what was."""
 
-    __slots__ = ("_bucket", "_contents", "_shift", "_stored", "_values", "places")
+    __slots__ = ("_stored", "_writes", "contents", "places")
 
     def __init__(
-        self,
-        values: Mapping[bytes, tuple[int, bytes | None]],
-        bucket: Callable[[int], bytes],
-        stored: Callable[[bytes], bytes | None],
-        bits: int,
+        self, newest_first: Sequence[Executed], reader: CertifiedState, tree: StateTree
     ) -> None:
-        """`values`: of uncertified blocks; `stored`: salt ‖ value of all others."""
-        self._values, self._bucket, self._stored, self._shift = values, bucket, stored, 32 - bits
-        # Of the keys asked for, what `place` gives; as many as the block's transactions may touch.
-        self.places: dict[bytes, tuple[bytes, int]] = {}
-        self._contents: dict[int, bytes] = {}
+        self._writes = [executed.writes for executed in newest_first]
+        self._stored = reader.get
+        # Of the keys asked for; as many as the block's transactions may touch.
+        self.places = Places(tree.bits)
+        self.contents = _Contents(newest_first, reader, tree)
 
     def read(self, key: bytes) -> bytes | None:
         """The value of a state key, without salt."""
-        found = self._values.get(key)
-        if found is not None:
-            stored = found[1]
+        for writes in self._writes:
+            if key in writes:
+                stored = writes[key]
+                break
         else:
             # The bucket, which a write needs anyway, knows what is absent; the disk is asked
             # only for what is there.
-            hashed, index = self.places.get(key) or self.place(key)
-            content = self._contents.get(index)
-            if content is None:
-                content = self.bucket(index)
+            hashed, index = self.places[key]
+            content = self.contents[index]
             # Searched first: mostly the key is new, and stands nowhere.
             if hashed not in content or find_entry(content, hashed)[1] is None:
                 return None
             stored = self._stored(key)
         return None if stored is None else stored[SALT_BYTES:]
 
-    def place(self, key: bytes) -> tuple[bytes, int]:
-        """The key's hash, and the number of its bucket."""
-        found = self.places.get(key)
-        if found is None:
-            hashed = key_hash(key)
-            # `bucket_of` written out: for each key.
-            found = self.places[key] = hashed, int.from_bytes(hashed[:4]) >> self._shift
-        return found
 
-    def bucket(self, index: int) -> bytes:
-        """The content of a bucket."""
-        content = self._contents.get(index)
-        if content is None:
-            content = self._contents[index] = self._bucket(index)
+class _Contents(dict[int, bytes]):
+    """The contents of buckets at the head, each as soon as it is asked for."""
+
+    __slots__ = ("_buckets", "_is_empty", "_stored")
+
+    def __init__(
+        self, newest_first: Sequence[Executed], reader: CertifiedState, tree: StateTree
+    ) -> None:
+        self._buckets = [executed.buckets for executed in newest_first]
+        self._is_empty, self._stored = tree.is_empty, reader.bucket
+
+    def __missing__(self, index: int) -> bytes:
+        for buckets in self._buckets:
+            if index in buckets:
+                content = self[index] = buckets[index]
+                return content
+        content = self[index] = b"" if self._is_empty(index) else self._stored(index)
         return content

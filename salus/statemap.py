@@ -32,9 +32,13 @@ _ARITY_BITS = 4
 _ARITY = 1 << _ARITY_BITS
 _GROUP_BYTES = _ARITY * HASH_BYTES
 
+# The newest value of a key (None: deleted), and the transaction and operation that its salt comes from.
+Write = tuple[bytes | None, bytes, int]
+
 key_hash = hasher("state-key")
 # Written out where they are used: a call each is a third of what a short hash costs, and there are
 # a dozen for a transaction.
+_KEY = domain("state-key")
 _LEAF = domain("state-leaf")
 _BUCKET = domain("state-bucket")
 _SALT = domain("state-salt")
@@ -54,14 +58,6 @@ def salt_of(tx_id: bytes, operation: int, hashed_key: bytes) -> bytes:
 def leaf_of(hashed_key: bytes, stored: bytes) -> bytes:
     """`stored`: salt ‖ value, as it lies in the state store."""
     return sha256(_LEAF + hashed_key + stored).digest()
-
-
-def salted(tx_id: bytes, operation: int, hashed_key: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """What an operation writes: the value as it is stored, salt ‖ value, and its leaf."""
-    # As `salt_of` and `leaf_of`: for each key that a block writes.
-    salt = sha256(_SALT + tx_id + operation.to_bytes(4) + hashed_key).digest()[:SALT_BYTES]
-    stored = salt + value
-    return stored, sha256(_LEAF + hashed_key + stored).digest()
 
 
 def bucket_hash(content: bytes) -> bytes:
@@ -103,6 +99,44 @@ def change_entry(content: bytes, hashed_key: bytes, leaf: bytes | None) -> tuple
     entry = b"" if leaf is None else hashed_key + leaf
     change = hashed_key + (old or ZERO_HASH) + (leaf or ZERO_HASH)
     return content[:at] + entry + content[rest:], change
+
+
+class Places(dict[bytes, tuple[bytes, int]]):
+    """Of each state key that is asked for, its hash and the number of its bucket."""
+
+    __slots__ = ("_shift",)
+
+    def __init__(self, bits: int) -> None:
+        self._shift = 32 - bits
+
+    def __missing__(self, key: bytes) -> tuple[bytes, int]:
+        # As `key_hash` and `bucket_of`.
+        hashed = sha256(_KEY + key).digest()
+        found = self[key] = hashed, int.from_bytes(hashed[:4]) >> self._shift
+        return found
+
+
+def as_stored(
+    writes: Mapping[bytes, Write], places: Places, before: Mapping[int, bytes]
+) -> tuple[dict[bytes, bytes | None], dict[int, bytes], bytes]:
+    """What a block writes, as it is stored: the values, salt ‖ value; the contents of the buckets that
+    change, of those `before`; and the changes themselves, by hashes."""
+    values: dict[bytes, bytes | None] = {}
+    buckets: dict[int, bytes] = {}
+    changes: list[bytes] = []
+    for key, (value, tx_id, operation) in writes.items():
+        hashed, index = places[key]
+        content = buckets[index] if index in buckets else before[index]
+        if value is None:
+            values[key] = leaf = None
+        else:
+            # As `salt_of` and `leaf_of`: for each key that a block writes.
+            salt = sha256(_SALT + tx_id + operation.to_bytes(4) + hashed).digest()[:SALT_BYTES]
+            values[key] = salted = salt + value
+            leaf = sha256(_LEAF + hashed + salted).digest()
+        buckets[index], change = change_entry(content, hashed, leaf)
+        changes.append(change)
+    return values, buckets, b"".join(changes)
 
 
 class StateProof(Wire, frozen=True):

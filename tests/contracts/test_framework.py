@@ -172,6 +172,15 @@ def test_a_method_needs_a_docstring_annotations_and_a_name_of_its_own() -> None:
         toy.method(senders=ANYONE)(fine)
 
 
+def test_an_event_declares_few_facts_with_short_names() -> None:
+    toy = Contract("toy", version=1, doc="A toy.", refusals={})
+    toy.event("most", "As many as a receipt takes.", **{f"{n:a>32}": "fact" for n in range(16)})
+    with pytest.raises(BadDeclaration):
+        toy.event("more", "One too many.", **{f"fact_{n}": "fact" for n in range(17)})
+    with pytest.raises(BadDeclaration):
+        toy.event("longer", "No receipt could carry it.", **{"a" * 33: "fact"})
+
+
 def test_one_version_of_a_contract_stands_in_the_registry_once() -> None:
     with pytest.raises(BadDeclaration):
         Registry((_contract(), _contract()), MEMBERSHIP)
@@ -296,6 +305,8 @@ def test_dispatch_judges_as_the_strict_form_does(
         ("a" * 64, True),
         ("g" * 64, False),
         ("é" * 64, False),
+        ("0a" * 31 + "  ", False),
+        (" " * 64, False),
         ("\udc80" * 64, False),
         ("a" * 63, False),
         ("word-1", True),

@@ -47,8 +47,8 @@ def plant(node: Node, change: Callable[[Overlay, bytes], object]) -> list[bytes]
 
 
 def another_value(overlay: Overlay, key: bytes) -> None:
-    write = overlay.writes[key]
-    overlay.writes[key] = msgspec.structs.replace(write, value=(write.value or b"") + b"!")
+    value, *source = overlay.writes[key]
+    overlay.writes[key] = (value or b"") + b"!", *source
 
 
 def no_write(overlay: Overlay, key: bytes) -> None:

@@ -231,7 +231,7 @@ def test_memory_holds_only_what_is_not_certified() -> None:
     chain = planted_lab()
     for n in range(30):
         chain.block(chain.tx(chain.op("planted", "put", n=n)))
-    assert chain.executor._uncertified.sizes == (0, 0, 0, 0)
+    assert chain.executor._uncertified.sizes == (0, 0, 0)
 
 
 # ── duplicates (S15) ─────────────────────────────────────────────────────────

@@ -387,8 +387,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "duplicate executed across views",
         Edit(
             "node/executor.py",
-            "        return self._uncertified.ran(tx.id) or self.reader.find_transaction(tx.id) is not None",
-            "        return self.reader.find_transaction(tx.id) is not None",
+            "        return self._uncertified.ran(tx_id) or self.reader.find_transaction(tx_id) is not None",
+            "        return self.reader.find_transaction(tx_id) is not None",
         ),
         quick=True,
     ),
