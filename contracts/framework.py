@@ -45,7 +45,6 @@ _WORD = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{1,47}")
 FACT_WORD_MAX = 48  # characters
 _FACT_WORD = re.compile(rf"[A-Za-z][A-Za-z0-9_-]{{0,{FACT_WORD_MAX - 1}}}")
-_from_hex = bytes.fromhex
 _FACTS_MAX, _FACT_NAME_MAX = 16, 32  # salus.block.Facts
 
 ANYONE: tuple[Capacity, ...] = ()  # the method itself decides by the sender's key
@@ -250,7 +249,7 @@ def _are_public(facts: Iterable[object]) -> bool:
             if len(fact) == 64:
                 # Of a hash; there and back takes half of what a pattern does, and skips no space.
                 try:
-                    if _from_hex(fact).hex() != fact:
+                    if bytes.fromhex(fact).hex() != fact:
                         return False
                 except ValueError:
                     return False

@@ -112,7 +112,7 @@ class Executor:
         runtime = Runtime(self.active, block, Overlay(head.read, epoch.parameters))
         receipts: list[Receipt] = []
         new = ids = [(tx.id, tx.body.expiry_height) for tx in proposal.transactions]
-        ran = {tx_id for tx_id in self.replay.among(ids) if self._ran(tx_id)}
+        ran = self._ran_before(ids)
         if ran:
             new = [one for one in ids if one[0] not in ran]
         with fixed_depth():
@@ -275,6 +275,10 @@ class Executor:
         self, overlay: Overlay, head: Head
     ) -> tuple[dict[bytes, bytes | None], dict[int, bytes], bytes]:
         return as_stored(overlay.writes, head.places, head.contents)
+
+    def _ran_before(self, ids: Iterable[tuple[bytes, int]]) -> set[bytes]:
+        """Which of these transactions, each by id and expiry height, a block up to the head holds."""
+        return {tx_id for tx_id in self.replay.among(ids) if self._ran(tx_id)}
 
     def _ran(self, tx_id: bytes) -> bool:
         return self._uncertified.ran(tx_id) or self.reader.find_transaction(tx_id) is not None

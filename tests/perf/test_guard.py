@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from contracts import runtime as runtime_module
+from contracts.runtime import Runtime
 from node import executor as executor_module
-from node.executor import Executor
 from salus import transaction as transaction_module
 from salus.codec import decode, encode
 from salus.keys import verify
@@ -91,13 +92,13 @@ def test_checking_a_signature_twice_does_not_pass(
 def test_hashing_a_leaf_twice_does_not_pass(
     validator: Validator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    salted = executor_module.salted
+    as_stored = executor_module.as_stored
 
-    def twice(*of: Any) -> tuple[bytes, bytes]:
-        salted(*of)
-        return salted(*of)
+    def twice(*of: Any) -> object:
+        as_stored(*of)
+        return as_stored(*of)
 
-    found = broken(validator, lambda: monkeypatch.setattr(executor_module, "salted", twice))
+    found = broken(validator, lambda: monkeypatch.setattr(executor_module, "as_stored", twice))
     assert "execute hashes" in found
 
 
@@ -107,9 +108,9 @@ def test_a_loop_that_calls_nobody_does_not_pass(
 ) -> None:
     """Planted as if it stood in the file: a test's own loops are not counted."""
     source = "def slow(self, tx):\n    for _ in range(40): pass\n    return fast(self, tx)\n"
-    planted: dict[str, Callable[..., bool]] = {"fast": Executor.is_executed}
-    exec(compile(source, executor_module.__file__, "exec"), planted)  # noqa: S102 - as if it stood there
-    found = broken(validator, lambda: monkeypatch.setattr(Executor, "is_executed", planted["slow"]))
+    planted: dict[str, Callable[..., object]] = {"fast": Runtime.run}
+    exec(compile(source, runtime_module.__file__, "exec"), planted)  # noqa: S102 - as if it stood there
+    found = broken(validator, lambda: monkeypatch.setattr(Runtime, "run", planted["slow"]))
     assert "execute instructions" in found
 
 

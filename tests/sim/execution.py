@@ -17,13 +17,12 @@ import msgspec
 from node.executor import Executed, Executor
 from salus.block import Header, ParsedProposal
 from salus.epoch import EpochRecord
-from salus.transaction import ParsedTransaction
 
 
 class Outcome(NamedTuple):
     epoch: EpochRecord
     executed: Executed
-    new: list[ParsedTransaction]
+    new: list[tuple[bytes, int]]  # id and expiry of what ran for the first time
 
 
 Outcomes = dict[tuple[Header, bytes], Outcome]  # by the header below and the proposal's bytes
@@ -36,7 +35,7 @@ class SharingExecutor(Executor):
     def execute(self, proposal: ParsedProposal) -> Executed:
         return _deeper(self.depth, super().execute, proposal)
 
-    def _run(self, proposal: ParsedProposal) -> tuple[Executed, list[ParsedTransaction]]:
+    def _run(self, proposal: ParsedProposal) -> tuple[Executed, list[tuple[bytes, int]]]:
         if self.outcomes is None:
             return super()._run(proposal)
         place = (self.head, proposal.raw)
@@ -52,10 +51,11 @@ class SharingExecutor(Executor):
             executed = replace(executed, header=header)
         return executed, new
 
-    def _runs(self, new: list[ParsedTransaction], proposal: ParsedProposal) -> bool:
+    def _runs(self, new: list[tuple[bytes, int]], proposal: ParsedProposal) -> bool:
         """Would these run here, and no others?"""
-        mine = [tx.id for tx in proposal.transactions if not self.is_executed(tx)]
-        return mine == [tx.id for tx in new]
+        ids = [(tx.id, tx.body.expiry_height) for tx in proposal.transactions]
+        ran = self._ran_before(ids)
+        return new == [one for one in ids if one[0] not in ran]
 
 
 def _deeper(

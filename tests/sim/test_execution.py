@@ -6,7 +6,6 @@ from unittest.mock import patch
 
 from node.executor import Executed, Executor
 from salus.block import ParsedProposal
-from salus.transaction import ParsedTransaction
 from tests.sim.cluster import Cluster
 from tests.sim.execution import SharingExecutor
 from tests.sim.liars import BrokenTree
@@ -19,7 +18,7 @@ def counted() -> Iterator[list[int]]:
     heights: list[int] = []
     real = Executor._run
 
-    def run(self: Executor, proposal: ParsedProposal) -> tuple[Executed, list[ParsedTransaction]]:
+    def run(self: Executor, proposal: ParsedProposal) -> tuple[Executed, list[tuple[bytes, int]]]:
         heights.append(proposal.body.sequence)
         return real(self, proposal)
 
@@ -56,7 +55,7 @@ def test_a_tree_that_computes_wrongly_shows_in_the_header_of_its_node() -> None:
 
     def shares(
         self: SharingExecutor, proposal: ParsedProposal
-    ) -> tuple[Executed, list[ParsedTransaction]]:
+    ) -> tuple[Executed, list[tuple[bytes, int]]]:
         self.outcomes = cluster.outcomes
         return real(self, proposal)
 
@@ -69,13 +68,13 @@ def test_a_tree_that_computes_wrongly_shows_in_the_header_of_its_node() -> None:
 def test_who_would_run_other_transactions_executes_by_itself() -> None:
     """S15: the index of what was executed is each node's own."""
     cluster = Cluster(_calm())
-    real = Executor.is_executed
+    real = Executor._ran_before
 
-    def is_executed(self: Executor, tx: ParsedTransaction) -> bool:
-        mine = getattr(cluster.nodes[1], "executor", None)
-        return real(self, tx) or (self is mine and self.head.height > 1)
+    def ran_before(self: Executor, ids: list[tuple[bytes, int]]) -> set[bytes]:
+        mine = self is getattr(cluster.nodes[1], "executor", None) and self.head.height > 1
+        return {tx_id for tx_id, _ in ids} if mine else real(self, ids)
 
-    with patch.object(Executor, "is_executed", is_executed):
+    with patch.object(Executor, "_ran_before", ran_before):
         failure = cluster.run().failure
     assert failure is not None
     assert "two headers at height" in failure or "halted" in failure
