@@ -19,7 +19,7 @@ from salus.codec import decode, encode, encode_row
 from salus.epoch import EpochRecord
 from salus.errors import BadMessage
 from salus.hashing import HASH_BYTES
-from salus.statemap import CHANGE_BYTES, SALT_BYTES
+from salus.statemap import BUCKET_BITS_MAX, CHANGE_BYTES, SALT_BYTES
 from salus.writeset import seal
 from storage import keys
 from storage.bucket_cache import CONTENT_OVERHEAD_BYTES, BucketCache
@@ -328,7 +328,7 @@ class StateStore:
         read: dict[int, bytes] = {}
         for index, content in self._rows.scan():
             room -= len(content) + CONTENT_OVERHEAD_BYTES
-            if room >= 0:
+            if room >= 0 and not index >> BUCKET_BITS_MAX:  # damage, which the tree's root tells
                 read[index] = content
             yield index, content
         with self._lock:

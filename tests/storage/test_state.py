@@ -371,6 +371,16 @@ def test_a_walk_through_all_buckets_fills_the_cache_as_far_as_it_has_room(stored
     assert [index for index in range(9) if state._buckets.get(index)] == [0, 1, 2, 3]
 
 
+def test_a_bucket_that_no_state_has_takes_no_memory(stored: Stored) -> None:
+    """Damage: the cache keeps a slot for each bucket up to the highest, here of 32 GiB."""
+    stored.commit(buckets={7: bytes(64)})
+    stored.kv.write([(keys.bucket_key(2**32 - 1), bytes(64))], sync=True)
+    state = stored.reopened()
+    assert [index for index, _ in state.buckets()] == [7, 2**32 - 1]
+    assert state._buckets.get(7) == bytes(64)
+    assert len(state._buckets._held) == 8
+
+
 @pytest.mark.parametrize("moment", ["between", "within"])
 def test_a_walk_through_all_buckets_keeps_nothing_that_a_block_changes(
     stored: Stored, moment: str

@@ -161,6 +161,28 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     by_test(
         "S12",
+        "a bucket read before a block stays in the cache after it",
+        "tests/storage/test_state.py::test_a_read_during_a_commit_leaves_no_old_value_in_the_cache",
+        Edit(
+            "storage/state.py",
+            "if self._height == height:\n                self._buckets.put(",
+            "if True:\n                self._buckets.put(",
+        ),
+        why="the simulator has one thread",
+    ),
+    by_test(
+        "S12",
+        "what is peeked at is not held against its checksum",
+        "tests/storage/test_kv.py::test_a_flipped_bit_is_neither_an_older_value_nor_none_to_who_peeks",
+        Edit(
+            "storage/kv.py",
+            "include_stop=True, verify_checksums=True) as found",
+            "include_stop=True, verify_checksums=False) as found",
+        ),
+        why="the simulator has no LevelDB",
+    ),
+    by_test(
+        "S12",
         "a bucket written whole keeps its row of changes",
         "tests/storage/test_buckets.py::test_buckets_grow_and_shrink_and_read_as_they_were_written",
         Edit("storage/buckets.py", "                yield keys.changed_key(index), None\n", ""),
