@@ -172,8 +172,7 @@ class Admission:
                 if error.code in _LIES:
                     raise
                 self.metrics.rejected(error.code)
-        new = [tx for tx in fresh if mempool.get(tx.raw) is None]
-        if not all(await self.pool.verify(new)):
+        if not all(await self.pool.verify(mempool.unknown(fresh))):
             raise BadMessage("a peer passed on a forged transaction", code="BAD_SIGNATURE")
         added: list[tuple[bytes, bytes]] = []
         for tx in fresh:

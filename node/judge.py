@@ -28,10 +28,7 @@ class _Unverified(VerifiedTransactions):
 
     def __init__(self, mempool: Mempool, verifier: Verifier) -> None:
         super().__init__(verifier)
-        self.mempool = mempool
-
-    def get(self, raw: bytes) -> ParsedTransaction | None:
-        return self.mempool.get(raw)
+        self.get = mempool.get  # type: ignore[method-assign]  # without a frame of ours
 
     def check(self, transactions: list[ParsedTransaction]) -> None:
         """Nothing yet: `Judge` verifies before it gives its verdict."""
@@ -81,7 +78,7 @@ class Judge:
         except SalusError as error:
             self._refuse(request, error.code, error.message)
             return
-        new = [tx for tx in parsed.transactions if self.mempool.get(tx.raw) is None]
+        new = self.mempool.unknown(parsed.transactions)
         if not new:
             self._accept(request, parsed)
             return

@@ -10,6 +10,7 @@ chain, because rule L17 measures fairness by it), bytes, and each organisation's
        └──────── release ─────────┘     its sequence passed, or was given up, without it
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import islice
 
@@ -64,6 +65,7 @@ class Mempool(VerifiedTransactions):
         self._expiries: dict[int, dict[bytes, None]] = {}
         self._forwarded: dict[bytes, Entry] = {}
         self._verified = Verified()
+        self.get = self._verified.get  # type: ignore[method-assign,assignment]  # without a frame of ours
         self._arrivals = self._ordered_total = self._view_began = self._served = 0
         self._committed = height
 
@@ -120,11 +122,11 @@ class Mempool(VerifiedTransactions):
         full = len(self._pool) >= self.parameters.pool_transactions_max
         if full or self.bytes + len(tx.raw) > self.bytes_max:
             raise BadMessage("too many transactions wait already", code="POOL_FULL")
-        share = self.quotas.share(group)
         if from_height > self.height + 1:
             limits = self.parameters.pool_transactions_max, self.bytes_max
-            self._later.check_room(tx, group, share, *limits)
-        if self.quotas.held(group) >= share:
+            self._later.check_room(tx, group, self.quotas.share(group), *limits)
+        if self.quotas.is_full(group):
+            share = self.quotas.share(group)
             raise BadMessage(
                 f"{share} transactions of this sender's organisation wait already"
                 if group is not None
@@ -168,12 +170,13 @@ class Mempool(VerifiedTransactions):
 
     # ── what was verified (rule 15: checked once, remembered by its bytes) ───
 
-    def get(self, raw: bytes) -> ParsedTransaction | None:
-        return self._verified.get(raw)
-
     def knows_any(self, raws: Iterable[bytes]) -> bool:
         """Were some of these verified before?"""
         return self._verified.has_any(raws)
+
+    def unknown(self, transactions: Iterable[ParsedTransaction]) -> list[ParsedTransaction]:
+        """Those of them whose signature is still to be verified."""
+        return self._verified.unknown(transactions)
 
     def check(self, transactions: list[ParsedTransaction]) -> None:
         super().check(transactions)
@@ -280,8 +283,10 @@ class Mempool(VerifiedTransactions):
                 groups.append(entry.group)
                 self._served += entry.forwarded
                 self._remove(entry)
-            elif (extra := self._verified.forget_extra(tx_id)) is not None:
-                groups.append(self._organisation(extra.body.sender))
+        if len(groups) < len(listed):  # what the pool never held
+            extras = self._verified.forget_extras(listed)
+            for sender, count in Counter([tx.body.sender for tx in extras]).items():
+                groups += [self._organisation(sender)] * count
         self.quotas.serve(groups)
         if self._sequences.get(height) == listed:
             del self._sequences[height]  # as it was marked: none of them is in flight any more

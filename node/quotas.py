@@ -32,8 +32,10 @@ class Quotas:
         most = self.per_sender_max
         return most if group is not None else max(1, most // STRANGERS_SHARE)
 
-    def held(self, group: Group) -> int:
-        return self._held.get(group, 0)
+    def is_full(self, group: Group) -> bool:
+        """Has it its share? Asked twice for each transaction, of a member nearly always."""
+        most = self.per_sender_max if group is not None else self.share(None)
+        return self._held.get(group, 0) >= most
 
     def take(self, group: Group) -> None:
         self._held[group] = self._held.get(group, 0) + 1

@@ -4,7 +4,7 @@ Law of the file: found by all of its bytes, signature included, never by an id t
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from salus.transaction import ParsedTransaction
 
@@ -18,15 +18,19 @@ class Verified:
 
     def __init__(self) -> None:
         self._by_bytes: dict[bytes, ParsedTransaction] = {}
+        # By all bytes, or None: the dictionary's own method, for each transaction is asked for three times.
+        self.get: Callable[[bytes], ParsedTransaction | None] = self._by_bytes.get
         # id → bytes, not in the pool; oldest first, and one at a time (storage/cache.py on plain dicts).
         self._extras: OrderedDict[bytes, bytes] = OrderedDict()
         self._extras_bytes = 0
 
-    def get(self, raw: bytes) -> ParsedTransaction | None:
-        return self._by_bytes.get(raw)
-
     def has_any(self, raws: Iterable[bytes]) -> bool:
         return not self._by_bytes.keys().isdisjoint(raws)
+
+    def unknown(self, transactions: Iterable[ParsedTransaction]) -> list[ParsedTransaction]:
+        """Those of them that were not verified."""
+        by_bytes = self._by_bytes
+        return [tx for tx in transactions if tx.raw not in by_bytes]
 
     def keep(self, tx: ParsedTransaction) -> None:
         """It is in the pool now."""
@@ -52,8 +56,16 @@ class Verified:
 
     def forget_extra(self, tx_id: bytes) -> ParsedTransaction | None:
         """It is in a block, or moves into the pool; None: no extra has this id."""
-        raw = self._extras.pop(tx_id, None)
-        if raw is None:
-            return None
-        self._extras_bytes -= len(raw)
-        return self._by_bytes.pop(raw)
+        found = self.forget_extras([tx_id])
+        return found[0] if found else None
+
+    def forget_extras(self, tx_ids: Iterable[bytes]) -> list[ParsedTransaction]:
+        """As `forget_extra` for each; those that were extras."""
+        extras, by_bytes = self._extras, self._by_bytes
+        found = []
+        for tx_id in tx_ids:
+            raw = extras.pop(tx_id, None)
+            if raw is not None:
+                self._extras_bytes -= len(raw)
+                found.append(by_bytes.pop(raw))
+        return found

@@ -113,12 +113,12 @@ def parse(
     if tx.first_height > tx.expiry_height:
         raise BadMessage("first height above expiry height", code="EXPIRY_RANGE")
     root = (
-        merkle.leaf_hash(operations[0])
+        sha256(b"\0" + operations[0]).digest()  # `merkle.leaf_hash`, and below `transaction_id`
         if len(operations) == 1
         else merkle.root(operation_leaves(operations))
     )
     signed = signed_payload(genesis_hash, tx, len(operations), root)
-    return ParsedTransaction(raw, tx, transaction_id(signed, tx.signature), signed)
+    return ParsedTransaction(raw, tx, sha256(_ID + signed + tx.signature).digest(), signed)
 
 
 def check_size(tx: ParsedTransaction, parameters: Parameters) -> None:

@@ -141,9 +141,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "one organisation fills the pool",
         "tests/node/test_mempool.py::test_one_organisation_cannot_fill_the_pool",
         Edit(
-            "node/mempool.py",
-            "        if self.quotas.held(group) >= share:",
-            "        if self.quotas.held(group) < 0:",
+            "node/quotas.py",
+            "        return self._held.get(group, 0) >= most",
+            "        return self._held.get(group, 0) < 0",
         ),
     ),
     by_test(
