@@ -8,8 +8,11 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+from contracts.consent import consent
+from contracts.emergency import emergency
 from node.admission import Admission
 from node.audit_desk import AuditDesk
 from node.config import Config
@@ -120,7 +123,13 @@ class Care:
             clock=time.monotonic,
         )
         self.permits = PermitInbox(
-            vault, source, feed.recent, me.chain_id, me.org, me.box_secret, now_ms
+            vault,
+            source,
+            partial(feed.recent, contract=consent.name),
+            me.chain_id,
+            me.org,
+            me.box_secret,
+            now_ms,
         )
         seed = vault_lock(me.box_secret)
         self.receipts = Receipts(vault, state, me.key, *chain, admission.submit, seed, now_ms)
@@ -181,13 +190,14 @@ class Care:
             ):
                 group.create_task(work, name=name)
 
-    def see(self, receipts: Sequence[Receipt]) -> None:
-        """Of a block that is certified and on disk."""
+    def see(self, receipts: Sequence[Receipt], contracts: frozenset[str]) -> None:
+        """Of a block that is certified and on disk; `contracts`: those it called."""
         self.permits.grew()
         self.receipts.grew()
         self.erasures.nudge()
         self.outbox.grew()
-        self.holder.see(receipts)
+        if emergency.name in contracts:
+            self.holder.see(receipts)
 
     async def close(self) -> None:
         """While the node can still send and hear; `run` goes on meanwhile."""

@@ -192,7 +192,7 @@ class Executor:
             receipts_encoded=executed.receipts_encoded,
         )
 
-    def certified(self, height: int) -> None:
+    def certified(self, height: int) -> Executed:
         """The batch of `height` is on disk: from now on the store answers for it."""
         assert height == self.certified_head.height + 1
         executed = self._uncertified.pop(height)
@@ -201,6 +201,7 @@ class Executor:
         if executed.epoch is not None:
             # One end at the most lies in the stack: epochs are longer than execution runs ahead.
             self.certified_epoch, self.certified_active = executed.epoch, self.active
+        return executed
 
     # ── asking ───────────────────────────────────────────────────────────────
 

@@ -11,7 +11,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from salus.block import Fact, Header, Receipt
 from salus.errors import SalusError
@@ -64,12 +64,18 @@ class Pruned(SalusError):
     code = "EVENTS_PRUNED"
 
 
+class _Recent(NamedTuple):
+    header: Header
+    receipts: tuple[Receipt, ...]
+    contracts: frozenset[str] | None  # that it called; None: unknown
+
+
 class Feed:
     def __init__(self, read: BlockReader, *, height: int, first_height: int = 1) -> None:
         self._read = read
         self._height = height
         self._first = first_height
-        self._recent: OrderedDict[int, tuple[Header, tuple[Receipt, ...]]] = OrderedDict()
+        self._recent: OrderedDict[int, _Recent] = OrderedDict()
         self._recent_receipts = 0
         self._grown = asyncio.Event()
         self._closed = False
@@ -83,11 +89,17 @@ class Feed:
     def first_height(self) -> int:
         return self._first
 
-    def publish(self, header: Header, receipts: tuple[Receipt, ...]) -> None:
-        """A block is certified and on disk; wakes everybody who waits."""
+    def publish(
+        self,
+        header: Header,
+        receipts: tuple[Receipt, ...],
+        contracts: frozenset[str] | None = None,
+    ) -> None:
+        """A block is certified and on disk; wakes everybody who waits. `contracts`: those it called, if
+        that is known."""
         assert header.height == self._height + 1, "blocks are published without a gap"
         self._height = header.height
-        self._recent[header.height] = (header, receipts)
+        self._recent[header.height] = _Recent(header, receipts, contracts)
         self._recent_receipts += len(receipts)
         while len(self._recent) > 1 and (
             len(self._recent) > RECENT_BLOCKS_MAX or self._recent_receipts > RECENT_RECEIPTS_MAX
@@ -96,13 +108,16 @@ class Feed:
         self._wake()
 
     def _forget(self, height: int) -> None:
-        _, receipts = self._recent.pop(height)
-        self._recent_receipts -= len(receipts)
+        self._recent_receipts -= len(self._recent.pop(height).receipts)
 
-    def recent(self, height: int) -> tuple[Receipt, ...] | None:
-        """The receipts of a block of the last seconds, without reading the store."""
+    def recent(self, height: int, contract: str | None = None) -> tuple[Receipt, ...] | None:
+        """The receipts of a block of the last seconds, without reading the store; none of a block that
+        called nothing of `contract`, if one is named: nobody need walk over them."""
         block = self._recent.get(height)
-        return None if block is None else block[1]
+        if block is None:
+            return None
+        called = contract is None or block.contracts is None or contract in block.contracts
+        return block.receipts if called else ()
 
     def jumped(self, height: int, first_height: int) -> None:
         """Storage jumped ahead (a snapshot was restored): nothing below `first_height` is here."""
@@ -123,7 +138,10 @@ class Feed:
 
     def events_of(self, height: int) -> list[FeedEvent]:
         """All events of a certified block; raises `Pruned`."""
-        block = self._recent.get(height) or (self._read(height) if height >= self._first else None)
+        recent = self._recent.get(height)
+        if recent is not None:
+            return block_events(recent.header, recent.receipts)
+        block = self._read(height) if height >= self._first else None
         if block is None:
             raise self._pruned()
         return block_events(*block)

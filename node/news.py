@@ -53,5 +53,5 @@ class News:
         self.commits.expired(gone)
         if gone:
             self._metrics.mempool_evicted_total.labels("expired").inc(len(gone))
-        self.feed.publish(batch.header, batch.receipts)
+        self.feed.publish(batch.header, batch.receipts, written.contracts)
         self.waiters.block(batch.header, batch.tx_ids, batch.receipts)

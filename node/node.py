@@ -421,7 +421,7 @@ class Node:
         assert batch.certificate is not None
         self.news.tell(written)
         if self.care is not None:
-            self.care.see(batch.receipts)
+            self.care.see(batch.receipts, written.contracts)
         if written.fetched:
             # Block by block, so that the core sees each certificate that bears its signature (S4).
             self.runner.step(CaughtUp(height, batch.certificate, batch.header.epoch_end))

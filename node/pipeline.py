@@ -57,6 +57,7 @@ class Written:
     fetched: bool
     epoch: EpochRecord  # that signed it
     size_bytes: int  # of its proposal
+    contracts: frozenset[str]  # that it called
 
 
 class Pipeline:
@@ -244,10 +245,10 @@ class Pipeline:
         height, _, fetched = self._queue.popleft()
         assert height == batch.header.height
         raw = self.bodies.get(height, batch.header.proposal_digest)
-        self.executor.certified(height)
+        executed = self.executor.certified(height)
         del self.headers[height]
         self.bodies.certified(height)
-        written = Written(batch, fetched, self.epoch, len(raw or b""))
+        written = Written(batch, fetched, self.epoch, len(raw or b""), executed.contracts)
         if batch.epoch is not None:
             self.epoch = batch.epoch
         elif batch.header.epoch_end != self.epoch.end:

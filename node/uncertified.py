@@ -44,6 +44,11 @@ class Executed:
     faults: tuple[Fault, ...]  # for this node's alarm (rule S16)
     calls: dict[tuple[str, str], int]  # of methods, by code; for this node's metrics
 
+    @property
+    def contracts(self) -> frozenset[str]:
+        """Those called. Receipts hold no events of any other: a contract emits only its own."""
+        return frozenset(method.partition(".")[0] for method, _ in self.calls)
+
 
 class Uncertified:
     """The stack, and reading through it."""

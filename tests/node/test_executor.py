@@ -560,3 +560,5 @@ def test_a_block_says_how_often_which_method_ended_how() -> None:
         ("planted.key_error", "CONTRACT_FAULT"): 1,
     }
     assert sum(executed.calls.values()) == len(executed.receipts)
+    assert executed.contracts == {"planted", "other"}
+    assert chain.block(again).contracts == {"other"}

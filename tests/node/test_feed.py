@@ -51,6 +51,24 @@ def kinds(block: Block) -> list[str]:
     return [event.kind for event in block_events(*block)]
 
 
+def test_who_asks_for_one_contract_is_spared_blocks_that_did_not_call_it(store: Store) -> None:
+    store.grow()
+    header = store.chain.headers[1]
+    receipts = tuple(store.chain.receipts[1])
+    for called, given in (
+        (None, receipts),
+        ({"consent"}, receipts),
+        ({"records"}, ()),
+        (set(), ()),
+    ):
+        feed = Feed(store.read, height=0)
+        feed.publish(header, receipts, None if called is None else frozenset(called))
+        assert feed.recent(1) == receipts
+        assert feed.recent(1, "consent") == given
+        assert feed.recent(2, "consent") is None
+        assert feed.events_of(1) == block_events(header, receipts)
+
+
 def test_a_block_is_told_in_the_order_of_its_operations(store: Store) -> None:
     store.grow(2)
     events = store.feed.events_of(1)
