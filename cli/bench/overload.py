@@ -1,7 +1,8 @@
 """`salus bench --measure overload`: three times what the network carries is offered to it.
 
 First the peak, in a closed loop; then `FACTOR` times as much, open loop, in arrays; then a tenth of the
-peak, one transaction per request. The refused come back as 429 with Retry-After, and the clients do not
+peak, one transaction per request; and the peak once more, for meanwhile the state has grown, and a transaction
+costs more. The refused come back as 429 with Retry-After, and the clients do not
 listen: they offer the next. Law of the file: throughput is what stands in certified blocks, by the time
 at which the load generator sees the height grow.
 """
@@ -31,6 +32,7 @@ ARRAY = 100  # per request while overloaded
 # much as a machine carries, and no time after an overload.
 PEAK_SHARE_AFTER = 1 / 10
 AFTER_S = 10
+PEAK_BEGINS_S = 1
 REQUESTS_MAX = (
     64  # unanswered at one node: a generator that waits for nobody would only fill its own memory
 )
@@ -46,6 +48,8 @@ class Outcome:
     offered_tx_per_s: int  # really sent
     goodput_tx_per_s: int  # certified meanwhile
     kept_share: float  # goodput ÷ peak
+    peak_again_tx_per_s: int  # at the end
+    kept_of_both_share: float  # goodput ÷ the mean of the peaks before and after it
     refused: int
     answers_429: int
     without_retry_after: int
@@ -85,19 +89,12 @@ async def run(root: Path, validators: int, seconds: int, records: int, say: Say)
 async def _measure(
     founding: load.Chain, nodes: Sequence[TestnetNode], seconds: int, say: Say
 ) -> Outcome:
-    wanted = CARRIED_PER_S * (1 + seconds + FACTOR * seconds + AFTER_S)
+    wanted = CARRIED_PER_S * (2 * (PEAK_BEGINS_S + seconds) + FACTOR * seconds + AFTER_S)
     say(f"signing {wanted} transactions")
     chain = await later(founding, nodes[0])
     signed = await asyncio.to_thread(load.sign_all, chain, wanted // len(nodes), 0, 1)
     say(f"the peak, {seconds} s")
-    now = time.perf_counter()
-    measured = Measured(now + 1, now + 1 + seconds)
-    first = await _committed(nodes[0])
-    began = time.perf_counter()
-    await saturate(nodes, signed, measured)
-    if measured.ran_dry:
-        raise CliError("BENCH_FAILED", "all transactions were sent before the peak was measured")
-    peak = (await _committed(nodes[0]) - first) / (time.perf_counter() - began)
+    peak = await _peak(nodes, signed, seconds)
     rate = int(FACTOR * peak)
     say(f"{peak:.0f} a second; now {rate} are offered, {seconds} s")
     offered = Offered()
@@ -108,6 +105,8 @@ async def _measure(
     after = max(len(nodes), int(peak * PEAK_SHARE_AFTER))
     say(f"{goodput:.0f} a second were certified; now {after}, one each")
     refused_s, slow_s = await _after(nodes, signed, after, offered)
+    say(f"and the peak once more, {seconds} s")
+    again = await _peak(nodes, signed, seconds)
     return Outcome(
         validators=len(nodes),
         seconds=seconds,
@@ -115,6 +114,8 @@ async def _measure(
         offered_tx_per_s=round(offered.sent / took),
         goodput_tx_per_s=round(goodput),
         kept_share=round(goodput / peak, 3),
+        peak_again_tx_per_s=round(again),
+        kept_of_both_share=round(2 * goodput / (peak + again), 3),
         refused=offered.refused,
         answers_429=offered.full,
         without_retry_after=offered.silent,
@@ -123,6 +124,19 @@ async def _measure(
         refused_after_s=round(refused_s, 2),
         slow_after_s=round(slow_s, 2),
     )
+
+
+async def _peak(
+    nodes: Sequence[TestnetNode], signed: list[list[load.Signed]], seconds: int
+) -> float:
+    """Transactions a second that a closed loop of so many gets certified."""
+    began = time.perf_counter()
+    measured = Measured(began + PEAK_BEGINS_S, began + PEAK_BEGINS_S + seconds)
+    first = await _committed(nodes[0])
+    await saturate(nodes, signed, measured)
+    if measured.ran_dry:
+        raise CliError("BENCH_FAILED", "all transactions were sent before the peak was measured")
+    return (await _committed(nodes[0]) - first) / (time.perf_counter() - began)
 
 
 async def _offer(
