@@ -34,10 +34,9 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 
 def _parents(level: list[bytes]) -> list[bytes]:
-    nodes = b"".join(level)
-    pair = 2 * HASH_BYTES
-    ends = range(pair, len(nodes) + 1, pair)
-    above = [sha256(b"\1" + nodes[end - pair : end]).digest() for end in ends]
+    # `node_hash` written out: two for each transaction of a block. The odd one is in no pair.
+    pairs = zip(level[::2], level[1::2], strict=False)
+    above = [sha256(b"\1" + left + right).digest() for left, right in pairs]
     if len(level) % 2:
         above.append(level[-1])
     return above
