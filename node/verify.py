@@ -123,17 +123,20 @@ class VerifyPool:
 
     async def _away(self, part: Sequence[ParsedTransaction], urgent: bool) -> list[bool]:
         if urgent:  # not behind the slices of clients that wait for a place
-            return self._counted(*await self._elsewhere(part))
-        async with self._places:
-            return self._counted(*await self._elsewhere(part))
+            return await self._elsewhere(part)
+        await self._places.acquire()
+        # A question in a pipe cannot be taken back: who leaves leaves it there, and its place is taken
+        # until it is answered. Else a proposal would wait for what nobody wants any more.
+        work = asyncio.ensure_future(self._elsewhere(part))
+        work.add_done_callback(lambda _: self._places.release())
+        return await asyncio.shield(work)
 
-    async def _elsewhere(self, part: Sequence[ParsedTransaction]) -> Checked:
-        if self._workers is not None:
-            checked = await self._workers.check(part)
-            if checked is not None:
-                return checked
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._run, part)
+    async def _elsewhere(self, part: Sequence[ParsedTransaction]) -> list[bool]:
+        checked = None if self._workers is None else await self._workers.check(part)
+        if checked is None:
+            loop = asyncio.get_running_loop()
+            checked = await loop.run_in_executor(self._pool, self._run, part)
+        return self._counted(*checked)
 
     def _check(self, part: Sequence[ParsedTransaction]) -> list[bool]:
         return self._counted(*self._run(part))

@@ -110,8 +110,8 @@ class VerifyWorkers:
         if self._closed:
             worker.end("closed")
         # The first question is empty: it is answered when the process is ready for others.
-        if await worker.ask((), START_S_MAX) is not None:
-            self._ready.append(worker)
+        if await worker.ask((), START_S_MAX) is not None and not worker.ended:
+            self._ready.append(worker)  # else it would be asked for ever, and never replaced
 
     def _lost(self, worker: "VerifyWorker", reason: str) -> None:
         if worker in self._ready:
@@ -142,7 +142,7 @@ class VerifyWorker(asyncio.SubprocessProtocol):
         self._asked = 0
         self._came = bytearray()
         self._timer: asyncio.TimerHandle | None = None
-        self._ended = False
+        self.ended = False
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def owes(self) -> int:
@@ -153,7 +153,7 @@ class VerifyWorker(asyncio.SubprocessProtocol):
         self, part: Sequence[ParsedTransaction], within_s: float | None = None
     ) -> Checked | None:
         """None when the process is lost, or was not in time."""
-        if self._ended:
+        if self.ended:
             return None
         self._asked = (self._asked + 1) % 2**32
         answer: asyncio.Future[Checked | None] = asyncio.get_running_loop().create_future()
@@ -170,9 +170,9 @@ class VerifyWorker(asyncio.SubprocessProtocol):
 
     def end(self, reason: str) -> None:
         """Its answers are of no use any more, so it need not finish."""
-        if self._ended:
+        if self.ended:
             return
-        self._ended = True
+        self.ended = True
         if self._timer is not None:
             self._timer.cancel()
         for question in self._questions:
@@ -196,7 +196,7 @@ class VerifyWorker(asyncio.SubprocessProtocol):
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         came = self._came
         came += data
-        while came and not self._ended:
+        while came and not self.ended:
             if not self._questions:
                 self.end("unasked")
                 return

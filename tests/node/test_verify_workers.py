@@ -16,9 +16,9 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from node.verify import AWAY_SLICE_MAX, VerifyPool
+from node.verify import AWAY_SLICE_MAX, SLICES_PER_PLACE, VerifyPool
 from node.verify_worker import ANSWER, framed, serve
-from node.verify_workers import VerifyWorker, VerifyWorkers
+from node.verify_workers import PROGRAM, VerifyWorker, VerifyWorkers
 from salus.transaction import ParsedTransaction
 from tests.node.test_verify import BAD, GOOD
 from tests.salus import data
@@ -178,6 +178,53 @@ async def test_a_process_that_is_no_worker_is_never_asked() -> None:
     await workers.started()
     assert workers.pids == []
     await workers.close()
+
+
+SAYS_MORE = """
+import sys
+from node.verify_worker import ANSWER, ASK
+number, length = ASK.unpack(sys.stdin.buffer.read(ASK.size))
+sys.stdin.buffer.read(length)
+sys.stdout.buffer.write(2 * ANSWER.pack(number, 0, 0))
+sys.stdout.buffer.flush()
+sys.stdin.read()
+"""
+
+
+async def test_a_process_that_ends_with_its_first_answer_is_replaced() -> None:
+    workers = VerifyWorkers(1, pause_s=0, program=("-c", SAYS_MORE))
+    assert await workers.check(GOOD) is None
+    await workers.started()
+    assert workers.pids == []
+    workers._program = PROGRAM
+    await ready(workers)
+    assert await workers.check(GOOD[:1]) is not None
+    await workers.close()
+
+
+async def test_who_leaves_does_not_make_room_for_more_while_his_slices_are_in_the_pipe() -> None:
+    """A proposal waits for two slices of clients at most, also when those come and go."""
+    workers = await ready(VerifyWorkers(1, hung_s=60))
+    (worker,) = workers._ready
+    pool = VerifyPool(1, workers=workers)
+    os.kill(worker.pid, signal.SIGSTOP)
+    for _ in range(5):
+        client = asyncio.ensure_future(pool.verify(MANY))
+        for _ in range(9):
+            await asyncio.sleep(0)
+        client.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await client
+    assert pool.waiting == 0
+    assert worker.owes() == SLICES_PER_PLACE * AWAY_SLICE_MAX
+    proposal = asyncio.ensure_future(pool.verify(MANY, urgent=True))
+    stays = asyncio.ensure_future(pool.verify(MANY))
+    await asyncio.sleep(0)
+    os.kill(worker.pid, signal.SIGCONT)
+    assert await proposal == WANTED
+    assert await stays == WANTED
+    assert pool.verified_total == SLICES_PER_PLACE * AWAY_SLICE_MAX + 2 * len(MANY)
+    await pool.close()
 
 
 class _Transport(asyncio.SubprocessTransport):

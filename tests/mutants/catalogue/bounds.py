@@ -209,8 +209,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/node/test_verify_workers.py::test_a_worker_that_dies_costs_nobody_his_transaction",
         Edit(
             "node/verify.py",
-            "            if checked is not None:\n                return checked\n",
-            "            return checked or ([False] * len(part), 0.0)\n",
+            "        if checked is None:\n            loop = asyncio",
+            "        if checked is None:\n            return [False] * len(part)\n            loop = asyncio",
+        ),
+    ),
+    by_test(
+        "B26",
+        "who leaves makes room for more in the pipe",
+        "tests/node/test_verify_workers.py::test_who_leaves_does_not_make_room_for_more_while_his_slices_are_in_the_pipe",
+        Edit(
+            "node/verify.py",
+            "        return await asyncio.shield(work)",
+            "        return await work",
         ),
     ),
     by_test(
