@@ -13,6 +13,7 @@ import msgspec
 
 from node.fhir import FhirChecked, check_fhir
 from node.fhir_faults import BadFhir, FhirFault
+from node.inherited import close_inherited
 
 FRAME_BYTES = 4  # big-endian length in front of each message
 
@@ -59,4 +60,5 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
+    close_inherited()
     serve(sys.stdin.buffer, sys.stdout.buffer)

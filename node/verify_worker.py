@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from node.inherited import close_inherited
 from salus.keys import verify
 
 # A question: its number, the bytes that follow, and these: a flat array of key, signed bytes and
@@ -45,4 +46,5 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
+    close_inherited()
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -361,8 +361,10 @@ PARENT = """
 import asyncio, os, signal, sys, uvloop
 from node.verify import VerifyPool
 from node.verify_workers import VerifyWorkers
+from storage.kv import LevelKV
 from tests.node.test_verify_workers import MANY, WANTED
 async def main():
+    kv = LevelKV(sys.argv[2])
     workers = VerifyWorkers(2)
     pool = VerifyPool(2, workers=workers)
     assert await pool.verify(MANY) == WANTED
@@ -372,20 +374,25 @@ async def main():
     for pid in workers.pids:
         os.kill(pid, 0)
         assert os.getsid(pid) == pid != os.getsid(0)
+        assert sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2"]
     if sys.argv[1] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     os.kill(workers.pids[0], signal.SIGKILL)
     assert await pool.verify(MANY) == WANTED
     await pool.close()
+    kv.close()
 uvloop.run(main())
 """
 
 
 @pytest.mark.parametrize("end", ["kill", "close"])
-def test_on_the_node_s_own_loop_no_worker_outlives_its_parent_however_that_ends(end: str) -> None:
-    """Its input ends; nobody has to tell it. Its session is its own: Ctrl-C does not reach it."""
+def test_on_the_node_s_own_loop_no_worker_outlives_its_parent_however_that_ends(
+    end: str, tmp_path: Path
+) -> None:
+    """Its input ends; nobody has to tell it. Its session is its own: Ctrl-C does not reach it. Nor does it
+    keep files of LevelDB open, which would stay on the disk when they are deleted."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PARENT, end],
+        [sys.executable, "-W", "error", "-c", PARENT, end, str(tmp_path)],
         capture_output=True,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
