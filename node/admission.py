@@ -46,9 +46,20 @@ class Admission:
     def welcome(self) -> None:
         self.ready = True
 
+    def is_news(self, raws: Sequence[bytes]) -> bool:
+        """Nothing of an array waits here, and the first is fit for a block. Whoever had no answer sends
+        the same array again, so the first tells of one that blocks have taken since."""
+        if self.mempool.knows_any(raws):
+            return False
+        try:
+            self.mempool.parse_check(raws[0], full=True)
+        except BadMessage:
+            return False
+        return True
+
     def turn_away_all(self, raws: Sequence[bytes]) -> NoReturn:
-        """An array for which there is no room at all, and of which nothing is known: refused before any
-        of it is parsed. Under an overload most arrays are, and whoever is turned away comes again.
+        """An array for which there is no room at all, and that is news: refused before more of it is
+        parsed than the first. Under an overload most arrays are, and whoever is turned away comes again.
         Raises `SalusError`."""
         self._require_ready()
         self.metrics.rejected("POOL_FULL", len(raws))

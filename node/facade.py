@@ -365,7 +365,7 @@ class Facade:
         room = self._drain.room(taken, self._pool.served, int(1000 * time.monotonic()))
         if len(transactions) > 1:
             room = max(0, room - SINGLE_TRANSACTIONS)
-            if not room and not self._pool.knows_any(transactions):
+            if not room and self._admission.is_news(transactions):
                 self._admission.turn_away_all(transactions)
         entering = min(len(transactions), room)  # more are not checked
         self._entering += entering

@@ -267,7 +267,7 @@ ROUTES = (
         doc="Submit one signed transaction as bytes, or an array of up to 500.\n"
         "One: 202 while pending, 200 once its outcome is certified; with wait=commit the answer "
         "comes when it is certified or the time is up. Array: 202 with one item each, and with "
-        "Retry-After where the pool had no room for some; 429 where it had room for none, unread. "
+        "Retry-After where the pool had no room for some; 429 where it had room for none and the first is new to it. "
         "Known bytes give their present state, never an error.",
         arguments=SubmitArguments,
         body=Body({BYTES: None, MSGPACK: None, JSON: SubmitRequest}, "docs/formats.md"),

@@ -382,8 +382,8 @@ class NodeView(Protocol):
     async def submit(self, transactions: Sequence[bytes]) -> list[Submitted]:
         """Admit each (parse, signature, quotas), in order; never raises for a single one's fault.
 
-        Raises `SalusError` only if the node takes none at all: NOT_READY, or POOL_FULL for an array of
-        which it knows nothing and has room for nothing."""
+        Raises `SalusError` only if the node takes none at all: NOT_READY, or POOL_FULL for an array that
+        is news (`Admission.is_news`) and for which it has no room."""
 
     def transaction(self, tx_id: bytes) -> TransactionView: ...
     async def wait(self, tx_id: bytes, timeout_s: float) -> TransactionView:

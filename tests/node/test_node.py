@@ -217,14 +217,36 @@ async def test_an_array_for_which_there_is_no_room_costs_next_to_nothing(
             assert caught.value.code == "POOL_FULL"
 
         spent = count(refused)
-        assert (spent.signatures, spent.hashes, spent.decodings, spent.reads) == (0, 0, 0, 0)
-        assert spent.calls <= 20, "for a hundred transactions"
+        assert (spent.signatures, spent.reads) == (0, 0)
+        assert (spent.hashes, spent.decodings) == (2, 1), "the first alone is parsed"
+        assert spent.calls <= 30, "for a hundred transactions"
         known = await node.facade.submit([*flood[8:], flood[0]])
         assert [a.code for a in known] == ["POOL_FULL"] * 100 + [None], "known bytes are no news"
         node.admission.turn_away("QUARANTINE", "halted")
         with pytest.raises(SalusError) as caught:
             await node.facade.submit(flood[8:])
         assert caught.value.code == "QUARANTINE", "coming again soon would not help"
+
+
+async def test_without_room_an_array_sent_again_is_told_what_became_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer was lost, and blocks have taken it since: sending twice is never an error."""
+    async with hospitals(tmp_path, 1) as group:
+        node = group.nodes[0]
+        sent = [anchor(group, number).raw for number in range(3)]
+        waiting = await node.facade.submit(sent)
+        for answer in waiting:
+            assert answer.tx_id is not None
+            await node.facade.wait(answer.tx_id, WAIT_S)
+        monkeypatch.setattr("node.facade.SINGLE_TRANSACTIONS", 1_000_000)  # no array has room
+        again = await node.facade.submit(sent)
+        assert {answer.state for answer in again} == {TransactionState.COMMITTED}
+        with pytest.raises(SalusError) as caught:
+            await node.facade.submit([anchor(group, number).raw for number in range(3, 6)])
+        assert caught.value.code == "POOL_FULL"
+        junk = await node.facade.submit([b"junk", b"more"])
+        assert {answer.code for answer in junk} == {"NOT_CANONICAL"}, "coming again will not help"
 
 
 async def test_what_is_valid_later_leaves_an_idle_node_room_for_what_is_valid_now(

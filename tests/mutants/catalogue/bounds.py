@@ -44,7 +44,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/node/test_node.py::test_an_array_for_which_there_is_no_room_costs_next_to_nothing",
         Edit(
             "node/facade.py",
-            "if not room and not self._pool.knows_any(transactions):",
+            "if not room and self._admission.is_news(transactions):",
             "if not room and not transactions:",
         ),
     ),
@@ -52,10 +52,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "B25",
         "an array without room is refused although some of it waits here",
         "tests/node/test_node.py::test_an_array_for_which_there_is_no_room_costs_next_to_nothing",
+        Edit("node/admission.py", "if self.mempool.knows_any(raws):", "if not raws:"),
+    ),
+    by_test(
+        "B25",
+        "an array without room is refused although blocks have taken it",
+        "tests/node/test_node.py::test_without_room_an_array_sent_again_is_told_what_became_of_it",
         Edit(
-            "node/facade.py",
-            "if not room and not self._pool.knows_any(transactions):",
-            "if not room:",
+            "node/admission.py",
+            "        except BadMessage:\n            return False\n        return True",
+            "        except BadMessage:\n            pass\n        return True",
         ),
     ),
     by_test(
