@@ -293,32 +293,33 @@ class StateStore:
     def get(self, key: bytes) -> bytes | None:
         """salt ‖ value of a raw state key."""
         with self._lock:
-            cached, height = self._values.get(key), self._height
-            reader = self._before or self.kv
+            cached, height, before = self._values.get(key), self._height, self._before
         if cached is not None:
             return cached
-        value = reader.peek(keys.VALUE + key)
-        if value is not None:
-            with self._lock:
-                # A block written meanwhile may have changed the key: do not keep an old value.
-                if self._height == height:
-                    self._values.put(key, value)
-        return value
+        value = (before or self.kv).peek(keys.VALUE + key)
+        with self._lock:
+            newer = None if before else self._before
+            # A block written meanwhile may have changed the key: do not keep an old value.
+            if value is not None and newer is None and self._height == height:
+                self._values.put(key, value)
+        # One that is being written may have been on the disk already: what was before it is asked for.
+        return newer.peek(keys.VALUE + key) if newer else value
 
     def bucket(self, index: int) -> bytes:
         """The bucket's entries; empty if it holds no key."""
         with self._lock:
-            cached, height = self._buckets.get(index), self._height
+            cached, height, before = self._buckets.get(index), self._height, self._before
             if cached is not None:
                 return cached
             split = self._rows.is_split(index)
             # A block may be written between the reading of one row and of the other.
-            reader = self._before or (self.kv.snapshot() if split else self.kv)
+            reader = before or (self.kv.snapshot() if split else self.kv)
         content = self._rows.read(reader, index, split=split)
         with self._lock:
-            if self._height == height:
+            newer, split = None if before else self._before, self._rows.is_split(index)
+            if newer is None and self._height == height:
                 self._buckets.put(index, content)
-        return content
+        return self._rows.read(newer, index, split=split) if newer else content
 
     def buckets(self) -> Iterator[tuple[int, bytes]]:
         """All non-empty buckets, ascending; fills a new `StateTree`, and the cache on the way:

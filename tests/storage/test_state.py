@@ -362,6 +362,49 @@ def test_a_read_during_a_commit_leaves_no_old_value_in_the_cache(stored: Stored,
     assert look() == b"new"
 
 
+@pytest.mark.parametrize("on_disk", [False, True])
+@pytest.mark.parametrize("first", ["value", "bucket"])
+def test_a_reader_whom_a_block_overtakes_sees_the_block_before(
+    first: str, on_disk: bool, tmp_path: Path
+) -> None:
+    """He has asked before the block was written, is read for after, and the height is not yet there."""
+    kv: Any = LevelKV(tmp_path / "state") if on_disk else MemoryKV()
+    stored = Stored(kv)
+    one, other = b"records/anchor/one", b"records/anchor/other"
+    stored.commit(writes={one: b"old", other: b"old"}, buckets={7: b"o" * 64, 8: b"o" * 64})
+    state = stored.reopened()
+    state.get(other)
+    batch = stored.batch(writes={one: b"new", other: b"new"}, buckets={7: b"n" * 64, 8: b"n" * 64})
+    written, go_on = threading.Event(), threading.Event()
+    peek, write = kv.peek, kv.write
+    writer = threading.Thread(target=state.commit, args=(batch,))
+
+    def slow(puts: Iterable[Put], *, sync: bool) -> None:
+        write(puts, sync=sync)
+        written.set()
+        assert go_on.wait(10)
+
+    def overtaken(key: bytes) -> bytes | None:
+        kv.peek = peek
+        writer.start()
+        assert written.wait(10)
+        return peek(key)  # type: ignore[no-any-return]
+
+    def look() -> object:
+        return state.get(one), state.get(other), state.bucket(7), state.bucket(8)
+
+    kv.write, kv.peek = slow, overtaken
+    try:
+        found = state.get(one) if first == "value" else state.bucket(7)
+        assert found == (b"old" if first == "value" else b"o" * 64)
+        assert state.at_one_height(look) == (1, (b"old", b"old", b"o" * 64, b"o" * 64))
+    finally:
+        go_on.set()
+        writer.join()
+    assert state.at_one_height(look) == (2, (b"new", b"new", b"n" * 64, b"n" * 64))
+    kv.close()
+
+
 def test_a_walk_through_all_buckets_fills_the_cache_as_far_as_it_has_room(stored: Stored) -> None:
     """The last room is left to who needs it; of what is there nothing goes."""
     stored.commit(buckets={index: bytes(64) for index in range(9)})

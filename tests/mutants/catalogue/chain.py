@@ -165,8 +165,19 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/storage/test_state.py::test_a_read_during_a_commit_leaves_no_old_value_in_the_cache",
         Edit(
             "storage/state.py",
-            "if self._height == height:\n                self._buckets.put(",
-            "if True:\n                self._buckets.put(",
+            "if newer is None and self._height == height:",
+            "if newer is None:",
+        ),
+        why="the simulator has one thread",
+    ),
+    by_test(
+        "S12",
+        "a reader whom a block overtakes sees it before its height is there",
+        "tests/storage/test_state.py::test_a_reader_whom_a_block_overtakes_sees_the_block_before",
+        Edit(
+            "storage/state.py",
+            "            newer = None if before else self._before\n",
+            "            newer = None\n",
         ),
         why="the simulator has one thread",
     ),
