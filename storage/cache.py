@@ -33,19 +33,15 @@ class ByteBoundCache(Generic[K]):
         if self.bytes > self.bytes_max:
             self._make_room()
 
-    def put_all(self, values: Mapping[K, bytes | None]) -> None:
-        """As `put` for each, and `drop` where the value is None: what a block has changed."""
-        held, size = self._values, self.bytes
-        for key, value in values.items():
-            old = held.pop(key, None)
-            if old is not None:
-                size -= len(old) + ENTRY_OVERHEAD_BYTES
-            if value is not None:
-                held[key] = value
-                size += len(value) + ENTRY_OVERHEAD_BYTES
-        self.bytes = size
-        if size > self.bytes_max:
-            self._make_room()
+    def renew(self, values: Mapping[K, bytes | None]) -> None:
+        """What a block has changed (None: deleted) of what is here. The rest stays out: most of what is
+        written is not read soon, and would push out what is."""
+        for key in self._values.keys() & values.keys():
+            value = values[key]
+            if value is None:
+                self.drop(key)
+            else:
+                self.put(key, value)
 
     def drop(self, key: K) -> None:
         old = self._values.pop(key, None)

@@ -121,7 +121,7 @@ class StateStore:
         # Only now: whoever reads the height must find all of the block.
         with self._lock:
             self._before = None
-            self._values.put_all(batch.writes)
+            self._values.renew(batch.writes)
             self._buckets.put_all(batch.buckets)
             self._rows.written()
             self._height, self._head = batch.header.height, batch.header

@@ -34,11 +34,6 @@ def _cache(size: int) -> Put:
     return lambda number: cache.put(number, b"1")
 
 
-def _cache_at_once(size: int) -> Put:
-    cache: ByteBoundCache[int] = ByteBoundCache(size * (ENTRY_OVERHEAD_BYTES + 1))
-    return lambda number: cache.put_all({number: b"1"})
-
-
 def _bucket_cache(size: int) -> Put:
     cache = BucketCache(size * (CONTENT_OVERHEAD_BYTES + 1))
     return lambda number: cache.put(number % (2 * size), b"1")
@@ -82,9 +77,7 @@ def _seconds(put: Put, numbers: "count[int]") -> float:
     return thread_time() - began
 
 
-@pytest.mark.parametrize(
-    "what", ["cache", "cache, at once", "buckets", "extras", "signatures", "submitted"]
-)
+@pytest.mark.parametrize("what", ["cache", "buckets", "extras", "signatures", "submitted"])
 def test_making_room_costs_no_more_where_much_is_held(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +86,6 @@ def test_making_room_costs_no_more_where_much_is_held(
         with monkeypatch.context() as patch:
             make: dict[str, Callable[[int], Put]] = {
                 "cache": _cache,
-                "cache, at once": _cache_at_once,
                 "buckets": _bucket_cache,
                 "extras": lambda size: _extras(size, patch),
                 "signatures": lambda size: _signatures(size, patch),

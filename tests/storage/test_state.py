@@ -585,25 +585,16 @@ def test_a_cache_takes_no_more_memory_than_it_says() -> None:
     assert taken <= bytes_max
 
 
-def test_what_a_block_changed_goes_into_the_cache_at_once_as_it_would_one_by_one() -> None:
-    bytes_max = 6 * (ENTRY_OVERHEAD_BYTES + 10)
-    at_once: ByteBoundCache[int] = ByteBoundCache(bytes_max)
-    one_by_one: ByteBoundCache[int] = ByteBoundCache(bytes_max)
-    blocks: list[dict[int, bytes | None]] = [
-        {1: bytes(10), 2: bytes(10), 3: bytes(10)},
-        {2: None, 9: None, 3: bytes(4), 4: bytes(10)},  # gone, never there, shorter, new
-        {key: bytes(10) for key in range(5, 9)},  # one more than there is room for
-    ]
-    for block in blocks:
-        at_once.put_all(block)
-        for key, value in block.items():
-            if value is None:
-                one_by_one.drop(key)
-            else:
-                one_by_one.put(key, value)
-        assert at_once.bytes == one_by_one.bytes <= bytes_max
-        assert [at_once.get(key) for key in range(10)] == [one_by_one.get(key) for key in range(10)]
-    assert at_once.get(1) is None
+def test_a_block_renews_what_the_cache_holds_and_pushes_nothing_out() -> None:
+    cache: ByteBoundCache[int] = ByteBoundCache(6 * (ENTRY_OVERHEAD_BYTES + 10))
+    for key in range(4):
+        cache.put(key, bytes(10))
+    # Changed, gone, shorter; and never there: gone, new, more than there is room for.
+    changed: dict[int, bytes | None] = {0: b"new", 1: None, 2: bytes(4), 8: None}
+    cache.renew(changed | {key: bytes(10) for key in range(9, 99)})
+    assert [cache.get(key) for key in range(4)] == [b"new", None, bytes(4), bytes(10)]
+    assert not any(cache.get(key) for key in range(4, 99))
+    assert cache.bytes == 3 * ENTRY_OVERHEAD_BYTES + 3 + 4 + 10
 
 
 # --- write sets (L24)
