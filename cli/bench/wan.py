@@ -58,6 +58,7 @@ class Row:
     elsewhere_ordered_bound_ms: int
     elsewhere_p50_ms: float
     elsewhere_bound_ms: int
+    outstanding_max: int  # transactions, at all nodes together, for what follows
     tx_per_s: int  # at saturation over these delays
     kept_share: float  # of what the same network carried without them
     tx_per_block: float
@@ -97,7 +98,8 @@ async def _row(root: Path, round_trip_ms: int, near_per_s: float) -> Row:
 
     near = await _waits(nodes[at], load.sign(chain, at, 0, SAMPLES, 0))
     far = await _waits(nodes[other], load.sign(chain, other, 0, SAMPLES, 0))
-    per_s, per_block = await _burst(root, requests_at_once(near_per_s / len(nodes), round_trip_ms))
+    at_once = requests_at_once(near_per_s / len(nodes), round_trip_ms)
+    per_s, per_block = await _burst(root, at_once)
     return Row(
         len(nodes),
         round_trip_ms,
@@ -109,6 +111,7 @@ async def _row(root: Path, round_trip_ms: int, near_per_s: float) -> Row:
         bound(WAYS_TO_ORDER + 1),
         round(far.certified_ms, 1),
         bound(WAYS_TO_CERTIFY + 1),
+        at_once * TRANSACTIONS_PER_REQUEST * len(nodes),
         round(per_s),
         round(per_s / max(1.0, near_per_s), 2),
         round(per_block, 1),
