@@ -208,23 +208,25 @@ async def test_who_leaves_does_not_make_room_for_more_while_his_slices_are_in_th
     (worker,) = workers._ready
     pool = VerifyPool(1, workers=workers)
     os.kill(worker.pid, signal.SIGSTOP)
-    for _ in range(5):
-        client = asyncio.ensure_future(pool.verify(MANY))
-        for _ in range(9):
-            await asyncio.sleep(0)
-        client.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await client
-    assert pool.waiting == 0
-    assert worker.owes() == SLICES_PER_PLACE * AWAY_SLICE_MAX
-    proposal = asyncio.ensure_future(pool.verify(MANY, urgent=True))
-    stays = asyncio.ensure_future(pool.verify(MANY))
-    await asyncio.sleep(0)
-    os.kill(worker.pid, signal.SIGCONT)
-    assert await proposal == WANTED
-    assert await stays == WANTED
-    assert pool.verified_total == SLICES_PER_PLACE * AWAY_SLICE_MAX + 2 * len(MANY)
-    await pool.close()
+    try:
+        for _ in range(5):
+            client = asyncio.ensure_future(pool.verify(MANY))
+            for _ in range(9):
+                await asyncio.sleep(0)
+            client.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await client
+        assert pool.waiting == 0
+        assert worker.owes() == SLICES_PER_PLACE * AWAY_SLICE_MAX
+        proposal = asyncio.ensure_future(pool.verify(MANY, urgent=True))
+        stays = asyncio.ensure_future(pool.verify(MANY))
+        await asyncio.sleep(0)
+        os.kill(worker.pid, signal.SIGCONT)
+        assert await proposal == WANTED
+        assert await stays == WANTED
+        assert pool.verified_total == SLICES_PER_PLACE * AWAY_SLICE_MAX + 2 * len(MANY)
+    finally:
+        await pool.close()  # Nothing else would end a process that is stopped.
 
 
 class _Transport(asyncio.SubprocessTransport):
