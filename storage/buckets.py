@@ -75,7 +75,7 @@ class BucketRows:
         for index, content in buckets.items():
             split = self.is_split(index)
             if index in changed:
-                since = (self._kv.get(keys.changed_key(index)) or b"") if split else b""
+                since = (self._kv.peek(keys.changed_key(index)) or b"") if split else b""
                 for change in changed[index]:
                     since, _ = change_entry(since, change.key_hash, change.new)
                 if not _worth_folding(since, content):

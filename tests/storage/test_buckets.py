@@ -130,6 +130,25 @@ def test_a_change_of_a_large_bucket_writes_a_fifth_of_it() -> None:
     assert sum(took) < 18 * len(content) / 4
 
 
+def test_rows_of_large_buckets_are_peeked_at_when_they_are_written_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Most writes read what changed before: by `get`, LevelDB would merge files for it."""
+    kv = MemoryKV()
+    rows = BucketRows(kv)
+    content = b""
+    peeked: list[bytes] = []
+    peek = kv.peek
+    monkeypatch.setattr(kv, "get", None)
+    monkeypatch.setattr(kv, "peek", lambda key: peeked.append(key) or peek(key))
+    for number in range(40):
+        changed: list[bytes] = []
+        content = change_bucket(content, {bytes([0, number]) + bytes(30): bytes(32)}, changed)
+        written(kv, rows, {0: content}, b"".join(changed))
+    assert peeked
+    assert set(peeked) == {keys.changed_key(0)}
+
+
 def test_a_small_bucket_is_written_whole() -> None:
     kv, changed = MemoryKV(), list[bytes]()
     rows = BucketRows(kv)
