@@ -2,8 +2,9 @@
 
 Propose at once when none of my proposals is uncommitted; otherwise when one commits, when a
 block's worth of transactions waits, or after 20 ms. Over a long way the few proposals that may be under way
-are spread evenly over the time that one takes, unless a full block waits: sent as soon as they may be, they
-would go half empty, and then none for as long. Unpaced one-transaction blocks burn the CPU
+are spread evenly over the time that one takes, unless as many transactions wait as a block may hold (their
+bytes are not asked): sent as soon as they may be, they would go half empty, and then none for as long.
+Unpaced one-transaction blocks burn the CPU
 that everybody else needs (several ms a block and node, however small): so when proposals begin to
 take long to commit, the least interval between two widens towards 20 ms, and back. Where they wait
 for busy nodes, more blocks only make the wait longer: then it widens to what a commit takes, less

@@ -26,7 +26,7 @@ class _Bucket:
 
     def __init__(self) -> None:
         self._filter: bytearray | None = None  # before the first run the set alone answers
-        self.fresh: set[bytes] = set()  # prefixes: fewer than FRESH_MAX, and a block's
+        self.fresh: set[bytes] = set()  # prefixes: never FRESH_MAX when `add` returns
         self.runs: list[array[int]] = []  # each ascending
 
     def add(self, prefixes: list[bytes]) -> None:
@@ -81,7 +81,7 @@ class ReplayIndex:
             bucket = self._buckets.get(number)
             if bucket is None:
                 bucket = self._buckets[number] = _Bucket()
-            # One block has no more; of all at start none needs a longer run.
+            # Most blocks have no more; of a larger one, and of all at start, none needs a longer run.
             for at in range(0, len(some), FRESH_MAX):
                 bucket.add(some[at : at + FRESH_MAX])
 
