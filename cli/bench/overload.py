@@ -45,7 +45,7 @@ class Outcome:
     validators: int
     seconds: int
     peak_tx_per_s: int
-    offered_tx_per_s: int  # really sent
+    offered_tx_per_s: int  # really sent, while anything was; the last answers come later
     goodput_tx_per_s: int  # certified meanwhile
     kept_share: float  # goodput ÷ peak
     peak_again_tx_per_s: int  # at the end
@@ -111,7 +111,7 @@ async def _measure(
         validators=len(nodes),
         seconds=seconds,
         peak_tx_per_s=round(peak),
-        offered_tx_per_s=round(offered.sent / took),
+        offered_tx_per_s=round(offered.sent / seconds),
         goodput_tx_per_s=round(goodput),
         kept_share=round(goodput / peak, 3),
         peak_again_tx_per_s=round(again),
