@@ -4,14 +4,15 @@ Peak memory ≤ factor · size + 256 KiB, the factor standing beside each decode
 CPU seconds: eight times the input takes at most 24 times as long; a square would take 64 times."""
 
 import time
-import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from math import inf
 
 import pytest
 
 from tests.fuzz.decoder import Decoder, outcome
 from tests.fuzz.decoders import ALL
+from tests.memory import peak_bytes
 
 SIZE, LARGE = 8 * 1024, 64 * 1024
 CONSTANT_BYTES = 256 * 1024
@@ -83,13 +84,8 @@ def test_memory_is_bounded_by_the_input(decoder: Decoder) -> None:
     for name, make in (_of(decoder.form) | _grown(decoder)).items():
         data = make(SIZE)
         outcome(decoder, data)  # what is made once a process is made now
-        tracemalloc.start()
-        try:
-            outcome(decoder, data)
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
         allowed = decoder.memory_factor * len(data) + CONSTANT_BYTES
+        peak = peak_bytes(partial(outcome, decoder, data), allowed)
         assert peak <= allowed, f"{name}: {peak:,} bytes for {len(data):,}, {allowed:,} are allowed"
 
 

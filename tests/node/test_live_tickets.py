@@ -1,7 +1,6 @@
 """Open tickets are bounded in number, by member, in memory and in time."""
 
 import os
-import tracemalloc
 from dataclasses import replace
 
 import msgspec
@@ -26,6 +25,7 @@ from salus.errors import SalusError
 from salus.reading import Ask, Asked
 from salus.sealed_stream import CHUNK_BYTES, SealedStream
 from tests.fuzz.shapes import simplest
+from tests.memory import held_bytes
 
 
 class Clock:
@@ -204,15 +204,9 @@ def test_what_a_ticket_of_many_versions_holds_is_counted(tickets: LiveTickets) -
             )
         return one
 
-    many(0)  # whatever is made once
-    tracemalloc.start()
-    try:
-        made = [many(number) for number in range(8)]
-        taken, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert taken < sum(one.held_bytes + 8_000 for one in made)
-    largest = made[0]
+    largest = many(0)  # and whatever is made once
+    told = 8 * (largest.held_bytes + 8_000)
+    assert held_bytes(lambda: [many(number) for number in range(8)], told) <= told
     for number in range(HELD_OF_MEMBER_BYTES_MAX // largest.held_bytes):
         open_one(tickets, replace(largest, ask=live(number).ask))
     with pytest.raises(SalusError) as refused:
