@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 import msgspec
 
+from node.child import close_inherited
 from node.fhir import FhirChecked, check_fhir
 from node.fhir_faults import BadFhir, FhirFault
-from node.inherited import close_inherited
 
 FRAME_BYTES = 4  # big-endian length in front of each message
 

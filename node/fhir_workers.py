@@ -11,6 +11,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 
 import msgspec
 
+from node import child
 from node.fhir import FhirChecked, check_fhir, is_checked
 from node.fhir_worker import FRAME_BYTES, Answer, Question, framed, verdict
 from node.logs import log_event
@@ -75,7 +76,6 @@ class FhirWorkers:
     async def _start(self) -> Process | None:
         if self._closed:
             return None
-        path = os.pathsep.join(place for place in sys.path if place)
         try:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -85,7 +85,7 @@ class FhirWorkers:
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=DEVNULL,  # a trace may quote what it stumbled over
-                env={**os.environ, "PYTHONPATH": path},
+                env=child.environment(),
                 start_new_session=True,  # Ctrl-C is for the node, which ends it by its pipe
             )
         except OSError as error:

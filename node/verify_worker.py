@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from node.inherited import close_inherited
+from node.child import close_inherited
 from salus.keys import verify
 
 # A question: its number, the bytes that follow, and these: a flat array of key, signed bytes and

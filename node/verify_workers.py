@@ -7,13 +7,13 @@ whole, in its turn and to the question asked.
 
 import asyncio
 import logging
-import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
+from node import child
 from node.logs import log_event
 from node.verify_worker import ANSWER, framed
 from salus.transaction import ParsedTransaction
@@ -90,7 +90,6 @@ class VerifyWorkers:
             task.add_done_callback(self._starts.discard)
 
     async def _start(self) -> None:
-        path = os.pathsep.join(place for place in sys.path if place)
         try:
             _, worker = await asyncio.get_running_loop().subprocess_exec(
                 lambda: VerifyWorker(self._hung_s, self._lost),
@@ -99,7 +98,7 @@ class VerifyWorkers:
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=DEVNULL,
-                env={**os.environ, "PYTHONPATH": path},
+                env=child.environment(),
                 start_new_session=True,  # Ctrl-C is for the node, which ends it by its pipe
             )
         except OSError as error:
@@ -160,12 +159,11 @@ class VerifyWorker(asyncio.SubprocessProtocol):
         self._questions.append(_Question(self._asked, len(part), within_s or self._hung_s, answer))
         if self._timer is None:
             self._watch()
-        self._stdin.write(
-            framed(
-                self._asked,
-                [field for tx in part for field in (tx.body.sender, tx.signed, tx.body.signature)],
-            )
-        )
+        fields = [field for tx in part for field in (tx.body.sender, tx.signed, tx.body.signature)]
+        try:
+            self._stdin.write(framed(self._asked, fields))
+        except (OSError, RuntimeError):  # uvloop: the pipe of a process that has ended is closed
+            self.end("ended")
         return await answer
 
     def end(self, reason: str) -> None:

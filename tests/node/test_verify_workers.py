@@ -172,6 +172,53 @@ async def test_where_no_process_can_be_started_threads_check(
     await pool.close()
 
 
+# As setuptools does it; so the test is the same whatever this interpreter has installed.
+HOOK = f"""
+import importlib.machinery, importlib.util, sys
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in ("node", "salus", "consensus", "storage", "contracts", "cli"):
+            place = f"{ROOT}/{{name}}"
+            return importlib.util.spec_from_file_location(
+                name, f"{{place}}/__init__.py", submodule_search_locations=[place]
+            )
+sys.meta_path.insert(0, Finder)
+"""
+ELSEWHERE = """
+import asyncio, uvloop
+from node.verify_workers import VerifyWorkers
+async def main():
+    workers = VerifyWorkers(1)
+    assert await workers.check(()) is None
+    await workers.started()
+    print(len(workers.pids))
+    await workers.close()
+uvloop.run(main())
+"""
+
+
+def test_a_worker_finds_its_modules_as_an_editable_installation_leaves_them(tmp_path: Path) -> None:
+    """Found by a hook of `site`, they are in no place of `sys.path`; and the worker has no site."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", HOOK + ELSEWHERE],
+        capture_output=True,
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == (b"1\n", b"", 0)
+
+
+async def test_a_process_that_ended_before_it_was_asked_is_only_lost() -> None:
+    """uvloop refuses to write to a pipe that is closed; the event of its end may still be to come."""
+    told = Told()
+    told.transport.closed = True
+    assert await told.worker.ask(GOOD) is None
+    assert told.lost == ["ended"]
+
+
 async def test_a_process_that_is_no_worker_is_never_asked() -> None:
     workers = VerifyWorkers(1, program=("-c", "print('hello ' * 9)"))
     assert await workers.check(GOOD) is None
@@ -235,7 +282,7 @@ class _Transport(asyncio.SubprocessTransport):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[bytes] = []
-        self.killed = False
+        self.killed = self.closed = False
 
     def get_pid(self) -> int:
         return 1
@@ -247,6 +294,8 @@ class _Transport(asyncio.SubprocessTransport):
         return self
 
     def write(self, data: bytes) -> None:
+        if self.closed:
+            raise RuntimeError("unable to perform operation on it; the handler is closed")
         self.written.append(data)
 
     def kill(self) -> None:

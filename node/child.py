@@ -1,0 +1,25 @@
+"""What a child process gets of the node that starts it, and what it must not keep."""
+
+import os
+import sys
+
+PIPES = 3  # standard input, output and error
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def environment() -> dict[str, str]:
+    """The node's, with the places from which it takes its modules. Its own comes first: an editable
+    installation finds that by a hook of `site`, not by `sys.path`."""
+    places = (ROOT, *(place for place in sys.path if place))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(places))}
+
+
+def close_inherited() -> None:
+    """All files but the pipes; for a process that has opened nothing yet.
+
+    LevelDB opens its files for children, too, and uvloop, unlike asyncio, closes none of them. A process
+    that lives as long as the node would keep each file on the disk that was deleted meanwhile, and could
+    write into the others.
+    """
+    os.closerange(PIPES, os.sysconf("SC_OPEN_MAX"))
