@@ -13,6 +13,7 @@ from node.gossip import GossipTask
 from node.mempool import Mempool
 from node.metrics import Metrics
 from node.net.frames import IdsFrame, Kind, TransactionsFrame
+from node.turns import CHECK_ROOM, CLIENTS, ITSELF, Turns
 from node.verify import VerifyPool
 from salus.codec import decode
 from salus.errors import BadMessage, SalusError
@@ -31,11 +32,13 @@ class Admission:
         metrics: Metrics,
         known: Callable[[ParsedTransaction], Submitted | None],
         on_pending: Callable[[], None],
+        check_room: int = CHECK_ROOM,
     ) -> None:
         """`known`: the state of a transaction that is certified already; `on_pending`: there is
-        something to propose now."""
+        something to propose now; `check_room`: how many are checked at once (node/turns.py)."""
         self.mempool, self.pool, self.gossip, self.metrics = mempool, pool, gossip, metrics
         self.known, self.on_pending = known, on_pending
+        self.turns = Turns(check_room)
         self.ready = True  # False: too little disk, or halted; clients are turned away
         self.not_ready: tuple[str, str] = ("NOT_READY", "")
 
@@ -96,7 +99,8 @@ class Admission:
                 results[index] = _no_room(tx)
             else:
                 fresh.append((index, tx))
-        valid = await self.pool.verify([tx for _, tx in fresh])
+        source = ITSELF if room is None else CLIENTS
+        valid = await self._checked(source, [tx for _, tx in fresh])
         # Asked of each only if all of them together might be too many.
         scarce = mempool.taken_for_later + len(fresh) > LATER_TRANSACTIONS_MAX
         for (index, tx), good in zip(fresh, valid, strict=True):
@@ -121,6 +125,19 @@ class Admission:
         for word, count in Counter(codes).items():
             self.metrics.rejected(word, count)
         return answers
+
+    async def _checked(self, source: str, transactions: list[ParsedTransaction]) -> list[bool]:
+        """Their signatures, when it is the source's turn."""
+        count = len(transactions)
+        if not count:
+            return []
+        turns = self.turns
+        if not turns.comes_at_once(source, count):
+            await turns.wait(source, count)
+        try:
+            return await self.pool.verify(transactions)
+        finally:
+            turns.give_back(count)
 
     def _room_for_later(self, tx: ParsedTransaction) -> bool:
         """What no block can hold yet leaves room to what one can (node/drain.py)."""
@@ -183,7 +200,7 @@ class Admission:
                 if error.code in _LIES:
                     raise
                 self.metrics.rejected(error.code)
-        if not all(await self.pool.verify(mempool.unknown(fresh))):
+        if not all(await self._checked(member, mempool.unknown(fresh))):
             raise BadMessage("a peer passed on a forged transaction", code="BAD_SIGNATURE")
         added: list[tuple[bytes, bytes]] = []
         for tx in fresh:

@@ -148,6 +148,7 @@ class Gossip:
         transactions go to the new primary at once."""
         self._primary = primary
         bodies: list[bytes] = []
+        size = left = 0
         for tx_id, tracked in self._tracked.items():
             if tracked.ordered:
                 tracked.ordered, tracked.rounds = False, 0
@@ -155,9 +156,19 @@ class Gossip:
             if primary is None or not tracked.mine or primary in tracked.holders:
                 continue
             tx = self._pool.find(tx_id)
-            if tx is not None and len(bodies) < TRANSACTIONS_PER_FRAME_MAX:
+            if tx is None:
+                continue
+            size += len(tx.raw)
+            if size <= ANSWER_BYTES_MAX:
                 bodies.append(tx.raw)
                 _add_holder(tracked, primary)
+                continue
+            # It asks for the rest, at a pace at which it gets on. They were to be announced when the
+            # old primary's queue had passed, and the new one has none of them.
+            left += 1
+            tracked.rounds = 0
+            delay_ms = ANNOUNCE_DELAY_MS + left // QUEUE_PER_MS
+            self._schedule(tx_id, tracked, now_ms + delay_ms + -delay_ms % FLUSH_INTERVAL_MS)
         return _bodies(primary, bodies) if primary is not None else []
 
     def set_members(self, members: Iterable[str], primary: str | None) -> None:

@@ -58,6 +58,7 @@ from node.roster import Roster
 from node.runner import Runner
 from node.seats import Seats
 from node.sync import BlockSource, Sync
+from node.turns import CHECK_ROOM
 from node.upkeep import Upkeep
 from node.verify import VerifyPool, default_threads
 from node.verify_workers import VerifyWorkers
@@ -245,6 +246,7 @@ class Node:
             self.metrics,
             lambda tx: self.facade.known(tx),
             self._pending,
+            CHECK_ROOM * max(1, threads),
         )
         errand = (key, genesis.chain_id, self.genesis_hash, self.admission.submit, self.state)
         self.rejoin, self.ready = Rejoin(*errand), Ready(*errand)

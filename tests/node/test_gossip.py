@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from node import gossip_rules as rules
-from node.gossip import INTAKE_BYTES_PER_PEER_MAX, Gossip, GossipTask
+from node.gossip import INTAKE_BATCH, INTAKE_BYTES_PER_PEER_MAX, Gossip, GossipTask
 from node.gossip_rules import (
     ANNOUNCE_DELAY_MS,
     QUEUE_MIN,
@@ -221,6 +221,26 @@ class TestNewPrimary:
         assert world.admit(2) == []
 
 
+def test_it_gets_megabytes_at_once_and_asks_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In view 0 they were to be announced when the queue before them had passed, ten seconds later
+    perhaps: the new primary has no such queue, and its first blocks would be empty."""
+    monkeypatch.setattr(rules, "ANSWER_BYTES_MAX", 3_000 * len(raw(0)))
+    world = World()
+    world.admit(*range(10_000))
+    frames = seen(world.gossip.primary_changed("b", 10))
+    assert {to for to, *_ in frames} == {"b"}
+    assert [number for *_, numbers in frames for number in numbers] == list(range(3_000))
+    rest: list[int] = []
+    for now_ms in range(20, 10 + ANNOUNCE_DELAY_MS + 7_020, 10):
+        told = [number for to, _, told in world.tick(now_ms) if to == "b" for number in told]
+        news = sorted(set(told) - set(rest) - set(range(3_000)))  # some again, after two seconds
+        assert len(news) <= 20 * QUEUE_PER_MS
+        rest += news
+    assert rest == list(range(3_000, 10_000))
+
+
 class TestPulling:
     def test_an_unknown_id_is_asked_for_once(self) -> None:
         world = World()
@@ -370,6 +390,45 @@ class TestTask:
                 assert task.put("b", [b"2", b"3"])
                 assert await taken.get() == ("b", [b"2", b"3"])
                 assert (await penalties.get())[::2] == ("liar", "BAD_SIGNATURE")
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def test_a_peer_s_frames_are_checked_together_and_each_peer_s_beside_the_others(
+        self,
+    ) -> None:
+        """A client's array a frame would be two turns of a busy loop each."""
+        taken: asyncio.Queue[tuple[str, list[bytes]]] = asyncio.Queue()
+        held = asyncio.Event()
+
+        async def intake(member: str, raws: Sequence[bytes]) -> None:
+            await taken.put((member, list(raws)))
+            if member == "slow":
+                await held.wait()
+
+        task = GossipTask(World().gossip, lambda *_: True)
+        before = [b"%d" % number for number in range(300)]
+        assert task.put("early", before[:200])  # when nothing runs yet
+        running = asyncio.create_task(task.run(intake))
+        try:
+            async with asyncio.timeout(60):
+                assert await taken.get() == ("early", before[:200])
+                task.put("slow", before)
+                assert await taken.get() == ("slow", before)  # as large as it came
+                for place in range(300):
+                    task.put("slow", before[place : place + 1])
+                task.put("b", [b"1"])
+                assert await taken.get() == ("b", [b"1"])
+                assert taken.empty()
+                held.set()
+                assert await taken.get() == ("slow", before[:INTAKE_BATCH])
+                assert await taken.get() == ("slow", before[INTAKE_BATCH:])
+                task.put("b", [b"2"])
+                assert await taken.get() == ("b", [b"2"])
+                for _ in range(9):
+                    await asyncio.sleep(0)
+            assert not task._queues
+            assert not task._queued_bytes
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

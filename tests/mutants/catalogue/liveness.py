@@ -58,6 +58,29 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         why="not met in 5,000 seeds: who is below its floor seldom enters a view that gives nothing",
     ),
+    by_test(
+        "L17",
+        "the primary's own clients go before what other nodes have taken",
+        "tests/node/test_admission.py"
+        "::test_clients_of_the_primary_do_not_keep_out_what_other_nodes_have_taken",
+        Edit(
+            "node/turns.py",
+            "source = min(self._waiting, key=self._start)",
+            "source = next(iter(self._waiting))",
+        ),
+        why="the simulator checks signatures at once, so nothing ever waits for it",
+    ),
+    by_test(
+        "L17",
+        "a new primary waits for what the old one was sent",
+        "tests/node/test_gossip.py::test_it_gets_megabytes_at_once_and_asks_for_the_rest",
+        Edit(
+            "node/gossip_rules.py",
+            "            tracked.rounds = 0\n            delay_ms",
+            "            continue\n            delay_ms",
+        ),
+        why="the simulator's nodes owe their clients less than fits at once",
+    ),
     # -- L18 --------------------------------------------------------------------------------------
     simulated(
         "L18",
