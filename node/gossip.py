@@ -49,16 +49,18 @@ class GossipTask:
     async def run(self, intake: Intake | None = None, penalise: Penalise | None = None) -> None:
         """Tick and, given an `intake`, work off what `put` queued; until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._tick(), name="gossip tick")
-            if intake is None:
-                return
+            if intake is not None:
 
-            def hire(member: str) -> None:
-                group.create_task(self._work(member, intake, penalise), name="gossip intake")
+                def hire(member: str) -> None:
+                    group.create_task(self._work(member, intake, penalise), name="gossip intake")
 
-            self._hire = hire
-            for member in self._queues:
-                hire(member)
+                self._hire = hire
+                for member in self._queues:
+                    hire(member)
+            try:
+                await self._tick()
+            finally:
+                self._hire = None  # the group takes nobody any more, and peers go on sending
 
     def perform(self, sends: Iterable[GossipSend]) -> None:
         """Hand what the rules returned to the network; they may have put something on time."""

@@ -433,6 +433,24 @@ class TestTask:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
+    async def test_what_peers_send_while_the_node_stops_is_no_fault(self) -> None:
+        """Connections are closed last: a peer's first frame found no worker, and none to be had."""
+
+        async def intake(member: str, raws: Sequence[bytes]) -> None:
+            await asyncio.Event().wait()
+
+        task = GossipTask(World().gossip, lambda *_: True)
+        running = asyncio.create_task(task.run(intake))
+        await asyncio.sleep(0)
+        assert task.put("a", [b"1"])
+        await asyncio.sleep(0)
+        running.cancel()
+        assert task.put("b", [b"2"])
+        await asyncio.sleep(0)
+        assert task.put("c", [b"3"])
+        await asyncio.gather(running, return_exceptions=True)
+        assert task.put("d", [b"4"])
+
     async def test_a_flooding_peer_fills_its_own_share_only(self) -> None:
         """B25: nothing is worked off here, as when verification lags."""
         task = GossipTask(World().gossip, lambda *_: True)

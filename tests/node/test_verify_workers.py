@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from node import child
 from node.verify import AWAY_SLICE_MAX, SLICES_PER_PLACE, VerifyPool
 from node.verify_worker import ANSWER, framed, serve
 from node.verify_workers import PROGRAM, VerifyWorker, VerifyWorkers
@@ -209,6 +210,20 @@ def test_a_worker_finds_its_modules_as_an_editable_installation_leaves_them(tmp_
         check=False,
     )
     assert (done.stdout, done.stderr, done.returncode) == (b"1\n", b"", 0)
+
+
+def test_what_is_installed_beside_the_node_hides_nothing_of_the_interpreter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A backport named like a module of the interpreter, which comes first for the node itself."""
+    monkeypatch.setattr(sys, "path", ["", "/interpreter", str(ROOT), "/elsewhere"])
+    assert child.environment()["PYTHONPATH"].split(os.pathsep) == [
+        "/interpreter",
+        str(ROOT),
+        "/elsewhere",
+    ]
+    monkeypatch.setattr(sys, "path", ["/interpreter"])
+    assert child.environment()["PYTHONPATH"].split(os.pathsep) == ["/interpreter", str(ROOT)]
 
 
 async def test_a_process_that_ended_before_it_was_asked_is_only_lost() -> None:
@@ -410,6 +425,7 @@ async def test_closing_ends_the_processes_also_those_that_start() -> None:
 
 PARENT = """
 import asyncio, os, signal, sys, uvloop
+from node import child
 from node.verify import VerifyPool
 from node.verify_workers import VerifyWorkers
 from storage.kv import LevelKV
