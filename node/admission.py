@@ -13,7 +13,7 @@ from node.gossip import GossipTask
 from node.mempool import Mempool
 from node.metrics import Metrics
 from node.net.frames import IdsFrame, Kind, TransactionsFrame
-from node.turns import CHECK_ROOM, CLIENTS, ITSELF, Turns
+from node.turns import CHECK_ROOM, CLIENTS, ITSELF, SINGLES, Turns
 from node.verify import VerifyPool
 from salus.codec import decode
 from salus.errors import BadMessage, SalusError
@@ -99,7 +99,7 @@ class Admission:
                 results[index] = _no_room(tx)
             else:
                 fresh.append((index, tx))
-        source = ITSELF if room is None else CLIENTS
+        source = ITSELF if room is None else CLIENTS if len(raws) > 1 else SINGLES
         valid = await self._checked(source, [tx for _, tx in fresh])
         # Asked of each only if all of them together might be too many.
         scarce = mempool.taken_for_later + len(fresh) > LATER_TRANSACTIONS_MAX

@@ -169,6 +169,8 @@ class Gossip:
             tracked.rounds = 0
             delay_ms = ANNOUNCE_DELAY_MS + left // QUEUE_PER_MS
             self._schedule(tx_id, tracked, now_ms + delay_ms + -delay_ms % FLUSH_INTERVAL_MS)
+        if self._due_count > 2 * TRACKED_MAX:  # views may change and nothing be admitted
+            self._forget_gone()
         return _bodies(primary, bodies) if primary is not None else []
 
     def set_members(self, members: Iterable[str], primary: str | None) -> None:

@@ -16,7 +16,8 @@ from typing import NamedTuple
 # In check at once, for each core that checks: two turns of a busy loop at 25,000 a second.
 CHECK_ROOM = 1_024
 
-CLIENTS, ITSELF = "clients of this node", "this node itself"  # no member has such a name
+# No member has such a name. Who sends a single one waits behind no import (node/drain.py).
+CLIENTS, SINGLES, ITSELF = "clients of this node", "single ones of theirs", "this node itself"
 
 
 class _Waiter(NamedTuple):
@@ -35,7 +36,7 @@ class Turns:
 
     def comes_at_once(self, source: str, count: int) -> bool:
         """True: it is the turn of so many transactions, and `give_back` when they are checked. Else
-        `wait`. `source`: a member, `CLIENTS` or `ITSELF`."""
+        `wait`. `source`: a member, or one of the above."""
         if self._waiting or not self._fits(count):
             return False
         self._grant(source, count)

@@ -87,5 +87,18 @@ async def test_what_the_node_itself_has_to_say_does_not_wait_behind_its_clients(
     await asyncio.gather(*asked)
 
 
+@stepped
+async def test_a_single_transaction_waits_behind_no_import() -> None:
+    """A revocation, an emergency: arrays leave it room (node/drain.py), and no place before it."""
+    admission = door()
+    *arrays, other = batches(61)
+    asked = [asyncio.create_task(admission.submit(part, room=1_000)) for part in arrays]
+    await asyncio.sleep(0)
+    (answer,) = await admission.submit(other[:1], room=1_000)
+    assert answer.state is TransactionState.PENDING
+    assert admission.mempool.pending <= 4 * BATCH
+    await asyncio.gather(*asked)
+
+
 def _all(mempool: Mempool) -> list[ParsedTransaction]:
     return [tx for tx_id in mempool.ids(10**6) if (tx := mempool.find(tx_id)) is not None]

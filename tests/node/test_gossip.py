@@ -241,6 +241,19 @@ def test_it_gets_megabytes_at_once_and_asks_for_the_rest(
     assert rest == list(range(3_000, 10_000))
 
 
+def test_views_that_change_one_after_the_other_do_not_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each puts what is left for the new primary on time once more."""
+    monkeypatch.setattr(rules, "ANSWER_BYTES_MAX", 0)
+    monkeypatch.setattr(rules, "TRACKED_MAX", 100)
+    world = World()
+    world.admit(*range(100))
+    for number in range(20):
+        world.gossip.primary_changed("bc"[number % 2], 10 + 100 * number)
+        assert world.gossip.sizes()["due"] <= 200
+
+
 class TestPulling:
     def test_an_unknown_id_is_asked_for_once(self) -> None:
         world = World()
