@@ -24,7 +24,7 @@ START_S_MAX = 30.0  # It takes 0.1 s on a free core.
 HUNG_S = 2.0  # Two slices of 256 take 30 ms of a slow core; then a thread is sooner done.
 PAUSE_S = 60.0  # before another one is started: what ended the last, memory perhaps, may last
 
-# Nothing from here or from the user's home, and no site: a start twice as quick.
+# No site, nothing of the user's home, and not the folder where it runs: a start twice as quick.
 PROGRAM = ("-PsS", "-m", "node.verify_worker")
 
 Checked = tuple[list[bool], float]  # in order, and the seconds that they took
