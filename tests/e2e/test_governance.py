@@ -169,7 +169,10 @@ def test_keys_and_limits_change_on_an_idle_chain(four: Consortium) -> None:
     assert error(Exit.REJECTED, "record", "add", DATA / "visit-1.json", *four.at("hosp-c"),
                  *PATIENCE)["code"] == "NOT_AUTHORISED"  # fmt: skip
     document("keys", "rotate", "operator", "--finish", *four.at("hosp-c"))
+    four.stop("hosp-d")  # else its signature may be among the first three, and the new one not
     new_proof = four.proof("hosp-c", four.record("hosp-c"))
+    four.start("hosp-d")
+    four.until("hosp-d", "back again", ready=True)
 
     # A limit, with reasons that the ledger does not tell.
     reasons = four.root / "reasons.txt"
