@@ -2,6 +2,9 @@
 
 Which bucket a block needs is a hash's choice: all are as likely, and when one was last used says nothing.
 So no order of use is kept. Room is made by a hand that goes round, bucket by bucket.
+
+While all contents find room each read is answered here. Of a state that is larger a share of the reads is, in
+proportion to the memory: then less of it is taken, and left to those who do more with it.
 """
 
 from collections.abc import Mapping
@@ -14,8 +17,10 @@ CONTENT_OVERHEAD_BYTES = 72
 
 
 class BucketCache:
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, share_bytes_max: int | None = None) -> None:
+        """`share_bytes_max`: the bound from when not all has found room; None: the same."""
         self.bytes_max = bytes_max
+        self._share_bytes_max = bytes_max if share_bytes_max is None else share_bytes_max
         self.bytes = 0
         self._held: list[bytes | None] = []  # by bucket number, as long as the highest that came
         self._hand = 0
@@ -52,6 +57,7 @@ class BucketCache:
         return self.bytes_max - self.bytes
 
     def _make_room(self) -> None:
+        self.bytes_max = self._share_bytes_max
         held, hand, size = self._held, self._hand, self.bytes
         while size > self.bytes_max:
             if hand == len(held):

@@ -58,6 +58,18 @@ def test_a_content_that_is_too_large_for_it_is_not_kept() -> None:
     assert (none.get(0), none.bytes) == (None, 0)
 
 
+def test_from_when_not_all_finds_room_it_takes_its_share_and_no_more() -> None:
+    entry = CONTENT_OVERHEAD_BYTES + ENTRY_BYTES
+    cache = BucketCache(10 * entry, 6 * entry)
+    cache.put_all({index: bytes(ENTRY_BYTES) for index in range(10)})
+    assert (cache.bytes, cache.room) == (10 * entry, 0)
+    cache.put(10, bytes(ENTRY_BYTES))
+    assert [index for index in range(11) if cache.get(index) is None] == [0, 1, 2, 3, 4]
+    assert (cache.bytes, cache.room) == (6 * entry, 0)
+    cache.put_all(dict.fromkeys(range(11), b""))
+    assert cache.bytes <= 6 * entry, "the larger bound does not come back"
+
+
 def test_all_buckets_of_a_million_keys_have_room() -> None:
     contents = BUCKETS * CONTENT_OVERHEAD_BYTES + 10**6 * ENTRY_BYTES
     assert contents <= state.BUCKET_CACHE_BYTES
