@@ -2,72 +2,91 @@
 
 A duplicate has the same bytes, hence the same expiry, and after its expiry no proposal may hold
 it (rule S15). So ids are kept by expiry, in buckets of 64 heights that are dropped when passed.
-Of an id 8 bytes are kept; `maybe` can err towards yes, and whoever asks confirms by the full id.
-A bucket is a small set and, once that was full, a few sorted arrays behind a filter of bits: nearly
-all ids that are asked for are new, and one bit says so. A bucket of few ids has no filter: with the
-widest window any sender could ask for 15,625 buckets, a gigabyte of filters. 4 million ids, the window at 10,000
-transactions a second, stay below 50 MB; and no crafted id makes a lookup slow.
+A bucket is a small set of the ids' beginnings; what that cannot hold goes into Bloom filters, each twice as large
+as the one before (Almeida, Baquero, Preguiça and Hutchison, Scalable Bloom Filters, 2007). `maybe` can err
+towards yes, once in 200 times for each filter, and whoever asks confirms by the full id. 4 million ids, the window
+at 10,000 transactions a second, take 8 to 16 MB, and some senders may choose one expiry for all: then
+seven filters are asked instead of one. A bucket of few ids has no filter: with the widest window any sender could
+ask for 15,625 buckets, a gigabyte of filters. Who crafts an id that is taken for an executed one has one read
+of the store made for it, beside the signature that is checked.
 """
 
-from array import array
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 
 HEIGHTS_PER_BUCKET = 64
-PREFIX_BYTES = 8
-FRESH_MAX = 2_048  # ids of a bucket that wait in a set; sorting them costs about 0.3 ms
-RUN_MAX = 65_536  # merging longer runs would stop the loop for more than 5 ms
-FILTER_BYTES = 2**16  # a bucket: one id in sixteen is looked up in vain at 31,000 ids
+PREFIX_BYTES = 8  # of an id: as much as the store's own index has
+FRESH_MAX = (
+    2_048  # ids of a bucket that wait in a set; putting them into a filter takes a millisecond
+)
+FILTER_BYTES = 2**16  # the first of a bucket
+BITS_PER_ID = 16  # three of them are set: a filter that is full errs once in 200 times
+LOW = 2**32 - 1
+
+
+class _Filter:
+    __slots__ = ("bits", "mask", "room")
+
+    def __init__(self, size: int) -> None:
+        """`size`: bytes, a power of two."""
+        self.bits, self.mask = bytearray(size), 8 * size - 1
+        self.room = 8 * size // BITS_PER_ID  # so many ids more
+
+    def add(self, prefixes: Iterable[bytes]) -> None:
+        bits, mask = self.bits, self.mask
+        for number in map(int.from_bytes, prefixes):
+            # Two halves of a digest stand for any number of hashes (Kirsch and Mitzenmacher, 2006).
+            at, step = number & LOW, number >> 32 | 1
+            first, second, third = at & mask, at + step & mask, at + 2 * step & mask
+            bits[first >> 3] |= 1 << (first & 7)
+            bits[second >> 3] |= 1 << (second & 7)
+            bits[third >> 3] |= 1 << (third & 7)
 
 
 class _Bucket:
-    __slots__ = ("_filter", "fresh", "runs")
+    __slots__ = ("filters", "fresh", "packed")
 
     def __init__(self) -> None:
-        self._filter: bytearray | None = None  # before the first run the set alone answers
         self.fresh: set[bytes] = set()  # prefixes: never FRESH_MAX when `add` returns
-        self.runs: list[array[int]] = []  # each ascending
+        self.filters: list[_Filter] = []
+        self.packed = 0  # ids that the filters hold
 
     def add(self, prefixes: list[bytes]) -> None:
-        bits = self._filter
-        if bits is not None:
-            for prefix in prefixes:
-                bits[prefix[0] << 8 | prefix[1]] |= 1 << (prefix[2] & 7)
         self.fresh.update(prefixes)
         if len(self.fresh) >= FRESH_MAX:
             self._pack()
 
     def holds(self, tx_id: bytes) -> bool:
-        # The bit stands where the first bytes say: for nearly all ids no number is made of more.
-        bits = self._filter
-        if bits is not None and not bits[tx_id[0] << 8 | tx_id[1]] & 1 << (tx_id[2] & 7):
-            return False
-        if tx_id[:PREFIX_BYTES] in self.fresh:
+        prefix = tx_id[:PREFIX_BYTES]
+        if prefix in self.fresh:
             return True
-        prefix = int.from_bytes(tx_id[:PREFIX_BYTES])
-        for run in self.runs:
-            at = bisect_left(run, prefix)
-            if at < len(run) and run[at] == prefix:
+        number = int.from_bytes(prefix)
+        at, step = number & LOW, number >> 32 | 1
+        for one in self.filters:
+            bits, mask = one.bits, one.mask
+            place = at & mask
+            if not bits[place >> 3] >> (place & 7) & 1:
+                continue
+            place = at + step & mask
+            if not bits[place >> 3] >> (place & 7) & 1:
+                continue
+            place = at + 2 * step & mask
+            if bits[place >> 3] >> (place & 7) & 1:
                 return True
         return False
 
     def _pack(self) -> None:
-        run = array("Q", sorted(map(int.from_bytes, self.fresh)))
-        if self._filter is None:
-            self._filter = bytearray(FILTER_BYTES)
-            for prefix in run:
-                self._filter[prefix >> 48] |= 1 << (prefix >> 40 & 7)
+        filters, count = self.filters, len(self.fresh)
+        if not filters or filters[-1].room < count:
+            filters.append(_Filter(FILTER_BYTES << len(filters)))
+        filters[-1].add(self.fresh)
+        filters[-1].room -= count
+        self.packed += count
         self.fresh.clear()
-        # Runs of like size are merged, as a log-structured store does; sorting two ascending
-        # runs is a linear merge.
-        while self.runs and len(self.runs[-1]) <= len(run) and 2 * len(run) <= RUN_MAX:
-            run = array("Q", sorted([*self.runs.pop(), *run]))
-        self.runs.append(run)
 
 
 class ReplayIndex:
-    """8-byte prefixes of executed ids, by expiry height."""
+    """Prefixes of executed ids, by expiry height."""
 
     def __init__(self) -> None:
         self._buckets: dict[int, _Bucket] = {}
@@ -81,7 +100,7 @@ class ReplayIndex:
             bucket = self._buckets.get(number)
             if bucket is None:
                 bucket = self._buckets[number] = _Bucket()
-            # Most blocks have no more; of a larger one, and of all at start, none needs a longer run.
+            # Most blocks have no more; of a larger one, and of all at start, the set takes no more.
             for at in range(0, len(some), FRESH_MAX):
                 bucket.add(some[at : at + FRESH_MAX])
 
@@ -106,7 +125,4 @@ class ReplayIndex:
             del self._buckets[number]
 
     def __len__(self) -> int:
-        return sum(
-            len(bucket.fresh) + sum(len(run) for run in bucket.runs)
-            for bucket in self._buckets.values()
-        )
+        return sum(len(bucket.fresh) + bucket.packed for bucket in self._buckets.values())
