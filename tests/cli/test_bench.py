@@ -204,6 +204,31 @@ def test_over_a_distance_as_much_more_is_outstanding_as_it_takes_longer() -> Non
     assert wan.requests_at_once(2_000, 200) == most + 2, "500 ms of it are 1,000"
 
 
+async def test_waits_at_a_node_that_ceased_to_be_the_primary_are_measured_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes = [TestnetNode(name, 1, "", "", "", "") for name in ("a", "b", "c")]
+    chain = load.Chain("bench", bytes(32), 100, (bytes(32),) * 3)
+    primaries, asked = iter("abcc"), list[str]()
+
+    async def primary(_: object) -> str:
+        return next(primaries)
+
+    async def waits(node: TestnetNode, signed: Sequence[load.Signed]) -> wan.Waits:
+        assert len(signed) == wan.SAMPLES
+        asked.append(node.name)
+        return wan.Waits(len(asked), 0)
+
+    monkeypatch.setattr(wan, "_primary", primary)
+    monkeypatch.setattr(wan, "_waits", waits)
+    assert await wan.near_and_far(nodes, chain) == (wan.Waits(5, 0), wan.Waits(6, 0))
+    assert asked == ["a", "b", "b", "c", "c", "a"]
+    primaries = iter("ab" * wan.TRIES)
+    with pytest.raises(CliError) as failed:
+        await wan.near_and_far(nodes, chain)
+    assert failed.value.code == "BENCH_FAILED"
+
+
 @pytest.mark.parametrize("heights", [[], [(7, True)], [(9, False)]])
 def test_a_revocation_around_which_nothing_was_read_or_refused_is_no_figure(
     heights: list[tuple[int, bool]],
