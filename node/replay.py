@@ -2,23 +2,22 @@
 
 A duplicate has the same bytes, hence the same expiry, and after its expiry no proposal may hold
 it (rule S15). So ids are kept by expiry, in buckets of 64 heights that are dropped when passed.
-A bucket is a small set of the ids' beginnings; what that cannot hold goes into Bloom filters, each twice as large
-as the one before (Almeida, Baquero, Preguiça and Hutchison, Scalable Bloom Filters, 2007). `maybe` can err
-towards yes, once in 200 times for each filter, and whoever asks confirms by the full id. 4 million ids, the window
-at 10,000 transactions a second, take 8 to 16 MB, and some senders may choose one expiry for all: then
+A bucket is a small set of the ids' beginnings; what is too much for that goes into Bloom filters, each twice as large
+as the one before (after Almeida, Baquero, Preguiça and Hutchison, Scalable Bloom Filters, 2007). `maybe` can err
+towards yes, once in 200 times for each full filter, and whoever asks confirms by the full id. 4 million ids, the window
+at 10,000 transactions a second, take 8 to 24 MB, in 128 buckets or in one, if all senders choose one expiry: then
 seven filters are asked instead of one. A bucket of few ids has no filter: with the widest window any sender could
-ask for 15,625 buckets, a gigabyte of filters. Who crafts an id that is taken for an executed one has one read
-of the store made for it, beside the signature that is checked.
+ask for 15,625 buckets, a gigabyte of filters. For an id that is taken for an executed one the store is read each time
+it is asked for: when a transaction comes (even unsigned), when it enters the pool, and when it is executed.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 HEIGHTS_PER_BUCKET = 64
 PREFIX_BYTES = 8  # of an id: as much as the store's own index has
-FRESH_MAX = (
-    2_048  # ids of a bucket that wait in a set; putting them into a filter takes a millisecond
-)
+# Ids of a bucket that lie in a set; from so many on its filter takes less. Putting them in takes half a millisecond.
+FRESH_MAX = 1_024
 FILTER_BYTES = 2**16  # the first of a bucket
 BITS_PER_ID = 16  # three of them are set: a filter that is full errs once in 200 times
 LOW = 2**32 - 1
@@ -47,14 +46,18 @@ class _Bucket:
     __slots__ = ("filters", "fresh", "packed")
 
     def __init__(self) -> None:
-        self.fresh: set[bytes] = set()  # prefixes: never FRESH_MAX when `add` returns
+        self.fresh: set[bytes] = set()  # prefixes; empty once there is a filter
         self.filters: list[_Filter] = []
         self.packed = 0  # ids that the filters hold
 
     def add(self, prefixes: list[bytes]) -> None:
+        if self.filters:
+            self._pack(prefixes)
+            return
         self.fresh.update(prefixes)
         if len(self.fresh) >= FRESH_MAX:
-            self._pack()
+            self._pack(self.fresh)
+            self.fresh.clear()
 
     def holds(self, tx_id: bytes) -> bool:
         prefix = tx_id[:PREFIX_BYTES]
@@ -75,14 +78,13 @@ class _Bucket:
                 return True
         return False
 
-    def _pack(self) -> None:
-        filters, count = self.filters, len(self.fresh)
+    def _pack(self, prefixes: Collection[bytes]) -> None:
+        filters, count = self.filters, len(prefixes)
         if not filters or filters[-1].room < count:
             filters.append(_Filter(FILTER_BYTES << len(filters)))
-        filters[-1].add(self.fresh)
+        filters[-1].add(prefixes)
         filters[-1].room -= count
         self.packed += count
-        self.fresh.clear()
 
 
 class ReplayIndex:
@@ -100,7 +102,8 @@ class ReplayIndex:
             bucket = self._buckets.get(number)
             if bucket is None:
                 bucket = self._buckets[number] = _Bucket()
-            # Most blocks have no more; of a larger one, and of all at start, the set takes no more.
+            # Most blocks have no more; of a larger one, and of all at start, set and filter take no more
+            # at once, and the smallest filter has room for it.
             for at in range(0, len(some), FRESH_MAX):
                 bucket.add(some[at : at + FRESH_MAX])
 

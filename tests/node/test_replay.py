@@ -26,7 +26,7 @@ def test_against_a_plain_set(entries: list[tuple[int, int]]) -> None:
         model.add((n, expiry // HEIGHTS_PER_BUCKET))
 
 
-@pytest.mark.parametrize("count", [FRESH_MAX, 10 * FRESH_MAX + 7, 300_000])
+@pytest.mark.parametrize("count", [FRESH_MAX - 1, FRESH_MAX, 10 * FRESH_MAX + 7, 300_000])
 def test_of_many_ids_of_one_expiry_each_is_found_and_hardly_another(count: int) -> None:
     """Half a minute of a fast chain, if all who send choose one expiry."""
     index = ReplayIndex()
@@ -40,20 +40,34 @@ def test_of_many_ids_of_one_expiry_each_is_found_and_hardly_another(count: int) 
     taken_for_one = sum(index.maybe(tx_id(n), 100) for n in range(count, count + 10_000))
     (bucket,) = index._buckets.values()
     assert len(bucket.fresh) < FRESH_MAX
-    assert len(bucket.filters) == (1 if count < 30_000 else 4)
+    assert len(bucket.filters) == (0 if count < FRESH_MAX else 1 if count < 30_000 else 4)
     assert taken_for_one <= 80 * len(bucket.filters), "of 10,000"
 
 
-def test_what_a_moment_puts_into_a_filter_is_bounded() -> None:
-    """Each 2,048 ids are a millisecond in which the loop does nothing else."""
-    index = ReplayIndex()
-    for n in range(20 * FRESH_MAX):
-        index.add([(tx_id(n), 100)])
-        (bucket,) = index._buckets.values()
-        assert bucket.packed % FRESH_MAX == 0
-        assert len(bucket.fresh) < FRESH_MAX
+@pytest.mark.parametrize("at_once", [1, FRESH_MAX - 1, 5 * FRESH_MAX])
+def test_no_filter_takes_more_than_it_has_room_for(at_once: int) -> None:
+    """However many a block has."""
+    index, count = ReplayIndex(), 40 * FRESH_MAX
+    for first in range(0, count, at_once):
+        some = range(first, min(count, first + at_once))
+        index.add([(tx_id(n), 100) for n in some])
+        assert all(index.maybe(tx_id(n), 100) for n in some)
+    (bucket,) = index._buckets.values()
+    assert bucket.packed == len(index) == count
     assert all(one.room >= 0 for one in bucket.filters)
     assert [len(one.bits) for one in bucket.filters] == [FILTER_BYTES, 2 * FILTER_BYTES]
+
+
+def test_a_bucket_of_few_ids_takes_hardly_more_than_a_filter_would() -> None:
+    """Whoever sends chooses how many ids a bucket has."""
+
+    def executed() -> ReplayIndex:
+        index = ReplayIndex()
+        for n in range(10 * (FRESH_MAX - 1)):
+            index.add([(tx_id(n), HEIGHTS_PER_BUCKET * (n % 10))])
+        return index
+
+    assert held_bytes(executed, 12 * FILTER_BYTES) <= 12 * FILTER_BYTES
 
 
 def test_a_few_ids_spread_over_the_widest_window_take_little_memory() -> None:
@@ -78,11 +92,12 @@ def test_many_ids_take_a_few_bytes_each(buckets: int) -> None:
 
     def executed() -> ReplayIndex:
         index = ReplayIndex()
-        for n in range(count):
-            index.add([(tx_id(n), HEIGHTS_PER_BUCKET * (n % buckets))])
+        for first in range(0, count, 1_000):
+            block = range(first, first + 1_000)
+            index.add([(tx_id(n), HEIGHTS_PER_BUCKET * (n % buckets)) for n in block])
         return index
 
-    bound = 6 * count + buckets * 160 * FRESH_MAX
+    bound = 6 * count
     assert held_bytes(executed, bound) <= bound
 
 
