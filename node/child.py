@@ -12,7 +12,7 @@ def environment() -> dict[str, str]:
     """The node's, with the places from which it takes its modules, in its order: among installed ones its
     own must not come before the interpreter's. Last its own, which may be in none of them: an editable
     installation finds them by a hook of `site`, when all others have been looked into."""
-    places = (*(str(place) for place in sys.path if place), ROOT)
+    places = (*(place for place in sys.path if place and isinstance(place, str)), ROOT)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(places))}
 
 
