@@ -14,7 +14,7 @@ it is asked for: when a transaction comes (even unsigned), when it enters the po
 from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from random import Random
+from itertools import combinations
 
 HEIGHTS_PER_BUCKET = 64
 PREFIX_BYTES = 8  # of an id: as much as the store's own index has
@@ -25,10 +25,17 @@ BITS_PER_ID = 20
 # All bits of an id lie in one word of 64, so that one step sets or asks them (blocked Bloom filters: Putze, Sanders
 # and Singler, 2007). Which word say the id's lowest bits; which five of it, its highest 24, by two tables.
 _CHOICES = 4_096
-_THREE, _TWO = (
-    tuple(sum(1 << bit for bit in choice.sample(range(64), count)) for _ in range(_CHOICES))
-    for count, choice in ((3, Random(3)), (2, Random(2)))
-)
+
+
+def _masks(bits: int) -> tuple[int, ...]:
+    """So many choices of `bits` bits of 64, spread evenly over all that there are."""
+    every = list(combinations(range(64), bits))
+    return tuple(
+        sum(1 << bit for bit in every[i * len(every) // _CHOICES]) for i in range(_CHOICES)
+    )
+
+
+_THREE, _TWO = _masks(3), _masks(2)
 
 
 class _Filter:
