@@ -25,7 +25,7 @@ from cli.bench.clients import (
     Measured,
     saturate,
 )
-from cli.bench.network import COMMIT_TIMEOUT_S, Say, chain_of, height_of, inject, later
+from cli.bench.network import COMMIT_TIMEOUT_S, POLL_S, Say, chain_of, height_of, inject, later
 from cli.errors import CliError
 from cli.home import TestnetNode, read_testnet
 from salus.client import Client
@@ -129,7 +129,20 @@ async def near_and_far(nodes: Sequence[TestnetNode], chain: load.Chain) -> "tupl
 
 
 async def _primary(nodes: Sequence[TestnetNode]) -> str | None:
-    async with Client(nodes[0].api) as client:
+    """Of whom all of them say it: one that a burst has left behind may name an older view's. Raises
+    `CliError`."""
+    deadline = time.monotonic() + COMMIT_TIMEOUT_S
+    while True:
+        named = {await _named_by(node) for node in nodes}
+        if len(named) == 1:
+            return named.pop()
+        if time.monotonic() > deadline:
+            raise CliError("BENCH_FAILED", f"the nodes name different primaries: {named}")
+        await asyncio.sleep(POLL_S)
+
+
+async def _named_by(node: TestnetNode) -> str | None:
+    async with Client(node.api) as client:
         return (await client.status()).primary
 
 
