@@ -116,8 +116,7 @@ class Admission:
                     detail="the signature does not fit sender, chain and content",
                 )
         if pending:
-            gossip = self.gossip
-            gossip.perform(gossip.gossip.admitted(pending, None, gossip.now_ms()))
+            self.gossip.admitted(pending)
             self.on_pending()
         answers = [result for result in results if result is not None]
         assert len(answers) == len(raws)

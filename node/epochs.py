@@ -179,7 +179,9 @@ class Epochs:
 
     def _new_primary(self, primary: str) -> None:
         others = [member for member in self.roster.ids if member != self.member]
-        self.gossip.gossip.set_members(others, None if primary == self.member else primary)
+        timeout_ms = self.mempool.parameters.progress_timeout_ms
+        rules, taker = self.gossip.gossip, None if primary == self.member else primary
+        rules.begin_view(others, taker, timeout_ms)
         self.mempool.begin_view()
         self.pace.begin_view()
 

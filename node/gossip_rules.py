@@ -1,7 +1,7 @@
 """How transactions reach everybody: bodies to the primary at once, ids to the others if needed.
 
     admitted here ──► body to the primary
-         │ 50 ms later, unless a PRE-PREPARE has shown it meanwhile
+         │ 50 ms later, or what blocks take of late, unless a PRE-PREPARE has shown it meanwhile
          └─────────► its id announced to the others ──► who lacks it asks ──► body
 
 Usually the PRE-PREPARE comes first and nothing is announced at all. Law of the file: every
@@ -33,6 +33,10 @@ ANNOUNCE_DELAY_MS = 50  # a PRE-PREPARE usually comes sooner
 # once more just before its PRE-PREPARE brings it. One a millisecond is a slow network's pace.
 QUEUE_MIN = 500
 QUEUE_PER_MS = 1
+# So does a busy network: until a transaction's PRE-PREPARE comes it may take what others have taken from their
+# entering to their block. But no longer than such a share of the progress timeout: who does not know what waits
+# complains of no primary (L17), and a half of it is late (L22).
+USUAL_SHARE = 8
 REANNOUNCE_MS = 2_000  # then twice that, four times, …: repairs whatever was lost
 REANNOUNCE_DOUBLINGS_MAX = 4
 REQUEST_TIMEOUT_MS = 500  # then the next announcer is asked
@@ -74,6 +78,7 @@ class _Tracked:
     """A transaction of our pool that is not executed yet."""
 
     mine: bool  # a client gave it to this node
+    entered_ms: int
     rounds: int = 0
     due_ms: int = 0
     ordered: bool = False  # it was, when its announcement was due
@@ -92,7 +97,7 @@ class _Wanted:
 class Gossip:
     """The rules of gossip, without sockets and clock; node/gossip.py is the shell around it.
 
-    `members`: the other members that take part, updated by `set_members`.
+    `members`: the other members that take part, updated by `begin_view`.
     Every method returns what to send."""
 
     def __init__(self, pool: Pool, members: Iterable[str], primary: str | None) -> None:
@@ -109,6 +114,8 @@ class Gossip:
         self._wanted_of: dict[str, int] = {}
         self._refused: OrderedDict[bytes, None] = OrderedDict()
         self._evidence: OrderedDict[bytes, None] = OrderedDict()
+        self._usual_ms = 0  # from entering to a block on disk, the slowest of late
+        self._usual_ms_max = 0
         self.dropped_total = 0
 
     # ---- what happens here ------------------------------------------------------------------
@@ -122,7 +129,7 @@ class Gossip:
             self._unwant(tx_id)
             tracked = self._tracked.get(tx_id)
             if tracked is None:
-                tracked = self._track(tx_id, _Tracked(source is None), now_ms)
+                tracked = self._track(tx_id, _Tracked(source is None, now_ms))
                 fresh.append(raw)
             _add_holder(tracked, source)
         if source is not None or self._primary is None or not fresh:
@@ -137,8 +144,20 @@ class Gossip:
         self._refused[tx_id] = None
         _trim(self._refused, REFUSED_MAX)
 
+    def executed(self, tx_ids: Iterable[bytes], now_ms: int) -> None:
+        """Their block is on disk: nothing more to say about them."""
+        entered_ms = now_ms
+        for tx_id in tx_ids:
+            self._unwant(tx_id)
+            tracked = self._tracked.pop(tx_id, None)
+            if tracked is not None and tracked.entered_ms < entered_ms:
+                entered_ms = tracked.entered_ms
+        took_ms = min(self._usual_ms_max, now_ms - entered_ms)
+        # A slow block counts at once, and is forgotten in some ten.
+        self._usual_ms = max(took_ms, self._usual_ms - -(-self._usual_ms // 8))
+
     def gone(self, tx_ids: Iterable[bytes]) -> None:
-        """Executed, expired or evicted: nothing more to say about them."""
+        """Expired or evicted: nothing more to say about them."""
         for tx_id in tx_ids:
             self._unwant(tx_id)
             self._tracked.pop(tx_id, None)
@@ -173,9 +192,12 @@ class Gossip:
             self._forget_gone()
         return _bodies(primary, bodies) if primary is not None else []
 
-    def set_members(self, members: Iterable[str], primary: str | None) -> None:
-        """Of a new epoch."""
+    def begin_view(
+        self, members: Iterable[str], primary: str | None, progress_timeout_ms: int
+    ) -> None:
+        """Of a new epoch or view; `members`: the others."""
         self._members, self._primary = tuple(sorted(members)), primary
+        self._usual_ms_max = progress_timeout_ms // USUAL_SHARE
 
     # ---- what peers say ---------------------------------------------------------------------
 
@@ -242,6 +264,11 @@ class Gossip:
         """Something is due some time, so the clock has to tick."""
         return bool(self._due_times or self._wanted)
 
+    @property
+    def tracked(self) -> int:
+        """Transactions of the pool that are not executed yet, as far as gossip knows."""
+        return len(self._tracked)
+
     def _announce(self, now_ms: int) -> list[GossipSend]:
         if not self._due_times or self._due_times[0] > now_ms:
             return []
@@ -287,11 +314,12 @@ class Gossip:
 
     # ---- tables -----------------------------------------------------------------------------
 
-    def _track(self, tx_id: bytes, tracked: _Tracked, now_ms: int) -> _Tracked:
+    def _track(self, tx_id: bytes, tracked: _Tracked) -> _Tracked:
         self._tracked[tx_id] = tracked
-        queue_ms = max(0, len(self._tracked) - QUEUE_MIN) // QUEUE_PER_MS
-        queue_ms += -queue_ms % FLUSH_INTERVAL_MS  # a flush's worth of them is due together
-        self._schedule(tx_id, tracked, now_ms + ANNOUNCE_DELAY_MS + queue_ms)
+        more_ms = max(0, len(self._tracked) - QUEUE_MIN) // QUEUE_PER_MS
+        more_ms += max(0, self._usual_ms - ANNOUNCE_DELAY_MS)
+        more_ms += -more_ms % FLUSH_INTERVAL_MS  # a flush's worth of them is due together
+        self._schedule(tx_id, tracked, tracked.entered_ms + ANNOUNCE_DELAY_MS + more_ms)
         if self._due_count > 2 * TRACKED_MAX:  # mostly entries of what is executed long since
             self._forget_gone()
         if len(self._tracked) > TRACKED_MAX:

@@ -42,7 +42,8 @@ class News:
         gone = self._mempool.executed(batch.tx_ids, height)
         self._vitals.expired(gone)
         self._pace.block(batch.header.transactions_count, written.size_bytes)
-        self._gossip.gossip.gone([*batch.tx_ids, *gone])
+        self._gossip.gossip.executed(batch.tx_ids, self._gossip.now_ms())
+        self._gossip.gossip.gone(gone)
         members = [v.member for v in written.epoch.validators.validators]
         signers = [members[s.index] for s in batch.certificate.signatures]
         self._vitals.certified(height, signers)

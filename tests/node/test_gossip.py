@@ -7,7 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from node import gossip_rules as rules
-from node.gossip import INTAKE_BATCH, INTAKE_BYTES_PER_PEER_MAX, Gossip, GossipTask
+from node.gossip import (
+    INTAKE_BATCH,
+    INTAKE_BYTES_PER_PEER_MAX,
+    JOIN_MS_MAX,
+    JOINED_PER_MS,
+    Gossip,
+    GossipTask,
+)
 from node.gossip_rules import (
     ANNOUNCE_DELAY_MS,
     QUEUE_MIN,
@@ -19,6 +26,7 @@ from node.gossip_rules import (
 from node.net.frames import IdsFrame, Kind, TransactionsFrame
 from salus.codec import decode
 from salus.errors import BadMessage
+from salus.parameters import Parameters
 from tests.steps import stepped
 
 
@@ -43,7 +51,8 @@ class World:
 
     def __init__(self, primary: str | None = "a") -> None:
         self.pool = FakePool()
-        self.gossip = Gossip(self.pool, ["c", "b", "a"], primary)
+        self.gossip = Gossip(self.pool, (), None)
+        self.gossip.begin_view(["c", "b", "a"], primary, Parameters().progress_timeout_ms)
 
     def admit(self, *numbers: int, source: str | None = None, now_ms: int = 0):
         pairs = [(tx_id(n), raw(n)) for n in numbers]
@@ -58,6 +67,20 @@ class World:
 
     def requested(self, member: str, *numbers: int):
         return seen(self.gossip.requested(member, [tx_id(n) for n in numbers]))
+
+    def executed(self, *numbers: int, now_ms: int) -> None:
+        for number in numbers:
+            self.pool.raws.pop(tx_id(number), None)
+        self.gossip.executed([tx_id(n) for n in numbers], now_ms)
+
+    def told_after_ms(self, number: int, now_ms: int) -> int:
+        """From entering to the announcement."""
+        self.admit(number, now_ms=now_ms)
+        for waited_ms in range(0, 10_000, 10):
+            if self.tick(now_ms + waited_ms):
+                self.gone(number)
+                return waited_ms
+        raise AssertionError("nobody was told")
 
     def gone(self, *numbers: int) -> None:
         for number in numbers:
@@ -171,6 +194,34 @@ class TestSpreading:
         assert early < QUEUE_MIN + 2 * QUEUE_PER_MS
         late = sum(len(ids) for to, _, ids in world.tick(ANNOUNCE_DELAY_MS + 100) if to == "a")
         assert early + late == QUEUE_MIN + 100 * QUEUE_PER_MS
+
+    def test_where_blocks_take_longer_the_announcement_is_put_off(self) -> None:
+        """A busy network's PRE-PREPAREs came after 60 ms, so a sixth of all transactions was announced, asked
+        for, sent and checked a second time, which made them later still."""
+        world = World(primary=None)
+        world.admit(1, now_ms=0)
+        world.executed(1, now_ms=9)
+        assert world.told_after_ms(2, 1_000) == ANNOUNCE_DELAY_MS
+        world.admit(3, now_ms=2_000)
+        world.admit(4, now_ms=2_060)
+        world.executed(3, 4, now_ms=2_083)  # the slowest counts
+        assert world.told_after_ms(5, 3_000) == 90
+
+    def test_a_slow_block_is_forgotten_and_no_wait_is_longer_than_so_much(self) -> None:
+        """L17, L22: with 400 ms a primary just under the timeout was never replaced, for nobody knew who waited."""
+        world = World(primary=None)
+        world.admit(1, now_ms=0)
+        world.executed(1, now_ms=60_000)
+        assert world.told_after_ms(2, 60_000) == 130  # an eighth, in ticks of 20
+        for _ in range(20):
+            world.executed(now_ms=70_000)
+        assert world.told_after_ms(3, 70_000) == ANNOUNCE_DELAY_MS
+
+    def test_who_expired_says_nothing_of_how_long_blocks_take(self) -> None:
+        world = World(primary=None)
+        world.admit(1, now_ms=0)
+        world.gone(1)
+        assert world.told_after_ms(2, 60_000) == ANNOUNCE_DELAY_MS
 
     def test_many_ids_travel_in_several_frames(self) -> None:
         world = World(primary=None)
@@ -490,6 +541,38 @@ class TestTask:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+    @stepped
+    async def test_what_clients_send_one_by_one_goes_to_the_primary_together(self) -> None:
+        """At once on a quiet node, a few milliseconds later on one that has many waiting: a frame for
+        each cost the primary as much as the transactions in it."""
+        world, sent = World(), []
+        task = GossipTask(world.gossip, lambda *send: not sent.append(GossipSend(*send)))
+
+        def enter(*numbers: int) -> None:
+            world.pool.raws.update((tx_id(n), raw(n)) for n in numbers)
+            task.admitted([(tx_id(n), raw(n)) for n in numbers])
+
+        enter(1)
+        enter(2)
+        assert not sent
+        await asyncio.sleep(0)
+        assert seen(sent) == [("a", "TRANSACTIONS", [1, 2])]
+        many = range(3, 3 + JOINED_PER_MS * JOIN_MS_MAX)
+        enter(*many)
+        await asyncio.sleep(0)
+        assert seen(sent[1:]) == [("a", "TRANSACTIONS", [*many])]
+        for number in (1_001, 1_002, 1_003):
+            enter(number)
+            await asyncio.sleep(0.001)
+        assert len(sent) == 2
+        world.gossip.primary_changed("b", 0)
+        await asyncio.sleep(JOIN_MS_MAX / 1000 - 0.003)
+        assert seen(sent[2:]) == [("b", "TRANSACTIONS", [1_001, 1_002, 1_003])]
+        world.gone(*many)
+        enter(1_004)
+        await asyncio.sleep(0)
+        assert seen(sent[3:]) == [("b", "TRANSACTIONS", [1_004])]
 
     @stepped
     async def test_the_clock_stands_while_nothing_is_due(self) -> None:

@@ -386,7 +386,8 @@ class Worker(Machine):
         assert batch.certificate is not None
         life = self.life
         gone = self.mempool.executed(batch.tx_ids, height)
-        self.rumours.gossip.gone([*batch.tx_ids, *gone])
+        self.rumours.gossip.executed(batch.tx_ids, self.rumours.now_ms())
+        self.rumours.gossip.gone(gone)
         self.pace.block(batch.header.transactions_count, written.size_bytes)
         self.cluster.checkers.on_certified(self, batch)
         if written.fetched:
