@@ -7,7 +7,7 @@ bytes are not asked): sent as soon as they may be, they would go half empty, and
 Unpaced one-transaction blocks burn the CPU
 that everybody else needs (several ms a block and node, however small): so when proposals begin to
 take long to commit, the least interval between two widens towards 20 ms, and back. Where they wait
-for busy nodes, more blocks only make the wait longer: then it widens to what a commit takes, less
+for busy nodes, more blocks only make the wait longer: then it widens to what a commit and a half take, less
 a long way between the nodes.
 """
 
@@ -33,6 +33,9 @@ BLOCK_INTERVAL_MAX_MS = 20
 LATE_INTERVAL_MAX_MS = 80  # a sixth of the wait for which a primary is thought slow (node/pace.py)
 TRANSACTIONS_WORTH_A_BLOCK = 500
 BUSY_COMMIT_MS = 12  # an idle network of four commits in less; more means that loops are late
+# Then proposals are so many commits apart. At 5,000 transactions a second one by one, four nodes on four
+# cores, this costs 6 % less CPU than one, and no more time; twice is as cheap, and slower.
+COMMITS_APART = 1.5
 WIDEN_MS, NARROW_MS = 4, 1
 # The quickest commit is the length of the way, and what others take longer is queues (as in
 # LEDBAT, RFC 6817). It is forgotten at some ms a minute: machines and ways change.
@@ -81,8 +84,9 @@ class Proposer:
         """A proposal of mine took so long to commit."""
         self._took_ms.append(took_ms)
         self._floor_ms = min(took_ms, self._floor_ms + FLOOR_RISE_MS)
-        far_ms = max(0, self._floor_ms - BLOCK_INTERVAL_MAX_MS)
-        most = min(LATE_INTERVAL_MAX_MS, max(BLOCK_INTERVAL_MAX_MS, int(took_ms - far_ms)))
+        far_ms = max(0, self._floor_ms - BLOCK_INTERVAL_MAX_MS / COMMITS_APART)
+        busy_ms = int(COMMITS_APART * (took_ms - far_ms))
+        most = min(LATE_INTERVAL_MAX_MS, max(BLOCK_INTERVAL_MAX_MS, busy_ms))
         wanted = self.interval_ms + (WIDEN_MS if took_ms > BUSY_COMMIT_MS else -NARROW_MS)
         self.interval_ms = min(most, max(0, wanted))
 

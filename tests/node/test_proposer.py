@@ -75,14 +75,16 @@ def test_slower_commits_widen_the_interval_and_quick_ones_narrow_it() -> None:
     assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS - 5
 
 
-def test_where_proposals_queue_the_interval_is_as_long_as_a_commit() -> None:
+def test_where_proposals_queue_the_interval_is_as_long_as_a_commit_and_a_half() -> None:
     primary = Primary()
-    primary.commit(15, 10)
-    primary.commit(15 + 50, 20)
-    assert primary.interval_ms == 65
-    primary.commit(15 + 30)
+    primary.commit(10, 10)
+    primary.commit(10 + 30, 20)
+    assert primary.interval_ms == 60
+    primary.commit(10 + 20)
     assert primary.interval_ms == 45
-    primary.commit(15)
+    primary.commit(10 + 90, 20)
+    assert primary.interval_ms == LATE_INTERVAL_MAX_MS
+    primary.commit(10)
     assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS
 
 
@@ -91,8 +93,8 @@ def test_a_long_way_is_no_queue() -> None:
     primary = Primary()
     primary.commit(FAR_MS, 200)
     assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS
-    primary.commit(FAR_MS + 40, 20)
-    assert primary.interval_ms == 59  # 60, but the quickest commit is forgotten slowly
+    primary.commit(FAR_MS + 20, 20)
+    assert primary.interval_ms == 49  # 50, but the quickest commit is forgotten slowly
 
 
 def test_a_clock_that_was_set_back_makes_no_queue_of_a_long_way() -> None:

@@ -4,7 +4,7 @@ Each is the real code over a real LevelDB, in one thread, without socket, clock 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -19,6 +19,7 @@ from consensus.replica import Replica
 from contracts.records import AnchorArgs
 from node.admissible import check_admissible
 from node.admission import Admission
+from node.api.view import Submitted
 from node.gossip import Gossip, GossipTask
 from node.mempool import Mempool
 from node.metrics import Metrics
@@ -123,7 +124,7 @@ class Validator:
         chain = ledger.genesis.chain_id, ledger.genesis_hash, executor.epoch.parameters
         height, raws = ledger.height + 1, [tx.raw for tx in transactions]
         stage("decode", lambda: [parse(raw, *chain) for raw in raws])
-        answers = stage("admit", lambda: self.loop.run(self.admission.submit(raws, len(raws))))
+        answers = stage("admit", lambda: self.loop.run(self._submit(raws)))
         assert all(answer.state is TransactionState.PENDING for answer in answers)
         raw = stage("propose", lambda: factories.proposal(height, *mempool.take(height, *ALL)))
         proposal = stage("check", lambda: check_proposal(raw, height, *chain, mempool))
@@ -135,8 +136,17 @@ class Validator:
         certificate = factories.certificate(executed.header, ledger.genesis, signers)
         stage("write", lambda: ledger.state.commit(executor.batch(height, certificate)))
         executor.certified(height)
-        stage("settle", lambda: mempool.executed(executed.tx_ids, height))
+        stage("settle", lambda: self._settle(executed.tx_ids, height))
         return found
+
+    async def _submit(self, raws: list[bytes]) -> list[Submitted]:
+        answers = await self.admission.submit(raws, len(raws))
+        await asyncio.sleep(0)  # in the next turn of the loop the primary is told
+        return answers
+
+    def _settle(self, tx_ids: Sequence[bytes], height: int) -> None:
+        self.mempool.executed(tx_ids, height)
+        self.admission.gossip.gossip.executed(tx_ids, 0)
 
 
 class Counted:
