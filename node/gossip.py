@@ -75,22 +75,23 @@ class GossipTask:
         self._stirred.set()
 
     def admitted(self, transactions: Sequence[tuple[bytes, bytes]]) -> None:
-        """(id, bytes) of clients' transactions that entered the pool: they go to the primary in this
+        """(id, bytes) of clients' transactions that entered the pool: they go to the primary in the next
         turn of the loop, or in a few milliseconds with those that come meanwhile."""
-        alone = not self._entered
         self._entered += transactions
-        if not alone:
-            return
-        loop, few = asyncio.get_running_loop(), len(transactions) < JOINED_PER_MS
-        wait_ms = min(JOIN_MS_MAX, self.gossip.tracked // JOINED_PER_MS) if few else 0
-        if wait_ms:
-            loop.call_later(wait_ms / 1000, self._forward)
+        if len(self._entered) >= JOINED_PER_MS:
+            wait_ms = 0
         else:
-            loop.call_soon(self._forward)
+            wait_ms = min(JOIN_MS_MAX, self.gossip.queue // JOINED_PER_MS)
+        if not wait_ms:
+            asyncio.get_running_loop().call_soon(self.forward)
+        elif len(self._entered) == len(transactions):  # else it is on time already
+            asyncio.get_running_loop().call_later(wait_ms / 1000, self.forward)
 
-    def _forward(self) -> None:
+    def forward(self) -> None:
+        """What `admitted` has kept goes now."""
         entered, self._entered = self._entered, []
-        self.perform(self.gossip.admitted(entered, None, self.now_ms()))
+        if entered:
+            self.perform(self.gossip.admitted(entered, None, self.now_ms()))
 
     def put(self, member: str, transactions: Sequence[bytes]) -> bool:
         """Queue a peer's bodies for the intake; False if there was no place. Never blocks."""

@@ -59,6 +59,10 @@ class Pool(Protocol):
     def find(self, tx_id: bytes) -> ParsedTransaction | None:
         """A transaction that waits or is in flight here."""
 
+    @property
+    def owed(self) -> int:
+        """How many could stand in a block by now; what is valid later only explains no delay."""
+
     def is_ordered(self, tx_id: bytes) -> bool:
         """It stands in a PRE-PREPARE that this node has accepted: everybody gets it with that."""
 
@@ -125,11 +129,12 @@ class Gossip:
     ) -> list[GossipSend]:
         """(id, bytes) of transactions that entered the pool; `source` None: from a client."""
         fresh: list[bytes] = []
+        due_ms = now_ms + self._wait_ms()
         for tx_id, raw in transactions:
             self._unwant(tx_id)
             tracked = self._tracked.get(tx_id)
             if tracked is None:
-                tracked = self._track(tx_id, _Tracked(source is None, now_ms))
+                tracked = self._track(tx_id, _Tracked(source is None, now_ms), due_ms)
                 fresh.append(raw)
             _add_holder(tracked, source)
         if source is not None or self._primary is None or not fresh:
@@ -146,15 +151,16 @@ class Gossip:
 
     def executed(self, tx_ids: Iterable[bytes], now_ms: int) -> None:
         """Their block is on disk: nothing more to say about them."""
-        entered_ms = now_ms
+        entered_ms: int | None = None
         for tx_id in tx_ids:
             self._unwant(tx_id)
             tracked = self._tracked.pop(tx_id, None)
-            if tracked is not None and tracked.entered_ms < entered_ms:
+            if tracked is not None and (entered_ms is None or tracked.entered_ms < entered_ms):
                 entered_ms = tracked.entered_ms
-        took_ms = min(self._usual_ms_max, now_ms - entered_ms)
-        # A slow block counts at once, and is forgotten in some ten.
-        self._usual_ms = max(took_ms, self._usual_ms - -(-self._usual_ms // 8))
+        if entered_ms is not None:
+            took_ms = min(self._usual_ms_max, now_ms - entered_ms)
+            # A slow block counts at once, and is forgotten in some ten.
+            self._usual_ms = max(took_ms, self._usual_ms - -(-self._usual_ms // 8))
 
     def gone(self, tx_ids: Iterable[bytes]) -> None:
         """Expired or evicted: nothing more to say about them."""
@@ -198,6 +204,7 @@ class Gossip:
         """Of a new epoch or view; `members`: the others."""
         self._members, self._primary = tuple(sorted(members)), primary
         self._usual_ms_max = progress_timeout_ms // USUAL_SHARE
+        self._usual_ms = min(self._usual_ms, self._usual_ms_max)
 
     # ---- what peers say ---------------------------------------------------------------------
 
@@ -265,9 +272,9 @@ class Gossip:
         return bool(self._due_times or self._wanted)
 
     @property
-    def tracked(self) -> int:
-        """Transactions of the pool that are not executed yet, as far as gossip knows."""
-        return len(self._tracked)
+    def queue(self) -> int:
+        """Transactions here that wait for a block which could hold them by now."""
+        return self._pool.owed
 
     def _announce(self, now_ms: int) -> list[GossipSend]:
         if not self._due_times or self._due_times[0] > now_ms:
@@ -314,12 +321,16 @@ class Gossip:
 
     # ---- tables -----------------------------------------------------------------------------
 
-    def _track(self, tx_id: bytes, tracked: _Tracked) -> _Tracked:
-        self._tracked[tx_id] = tracked
-        more_ms = max(0, len(self._tracked) - QUEUE_MIN) // QUEUE_PER_MS
+    def _wait_ms(self) -> int:
+        """Until what enters now is announced: a PRE-PREPARE usually comes sooner."""
+        more_ms = max(0, self._pool.owed - QUEUE_MIN) // QUEUE_PER_MS
         more_ms += max(0, self._usual_ms - ANNOUNCE_DELAY_MS)
-        more_ms += -more_ms % FLUSH_INTERVAL_MS  # a flush's worth of them is due together
-        self._schedule(tx_id, tracked, tracked.entered_ms + ANNOUNCE_DELAY_MS + more_ms)
+        # A flush's worth of them is due together.
+        return ANNOUNCE_DELAY_MS + more_ms - more_ms % FLUSH_INTERVAL_MS
+
+    def _track(self, tx_id: bytes, tracked: _Tracked, due_ms: int) -> _Tracked:
+        self._tracked[tx_id] = tracked
+        self._schedule(tx_id, tracked, due_ms)
         if self._due_count > 2 * TRACKED_MAX:  # mostly entries of what is executed long since
             self._forget_gone()
         if len(self._tracked) > TRACKED_MAX:

@@ -27,8 +27,7 @@ class _Unverified(VerifiedTransactions):
     """Takes from the mempool what is verified there and puts the rest off for the pool."""
 
     def __init__(self, mempool: Mempool, verifier: Verifier) -> None:
-        super().__init__(verifier)
-        self.get = mempool.get  # type: ignore[method-assign]  # without a frame of ours
+        super().__init__(verifier, mempool.get)
 
     def check(self, transactions: list[ParsedTransaction]) -> None:
         """Nothing yet: `Judge` verifies before it gives its verdict."""

@@ -48,7 +48,8 @@ class Mempool(VerifiedTransactions):
     ) -> None:
         """`organisation`: whom a key speaks for, None for strangers; `admit`: raises for local
         transactions that can only be refused (contracts/framework.py: `Active.check`)."""
-        super().__init__(verifier)
+        self._verified = Verified()
+        super().__init__(verifier, self._verified.get)
         self.chain_id, self.genesis_hash = chain_id, genesis_hash
         self.parameters, self.height = parameters, height
         self.bytes_max, self.quotas = bytes_max, Quotas(per_sender_max)
@@ -64,8 +65,6 @@ class Mempool(VerifiedTransactions):
         self._decided: dict[int, bytes] = {}  # sequence → digest, see `is_decided`
         self._expiries: dict[int, dict[bytes, None]] = {}
         self._forwarded: dict[bytes, Entry] = {}
-        self._verified = Verified()
-        self.get = self._verified.get  # type: ignore[method-assign,assignment]  # without a frame of ours
         self._arrivals = self._ordered_total = self._view_began = self._served = 0
         self._committed = height
 

@@ -34,6 +34,11 @@ class FakePool:
     def __init__(self) -> None:
         self.raws: dict[bytes, bytes] = {}
         self.flying: set[bytes] = set()
+        self.later = 0  # of them, valid from a later height only
+
+    @property
+    def owed(self) -> int:
+        return len(self.raws) - self.later
 
     def find(self, tx_id: bytes):
         raw = self.raws.get(tx_id)
@@ -205,17 +210,39 @@ class TestSpreading:
         world.admit(3, now_ms=2_000)
         world.admit(4, now_ms=2_060)
         world.executed(3, 4, now_ms=2_083)  # the slowest counts
-        assert world.told_after_ms(5, 3_000) == 90
+        assert world.told_after_ms(5, 3_000) == 70
 
     def test_a_slow_block_is_forgotten_and_no_wait_is_longer_than_so_much(self) -> None:
         """L17, L22: with 400 ms a primary just under the timeout was never replaced, for nobody knew who waited."""
         world = World(primary=None)
         world.admit(1, now_ms=0)
         world.executed(1, now_ms=60_000)
-        assert world.told_after_ms(2, 60_000) == 130  # an eighth, in ticks of 20
+        assert world.told_after_ms(2, 60_000) == 110  # an eighth, in ticks of 20
         for _ in range(20):
-            world.executed(now_ms=70_000)
-        assert world.told_after_ms(3, 70_000) == ANNOUNCE_DELAY_MS
+            world.executed(
+                99, now_ms=70_000
+            )  # another node's: it says nothing of how long ours take
+        assert world.told_after_ms(3, 70_000) == 110
+        for _ in range(20):
+            world.admit(4, now_ms=80_000)
+            world.executed(4, now_ms=80_010)
+        assert world.told_after_ms(5, 80_000) == ANNOUNCE_DELAY_MS
+
+    def test_a_shorter_timeout_shortens_the_wait(self) -> None:
+        """Voted in, before any block has shown it."""
+        world = World(primary=None)
+        world.admit(1, now_ms=0)
+        world.executed(1, now_ms=60_000)
+        world.gossip.begin_view(["a", "b", "c"], None, 100)
+        assert world.told_after_ms(2, 60_000) == ANNOUNCE_DELAY_MS
+
+    def test_what_no_block_can_hold_yet_explains_no_delay(self) -> None:
+        """Five thousand that are valid from a later height put everybody's announcements off by 4.6 s (L17)."""
+        world = World(primary=None)
+        world.pool.later = 5_000
+        world.admit(*range(5_000))
+        world.tick(ANNOUNCE_DELAY_MS)
+        assert world.told_after_ms(5_001, 1_000) == ANNOUNCE_DELAY_MS
 
     def test_who_expired_says_nothing_of_how_long_blocks_take(self) -> None:
         world = World(primary=None)
@@ -573,6 +600,18 @@ class TestTask:
         enter(1_004)
         await asyncio.sleep(0)
         assert seen(sent[3:]) == [("b", "TRANSACTIONS", [1_004])]
+        enter(*many)
+        await asyncio.sleep(1)
+        enter(1_005)
+        array = range(2_000, 2_000 + JOINED_PER_MS)
+        enter(*array)
+        await asyncio.sleep(0)
+        assert seen(sent[-1:]) == [("b", "TRANSACTIONS", [1_005, *array])], (
+            "an array waits for nobody"
+        )
+        enter(1_006)
+        task.forward()
+        assert seen(sent[-1:]) == [("b", "TRANSACTIONS", [1_006])], "nor does a node that stops"
 
     @stepped
     async def test_the_clock_stands_while_nothing_is_due(self) -> None:

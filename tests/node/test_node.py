@@ -62,6 +62,25 @@ async def test_four_hospitals_agree(tmp_path: Path) -> None:
         await group.height(height)
         headers = {node.state.header(height).hash() for node in group.nodes.values()}
         assert len(headers) == 1
+        for node in group.nodes.values():  # nobody goes on speaking of what is done
+            assert node.gossip.gossip.sizes()["tracked"] == 0
+
+
+async def test_a_node_that_stops_leaves_what_it_has_taken_to_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client was told that it is pending, and it waited for others to go to the primary with."""
+    monkeypatch.setattr("node.gossip.JOIN_MS_MAX", 60_000)
+    monkeypatch.setattr("node.gossip_rules.Gossip.queue", 10**9)
+    async with hospitals(tmp_path) as group:
+        await group.height(0)
+        await eventually(lambda: all(peer.connected for peer in group.nodes[1].network.peers()))
+        tx = anchor(group, 1, org=1)
+        (submitted,) = await group.nodes[1].facade.submit([tx.raw])
+        assert submitted.state is TransactionState.PENDING
+        await group.stop(1)
+        view = await group.nodes[0].facade.wait(tx.id, WAIT_S)
+        assert view.state is TransactionState.COMMITTED
 
 
 async def test_a_node_that_was_away_catches_up(tmp_path: Path) -> None:

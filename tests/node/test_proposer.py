@@ -11,6 +11,7 @@ from node.proposer import (
     BLOCK_INTERVAL_MAX_MS,
     BUSY_COMMIT_MS,
     LATE_INTERVAL_MAX_MS,
+    TRANSACTIONS_LIKE_A_BLOCK,
     TRANSACTIONS_WORTH_A_BLOCK,
     Proposer,
 )
@@ -33,12 +34,14 @@ class Primary:
         bodies = Bodies(BlockStore(MemoryKV(), bytes(32)), 0, lambda *_: True, lambda *_: None)
         self.proposer = Proposer(self.mempool, bodies, lambda: self.now_ms)
         self.proposer.begin_epoch(Parameters(), 0, 0)
-        self.sequence = 0
+        self.sequence = self.made = 0
 
-    def propose(self) -> int:
-        """The next proposal, as soon as it may go; returns how long that took."""
+    def propose(self, waiting: int = 1) -> int:
+        """The next proposal, of so many, as soon as it may go; returns how long that took."""
         self.sequence += 1
-        self.mempool.add(factories.transaction(GENESIS, number=self.sequence, expiry_height=1_000))
+        for _ in range(waiting):
+            self.made += 1
+            self.mempool.add(factories.transaction(GENESIS, number=self.made, expiry_height=1_000))
         self.proposer.permit(BuildProposal(0, self.sequence, False))
         waited_ms = self.proposer.wait_ms()
         assert waited_ms is not None
@@ -75,16 +78,50 @@ def test_slower_commits_widen_the_interval_and_quick_ones_narrow_it() -> None:
     assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS - 5
 
 
-def test_where_proposals_queue_the_interval_is_as_long_as_a_commit_and_a_half() -> None:
+def test_where_proposals_queue_the_interval_is_as_long_as_a_commit() -> None:
+    primary = Primary()
+    primary.commit(15, 10)
+    primary.commit(15 + 50, 20)
+    assert primary.interval_ms == 65
+    primary.commit(15 + 30)
+    assert primary.interval_ms == 45
+    primary.commit(15)
+    assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "waiting", "interval_ms"),
+    [
+        (
+            40,
+            TRANSACTIONS_LIKE_A_BLOCK - 1,
+            40,
+        ),  # somebody's one after the other: not held up for CPU
+        (40, TRANSACTIONS_LIKE_A_BLOCK, 60),
+        (70, TRANSACTIONS_LIKE_A_BLOCK, LATE_INTERVAL_MAX_MS),
+        (20, TRANSACTIONS_LIKE_A_BLOCK, BLOCK_INTERVAL_MAX_MS),  # nobody is too busy
+        (40, TRANSACTIONS_WORTH_A_BLOCK, 0),
+    ],
+)
+def test_where_enough_waits_busy_nodes_get_their_proposals_a_commit_and_a_half_apart(
+    took_ms: int, waiting: int, interval_ms: int
+) -> None:
     primary = Primary()
     primary.commit(10, 10)
-    primary.commit(10 + 30, 20)
-    assert primary.interval_ms == 60
-    primary.commit(10 + 20)
-    assert primary.interval_ms == 45
-    primary.commit(10 + 90, 20)
-    assert primary.interval_ms == LATE_INTERVAL_MAX_MS
-    primary.commit(10)
+    primary.commit(took_ms, 20)
+    primary.now_ms = primary.proposer.last_proposed_ms  # as if nothing of it had passed
+    assert primary.propose(waiting) == interval_ms
+
+
+def test_a_primary_that_has_little_time_is_not_held_up_for_long() -> None:
+    """A network may have its progress timeout voted down; a healthy primary took its patience then (L22)."""
+    primary = Primary()
+    primary.proposer.begin_epoch(Parameters(progress_timeout_ms=480), 0, 0)
+    primary.commit(10, 10)
+    primary.commit(70, 20)
+    assert primary.interval_ms == 40
+    primary.proposer.begin_epoch(Parameters(progress_timeout_ms=100), 0, 0)
+    primary.commit(70, 20)
     assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS
 
 
@@ -93,8 +130,8 @@ def test_a_long_way_is_no_queue() -> None:
     primary = Primary()
     primary.commit(FAR_MS, 200)
     assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS
-    primary.commit(FAR_MS + 20, 20)
-    assert primary.interval_ms == 49  # 50, but the quickest commit is forgotten slowly
+    primary.commit(FAR_MS + 40, 20)
+    assert primary.interval_ms == 59  # 60, but the quickest commit is forgotten slowly
 
 
 def test_a_clock_that_was_set_back_makes_no_queue_of_a_long_way() -> None:

@@ -52,8 +52,13 @@ async def replaced(group: Hospitals, first: int = 0) -> None:
 
 
 @pytest.mark.slow
-async def test_a_primary_just_under_the_timeout_is_replaced(tmp_path: Path) -> None:
-    async with hospitals(tmp_path, parameters=LIMITS) as group:
+@pytest.mark.parametrize("timeout_ms", [400, 1_000])
+async def test_a_primary_just_under_the_timeout_is_replaced(
+    tmp_path: Path, timeout_ms: int
+) -> None:
+    """Slow blocks put announcements off, at the longer timeout: the others hear in time all the same."""
+    limits = Parameters(progress_timeout_ms=timeout_ms)
+    async with hospitals(tmp_path, parameters=limits) as group:
         seat(group.nodes[0], SlowProposer)
         await replaced(group)
 

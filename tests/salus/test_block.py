@@ -98,11 +98,8 @@ class Cache(VerifiedTransactions):
     """Remembers whatever it is given; counts what it had to verify."""
 
     def __init__(self, *known: ParsedTransaction) -> None:
-        super().__init__(self._counting)
-        self.known, self.verified = {tx.raw: tx for tx in known}, 0
-
-    def get(self, raw: bytes) -> ParsedTransaction | None:
-        return self.known.get(raw)
+        super().__init__(self._counting, {tx.raw: tx for tx in known}.get)
+        self.verified = 0
 
     def _counting(self, public_key: bytes, payload: bytes, signature: bytes) -> bool:
         self.verified += 1

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 JUDGE_MS = 1.0  # signatures of transactions are checked away from the loop
 INTAKE_MS = 1.0
+FORWARD_MS = 1.0  # a turn of the loop later; more on a busy node
 BLOCKS_PER_ANSWER_MAX = 16
 BLOCKS_WAITING_MAX = 64
 POLL_TICKS = 2  # a node that only follows asks so often
@@ -135,6 +136,7 @@ class Rumours:
 
     def __init__(self, node: Node, gossip: Gossip) -> None:
         self.node, self.gossip = node, gossip
+        self.entered: list[tuple[bytes, bytes]] = []
 
     def now_ms(self) -> int:
         return int(self.node.cluster.now)
@@ -144,8 +146,14 @@ class Rumours:
             self.node.post(number(send.member), "on_frame", (send.kind, send.payload))
 
     def admitted(self, transactions: Sequence[tuple[bytes, bytes]]) -> None:
-        """Each submission by itself: here nobody's come close enough to go together."""
-        self.perform(self.gossip.admitted(transactions, None, self.now_ms()))
+        """Together with what comes meanwhile; a crash may come first."""
+        if not self.entered:
+            self.node.cluster.at(FORWARD_MS, self.node.forward, self.node.life)
+        self.entered += transactions
+
+    def forward(self) -> None:
+        entered, self.entered = self.entered, []
+        self.perform(self.gossip.admitted(entered, None, self.now_ms()))
 
     def put(self, member: str, transactions: Sequence[bytes]) -> bool:
         self.node.cluster.at(INTAKE_MS, self.node.intake, self.node.life, member, transactions)

@@ -140,6 +140,10 @@ class Node(Worker):
         except SalusError:
             self.cluster.cover("forged transaction refused")
 
+    def forward(self, life: int) -> None:
+        if life == self.life:
+            self.rumours.forward()
+
     # -- for the checkers and the liars ---------------------------------------------------------
 
     @property

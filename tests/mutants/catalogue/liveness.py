@@ -81,6 +81,35 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         why="the simulator's nodes owe their clients less than fits at once",
     ),
+    by_test(
+        "L17",
+        "slow blocks put announcements off for as long as they take",
+        "tests/node/test_gossip.py"
+        "::TestSpreading::test_a_slow_block_is_forgotten_and_no_wait_is_longer_than_so_much",
+        Edit(
+            "node/gossip_rules.py",
+            "took_ms = min(self._usual_ms_max, now_ms - entered_ms)",
+            "took_ms = now_ms - entered_ms",
+        ),
+        why="the simulator's clients send to several nodes when one is slow",
+    ),
+    by_test(
+        "L17",
+        "what no block can hold yet puts announcements off",
+        "tests/node/test_gossip.py"
+        "::TestSpreading::test_what_no_block_can_hold_yet_explains_no_delay",
+        Edit(
+            "node/gossip_rules.py", "self._pool.owed - QUEUE_MIN", "len(self._tracked) - QUEUE_MIN"
+        ),
+        why="the simulator's pools are smaller than what counts as a queue",
+    ),
+    by_test(
+        "L17",
+        "a node that stops keeps what was to go to the primary with others",
+        "tests/node/test_node.py::test_a_node_that_stops_leaves_what_it_has_taken_to_the_others",
+        Edit("node/node.py", "        self.gossip.forward()  #", "        pass  #"),
+        why="the simulator's nodes do not stop, they crash",
+    ),
     # -- L18 --------------------------------------------------------------------------------------
     simulated(
         "L18",
