@@ -200,56 +200,6 @@ class TestSpreading:
         late = sum(len(ids) for to, _, ids in world.tick(ANNOUNCE_DELAY_MS + 100) if to == "a")
         assert early + late == QUEUE_MIN + 100 * QUEUE_PER_MS
 
-    def test_where_blocks_take_longer_the_announcement_is_put_off(self) -> None:
-        """A busy network's PRE-PREPAREs came after 60 ms, so a sixth of all transactions was announced, asked
-        for, sent and checked a second time, which made them later still."""
-        world = World(primary=None)
-        world.admit(1, now_ms=0)
-        world.executed(1, now_ms=9)
-        assert world.told_after_ms(2, 1_000) == ANNOUNCE_DELAY_MS
-        world.admit(3, now_ms=2_000)
-        world.admit(4, now_ms=2_060)
-        world.executed(3, 4, now_ms=2_083)  # the slowest counts
-        assert world.told_after_ms(5, 3_000) == 70
-
-    def test_a_slow_block_is_forgotten_and_no_wait_is_longer_than_so_much(self) -> None:
-        """L17, L22: with 400 ms a primary just under the timeout was never replaced, for nobody knew who waited."""
-        world = World(primary=None)
-        world.admit(1, now_ms=0)
-        world.executed(1, now_ms=60_000)
-        assert world.told_after_ms(2, 60_000) == 110  # an eighth, in ticks of 20
-        for _ in range(20):
-            world.executed(
-                99, now_ms=70_000
-            )  # another node's: it says nothing of how long ours take
-        assert world.told_after_ms(3, 70_000) == 110
-        for _ in range(20):
-            world.admit(4, now_ms=80_000)
-            world.executed(4, now_ms=80_010)
-        assert world.told_after_ms(5, 80_000) == ANNOUNCE_DELAY_MS
-
-    def test_a_shorter_timeout_shortens_the_wait(self) -> None:
-        """Voted in, before any block has shown it."""
-        world = World(primary=None)
-        world.admit(1, now_ms=0)
-        world.executed(1, now_ms=60_000)
-        world.gossip.begin_view(["a", "b", "c"], None, 100)
-        assert world.told_after_ms(2, 60_000) == ANNOUNCE_DELAY_MS
-
-    def test_what_no_block_can_hold_yet_explains_no_delay(self) -> None:
-        """Five thousand that are valid from a later height put everybody's announcements off by 4.6 s (L17)."""
-        world = World(primary=None)
-        world.pool.later = 5_000
-        world.admit(*range(5_000))
-        world.tick(ANNOUNCE_DELAY_MS)
-        assert world.told_after_ms(5_001, 1_000) == ANNOUNCE_DELAY_MS
-
-    def test_who_expired_says_nothing_of_how_long_blocks_take(self) -> None:
-        world = World(primary=None)
-        world.admit(1, now_ms=0)
-        world.gone(1)
-        assert world.told_after_ms(2, 60_000) == ANNOUNCE_DELAY_MS
-
     def test_many_ids_travel_in_several_frames(self) -> None:
         world = World(primary=None)
         world.admit(*range(2_500))
@@ -297,6 +247,59 @@ class TestNewPrimary:
         world.admit(1)
         assert world.gossip.primary_changed(None, 10) == []
         assert world.admit(2) == []
+
+
+def test_where_blocks_take_longer_the_announcement_is_put_off() -> None:
+    """A busy network's PRE-PREPAREs came after 60 ms, so a sixth of all transactions was announced, asked
+    for, sent and checked a second time, which made them later still."""
+    world = World(primary=None)
+    world.admit(1, now_ms=0)
+    world.executed(1, now_ms=9)
+    assert world.told_after_ms(2, 1_000) == ANNOUNCE_DELAY_MS
+    world.admit(3, now_ms=2_000)
+    world.admit(4, now_ms=2_060)
+    world.executed(3, 4, now_ms=2_083)  # the slowest counts
+    assert world.told_after_ms(5, 3_000) == 70
+
+
+def test_a_slow_block_is_forgotten_and_no_wait_is_longer_than_so_much() -> None:
+    """L17, L22: with 400 ms a primary just under the timeout was never replaced, for nobody knew who waited."""
+    world = World(primary=None)
+    world.admit(1, now_ms=0)
+    world.executed(1, now_ms=60_000)
+    assert world.told_after_ms(2, 60_000) == 110  # an eighth, in ticks of 20
+    for _ in range(20):
+        world.executed(99, now_ms=70_000)  # another node's: it says nothing of how long ours take
+    assert world.told_after_ms(3, 70_000) == 110
+    for _ in range(20):
+        world.admit(4, now_ms=80_000)
+        world.executed(4, now_ms=80_010)
+    assert world.told_after_ms(5, 80_000) == ANNOUNCE_DELAY_MS
+
+
+def test_a_shorter_timeout_shortens_the_wait() -> None:
+    """Voted in, before any block has shown it."""
+    world = World(primary=None)
+    world.admit(1, now_ms=0)
+    world.executed(1, now_ms=60_000)
+    world.gossip.begin_view(["a", "b", "c"], None, 100)
+    assert world.told_after_ms(2, 60_000) == ANNOUNCE_DELAY_MS
+
+
+def test_what_no_block_can_hold_yet_explains_no_delay() -> None:
+    """Five thousand that are valid from a later height put everybody's announcements off by 4.6 s (L17)."""
+    world = World(primary=None)
+    world.pool.later = 5_000
+    world.admit(*range(5_000))
+    world.tick(ANNOUNCE_DELAY_MS)
+    assert world.told_after_ms(5_001, 1_000) == ANNOUNCE_DELAY_MS
+
+
+def test_who_expired_says_nothing_of_how_long_blocks_take() -> None:
+    world = World(primary=None)
+    world.admit(1, now_ms=0)
+    world.gone(1)
+    assert world.told_after_ms(2, 60_000) == ANNOUNCE_DELAY_MS
 
 
 def test_it_gets_megabytes_at_once_and_asks_for_the_rest(

@@ -44,7 +44,7 @@ class Replica:
         self.reached, self.said = dict.fromkeys(range(self.n), 0), dict(disk.votes)
         self.view, self.fixed = 0, dict[int, bytes]()  # what this view's NEW-VIEW chose
         self.heard: dict[Any, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
-        self.first, self.ahead = dict[Any, bytes](), set[int]()  # of (kind, view, sequence, sender)
+        self.first, self.ahead = defaultdict[Any, dict[int, bytes]](dict), set[int]()
         self.proofs = {found[:3]: found for found in disk.prepared}  # certificates in the journal
         self.prepared: dict[int, tuple[int, bytes]] = {}  # of the highest view (S7)
         self.committed, self.surely_committed = dict[int, bytes](), set[int]()
@@ -90,15 +90,18 @@ class Replica:
         if kind == (PREPARE if sender == self.primary(view) else PRE_PREPARE):
             return  # Only the primary proposes, and its PRE-PREPARE is its prepare, once (S5).
         voters, surely = self.heard[kind, view, sequence, digest]
+        first = self.first[kind, view, sequence]
+        if first.setdefault(sender, digest) != digest:
+            first[sender] = b""  # two votes: which of them counts depends on when they came (S5)
         if sender in surely or (sender in voters and not sure):
             return
         voters.add(sender)
-        if self.first.setdefault((kind, view, sequence, sender), digest) == digest and sure:
-            surely.add(sender)
+        surely |= {sender} if sure and first[sender] else set()
         if kind == COMMIT and len(voters) >= self.quorum:
             agreed = self.committed.setdefault(sequence, digest) == digest
             self._need(agreed, vote, " as heard, and another is committed there (S6)")
-            (self.ahead.add if view > self.view else self.ahead.discard)(sequence)  # put aside
+            aside = view > self.view or sum(first[who] != b"" for who in voters) < self.quorum
+            (self.ahead.add if aside else self.ahead.discard)(sequence)
             self.surely_committed |= {sequence} if len(surely) >= self.quorum else set()
 
     def holds(self, sequence: int, digest: bytes) -> None:
@@ -279,12 +282,9 @@ class Replica:
         """S8, and S7: the proof of its low watermark."""
         low = self._low_of(change)
         places = [low, *(found.sequence for found in change.prepared)]
-        return (
-            change.view == view
-            and (change.low is None or (low > self.place.base and self._is_certified(change.low)))
-            and places == sorted(set(places))
-            and all(self._is_prepared(found, view, low) for found in change.prepared)
-        )
+        base = change.low is None or (low > self.place.base and self._is_certified(change.low))
+        base = base and change.view == view and places == sorted(set(places))
+        return base and all(self._is_prepared(found, view, low) for found in change.prepared)
 
     def _low_of(self, change: Any) -> int:
         return change.low.height if change.low else self.place.base

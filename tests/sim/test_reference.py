@@ -139,6 +139,30 @@ def test_commits_of_a_view_to_come_may_be_put_aside() -> None:
                 model.says(mine)
 
 
+@pytest.mark.parametrize("said", [b"b", b"bc", b"cb"])
+def test_of_a_liar_s_two_commits_the_one_is_counted_that_came_first(said: bytes) -> None:
+    """S5, S6. If its place was not in the window yet, that is another than was heard first, so a quorum with a sender of
+    two proves nothing that must be known (seeds 7318 and 11900)."""
+    model = _model(me=0)
+    for digest in said:
+        model.hear(reference.Vote(reference.COMMIT, 0, 1, bytes([digest]), 3))
+    for sender in (1, 2):
+        model.hear(reference.Vote(reference.COMMIT, 0, 1, b"b", sender))
+    model.holds(1, b"b")
+    model.holds(1, b"a")
+    model.checked(0, 1, b"a", reference.VALID)
+    prepare = reference.Vote(reference.PRE_PREPARE, 0, 1, b"a", 0)
+    if said == b"cb":
+        model.must()
+        model.says(prepare)
+        return
+    with pytest.raises(Disagreement, match="does not execute s1"):
+        model.must()
+    if said == b"b":
+        with pytest.raises(Disagreement, match="another is committed there"):
+            model.says(prepare)
+
+
 def test_a_late_status_takes_no_word_back() -> None:
     """S14, L20: two members had said 6; an older STATUS of one came a millisecond behind, and a
     replica reads one a tick. The model counted the last alone, and found one word."""

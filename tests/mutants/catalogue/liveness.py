@@ -85,7 +85,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "L17",
         "slow blocks put announcements off for as long as they take",
         "tests/node/test_gossip.py"
-        "::TestSpreading::test_a_slow_block_is_forgotten_and_no_wait_is_longer_than_so_much",
+        "::test_a_slow_block_is_forgotten_and_no_wait_is_longer_than_so_much",
         Edit(
             "node/gossip_rules.py",
             "took_ms = min(self._usual_ms_max, now_ms - entered_ms)",
@@ -96,8 +96,7 @@ MUTANTS: tuple[Mutant, ...] = (
     by_test(
         "L17",
         "what no block can hold yet puts announcements off",
-        "tests/node/test_gossip.py"
-        "::TestSpreading::test_what_no_block_can_hold_yet_explains_no_delay",
+        "tests/node/test_gossip.py::test_what_no_block_can_hold_yet_explains_no_delay",
         Edit(
             "node/gossip_rules.py", "self._pool.owed - QUEUE_MIN", "len(self._tracked) - QUEUE_MIN"
         ),
