@@ -150,9 +150,6 @@ class Epochs:
         log_event(log, logging.INFO, "view", view=entered.view, primary=member)
         self.mempool.release_above(self.proposer.last_committed)
         self._new_primary(member)
-        gossip = self.gossip.gossip
-        primary = None if member == self.member else member
-        self.gossip.perform(gossip.primary_changed(primary, self.gossip.now_ms()))
 
     def in_view(self, question: CheckProposal) -> bool:
         """A verdict for a view that is over must not mark transactions as ordered."""
@@ -180,8 +177,9 @@ class Epochs:
     def _new_primary(self, primary: str) -> None:
         others = [member for member in self.roster.ids if member != self.member]
         timeout_ms = self.mempool.parameters.progress_timeout_ms
-        rules, taker = self.gossip.gossip, None if primary == self.member else primary
-        rules.begin_view(others, taker, timeout_ms)
+        gossip, taker = self.gossip, None if primary == self.member else primary
+        gossip.gossip.begin_view(others, taker, timeout_ms)
+        gossip.perform(gossip.gossip.primary_changed(taker, gossip.now_ms()))
         self.mempool.begin_view()
         self.pace.begin_view()
 

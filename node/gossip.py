@@ -93,6 +93,11 @@ class GossipTask:
         if entered:
             self.perform(self.gossip.admitted(entered, None, self.now_ms()))
 
+    def leave(self) -> None:
+        """The node stops: clients were told that it has taken theirs, so somebody else has to know them."""
+        self.forward()
+        self.perform(self.gossip.leave())
+
     def put(self, member: str, transactions: Sequence[bytes]) -> bool:
         """Queue a peer's bodies for the intake; False if there was no place. Never blocks."""
         size = sum(map(len, transactions))

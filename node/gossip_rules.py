@@ -129,7 +129,7 @@ class Gossip:
     ) -> list[GossipSend]:
         """(id, bytes) of transactions that entered the pool; `source` None: from a client."""
         fresh: list[bytes] = []
-        due_ms = now_ms + self._wait_ms()
+        due_ms = now_ms + self._wait_ms(len(transactions))
         for tx_id, raw in transactions:
             self._unwant(tx_id)
             tracked = self._tracked.get(tx_id)
@@ -197,6 +197,19 @@ class Gossip:
         if self._due_count > 2 * TRACKED_MAX:  # views may change and nothing be admitted
             self._forget_gone()
         return _bodies(primary, bodies) if primary is not None else []
+
+    def leave(self) -> list[GossipSend]:
+        """This node stops. As a primary it alone may have what its clients sent, and will not propose it."""
+        if self._primary is not None or not self._members:
+            return []
+        bodies: list[bytes] = []
+        size = 0
+        for tx_id, tracked in self._tracked.items():
+            if tracked.mine and not tracked.holders and not self._pool.is_ordered(tx_id):
+                tx = self._pool.find(tx_id)
+                if tx is not None and (size := size + len(tx.raw)) <= ANSWER_BYTES_MAX:
+                    bodies.append(tx.raw)
+        return _bodies(self._members[0], bodies)
 
     def begin_view(
         self, members: Iterable[str], primary: str | None, progress_timeout_ms: int
@@ -321,10 +334,10 @@ class Gossip:
 
     # ---- tables -----------------------------------------------------------------------------
 
-    def _wait_ms(self) -> int:
-        """Until what enters now is announced: a PRE-PREPARE usually comes sooner."""
-        more_ms = max(0, self._pool.owed - QUEUE_MIN) // QUEUE_PER_MS
-        more_ms += max(0, self._usual_ms - ANNOUNCE_DELAY_MS)
+    def _wait_ms(self, entering: int) -> int:
+        """Until these are announced: a PRE-PREPARE usually comes sooner. They are in the pool already."""
+        more_ms = max(0, self._pool.owed - entering - QUEUE_MIN) // QUEUE_PER_MS
+        more_ms = max(more_ms, self._usual_ms - ANNOUNCE_DELAY_MS)
         # A flush's worth of them is due together.
         return ANNOUNCE_DELAY_MS + more_ms - more_ms % FLUSH_INTERVAL_MS
 

@@ -406,7 +406,7 @@ class Node:
         await self.api.stop()
         await self._fhir.close()
         await self.calls.close()
-        self.gossip.forward()  # clients were told that it is taken: somebody else has to know it
+        self.gossip.leave()
         await self.network.stop()
         await self.verify_pool.close()
         self.disk.close()

@@ -66,6 +66,7 @@ class Proposer:
 
     def begin_epoch(self, parameters: Parameters, me: int | None, height: int) -> None:
         self.parameters, self.me = parameters, me or 0
+        self.interval_ms = min(self.interval_ms, self._late_max_ms())
         self.withdraw()
         self.last_committed = max(self.last_committed, height)
 
@@ -181,6 +182,5 @@ class Proposer:
         """Between two proposals, if as many as may be under way share the time that one of them takes."""
         if len(self._took_ms) < COMMITS_SEEN:
             return 0
-        return min(
-            LATE_INTERVAL_MAX_MS, min(self._took_ms) // self.parameters.in_flight_proposals_max
-        )
+        apart_ms = min(self._took_ms) // self.parameters.in_flight_proposals_max
+        return min(self._late_max_ms(), apart_ms)

@@ -194,11 +194,28 @@ class TestSpreading:
 
     def test_a_queue_explains_a_delay_and_puts_the_announcement_off(self) -> None:
         world = World(primary=None)
-        world.admit(*range(QUEUE_MIN + 100 * QUEUE_PER_MS))
+        for number in range(QUEUE_MIN + 100 * QUEUE_PER_MS):
+            world.admit(number)
         early = sum(len(ids) for to, _, ids in world.tick(ANNOUNCE_DELAY_MS) if to == "a")
-        assert early < QUEUE_MIN + 2 * QUEUE_PER_MS
+        assert QUEUE_MIN < early < QUEUE_MIN + 30 * QUEUE_PER_MS
         late = sum(len(ids) for to, _, ids in world.tick(ANNOUNCE_DELAY_MS + 100) if to == "a")
         assert early + late == QUEUE_MIN + 100 * QUEUE_PER_MS
+
+    def test_an_array_does_not_wait_behind_itself(self) -> None:
+        world = World(primary=None)
+        world.admit(*range(QUEUE_MIN + 100 * QUEUE_PER_MS))
+        told = sum(len(ids) for to, _, ids in world.tick(ANNOUNCE_DELAY_MS) if to == "a")
+        assert told == QUEUE_MIN + 100 * QUEUE_PER_MS
+
+    def test_a_primary_that_stops_gives_its_clients_transactions_to_somebody(self) -> None:
+        """It alone has them, and will not propose them any more."""
+        world = World(primary=None)
+        world.admit(1, 2, 3)
+        world.admit(4, source="b")
+        world.announced("c", 3)
+        world.pool.flying.add(tx_id(2))
+        assert seen(world.gossip.leave()) == [("a", "TRANSACTIONS", [1])]
+        assert World().gossip.leave() == []
 
     def test_many_ids_travel_in_several_frames(self) -> None:
         world = World(primary=None)

@@ -66,20 +66,26 @@ async def test_four_hospitals_agree(tmp_path: Path) -> None:
             assert node.gossip.gossip.sizes()["tracked"] == 0
 
 
+@pytest.mark.parametrize("stopped", [0, 1])
 async def test_a_node_that_stops_leaves_what_it_has_taken_to_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: int
 ) -> None:
-    """Its client was told that it is pending, and it waited for others to go to the primary with."""
+    """Its client was told that it is pending, and it waited for others to go to the primary with; or the
+    node is the primary, and had not proposed it yet."""
     monkeypatch.setattr("node.gossip.JOIN_MS_MAX", 60_000)
     monkeypatch.setattr("node.gossip_rules.Gossip.queue", 10**9)
+    if not stopped:
+        monkeypatch.setattr("node.proposer.Proposer.propose", lambda self: None)
     async with hospitals(tmp_path) as group:
         await group.height(0)
-        await eventually(lambda: all(peer.connected for peer in group.nodes[1].network.peers()))
+        node = group.nodes[stopped]
+        await eventually(lambda: all(peer.connected for peer in node.network.peers()))
         tx = anchor(group, 1, org=1)
-        (submitted,) = await group.nodes[1].facade.submit([tx.raw])
+        (submitted,) = await node.facade.submit([tx.raw])
         assert submitted.state is TransactionState.PENDING
-        await group.stop(1)
-        view = await group.nodes[0].facade.wait(tx.id, WAIT_S)
+        await group.stop(stopped)
+        monkeypatch.undo()
+        view = await group.nodes[2].facade.wait(tx.id, WAIT_S)
         assert view.state is TransactionState.COMMITTED
 
 

@@ -121,6 +121,7 @@ def test_a_primary_that_has_little_time_is_not_held_up_for_long() -> None:
     primary.commit(70, 20)
     assert primary.interval_ms == 40
     primary.proposer.begin_epoch(Parameters(progress_timeout_ms=100), 0, 0)
+    assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS, "before anything is committed in it"
     primary.commit(70, 20)
     assert primary.interval_ms == BLOCK_INTERVAL_MAX_MS
 

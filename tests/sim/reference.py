@@ -91,8 +91,7 @@ class Replica:
             return  # Only the primary proposes, and its PRE-PREPARE is its prepare, once (S5).
         voters, surely = self.heard[kind, view, sequence, digest]
         first = self.first[kind, view, sequence]
-        if first.setdefault(sender, digest) != digest:
-            first[sender] = b""  # two votes: which of them counts depends on when they came (S5)
+        first[sender] = digest if first.get(sender, digest) == digest else b""  # two (S5)
         if sender in surely or (sender in voters and not sure):
             return
         voters.add(sender)
@@ -100,9 +99,10 @@ class Replica:
         if kind == COMMIT and len(voters) >= self.quorum:
             agreed = self.committed.setdefault(sequence, digest) == digest
             self._need(agreed, vote, " as heard, and another is committed there (S6)")
-            aside = view > self.view or sum(first[who] != b"" for who in voters) < self.quorum
-            (self.ahead.add if aside else self.ahead.discard)(sequence)
             self.surely_committed |= {sequence} if len(surely) >= self.quorum else set()
+            known = view <= self.view and sum(first[who] != b"" for who in voters) >= self.quorum
+            known = known or sequence in self.surely_committed  # else it may be put aside
+            (self.ahead.discard if known else self.ahead.add)(sequence)
 
     def holds(self, sequence: int, digest: bytes) -> None:
         if any(0 < sequence - low <= self.window for low in (self.certified, self.low)):
@@ -283,8 +283,8 @@ class Replica:
         low = self._low_of(change)
         places = [low, *(found.sequence for found in change.prepared)]
         base = change.low is None or (low > self.place.base and self._is_certified(change.low))
-        base = base and change.view == view and places == sorted(set(places))
-        return base and all(self._is_prepared(found, view, low) for found in change.prepared)
+        sound = base and change.view == view and places == sorted(set(places))
+        return sound and all(self._is_prepared(found, view, low) for found in change.prepared)
 
     def _low_of(self, change: Any) -> int:
         return change.low.height if change.low else self.place.base
