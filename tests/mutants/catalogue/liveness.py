@@ -98,7 +98,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "what no block can hold yet puts announcements off",
         "tests/node/test_gossip.py::test_what_no_block_can_hold_yet_explains_no_delay",
         Edit(
-            "node/gossip_rules.py", "self._pool.owed - QUEUE_MIN", "len(self._tracked) - QUEUE_MIN"
+            "node/gossip_rules.py",
+            "self._pool.owed - entering - QUEUE_MIN",
+            "len(self._tracked) - QUEUE_MIN",
         ),
         why="the simulator's pools are smaller than what counts as a queue",
     ),
