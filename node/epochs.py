@@ -176,9 +176,8 @@ class Epochs:
 
     def _new_primary(self, primary: str) -> None:
         others = [member for member in self.roster.ids if member != self.member]
-        timeout_ms = self.mempool.parameters.progress_timeout_ms
         gossip, taker = self.gossip, None if primary == self.member else primary
-        gossip.gossip.begin_view(others, taker, timeout_ms)
+        gossip.gossip.begin_epoch(others, self.mempool.parameters.progress_timeout_ms)
         gossip.perform(gossip.gossip.primary_changed(taker, gossip.now_ms()))
         self.mempool.begin_view()
         self.pace.begin_view()

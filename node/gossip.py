@@ -24,9 +24,9 @@ INTAKE_BYTES_PER_PEER_MAX = 8 * MIB  # a flooding peer fills its own share only
 # Of one peer checked at once, from as many frames as have come: under load those hold a client's array
 # each, and a check takes two turns of a busy loop. Frames are as large as 1,000 (2 ms to parse 256).
 INTAKE_BATCH = 256
-# Clients' single transactions go to the primary in one frame: two hundred in a second cost the primary as
-# much as a thousand in frames of five. They wait for each other as the pool is full: a millisecond for each
-# sixteen, that is not at all on a quiet node, and a twentieth of a commit's time on one that has no core left.
+# Clients' single transactions go to the primary together: a frame costs both ends some 50 µs, more than a
+# signature (docs/performance.md). They wait for each other, a millisecond for each sixteen in the pool: not
+# at all on a quiet node, and a twentieth of a commit's time on one that has no core left.
 JOINED_PER_MS = 16
 JOIN_MS_MAX = 5
 BAD_TRANSACTION_POINTS = 60  # whoever relays has verified; a second one within 2 s is a ban
@@ -48,7 +48,7 @@ class GossipTask:
         self._queues: dict[str, deque[Sequence[bytes]]] = {}  # of who has a worker, or will have
         self._queued_bytes: Counter[str] = Counter()
         self._hire: Callable[[str], None] | None = None
-        self._entered: list[tuple[bytes, bytes]] = []  # and not told to anybody yet
+        self._entered: list[tuple[bytes, bytes]] = []  # by clients, and not told to anybody yet
         self._stirred = asyncio.Event()  # something may be due, or was dropped
         self.intake_dropped_total = 0
 

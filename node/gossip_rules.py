@@ -101,7 +101,7 @@ class _Wanted:
 class Gossip:
     """The rules of gossip, without sockets and clock; node/gossip.py is the shell around it.
 
-    `members`: the other members that take part, updated by `begin_view`.
+    `members`: the other members that take part, updated by `begin_epoch`.
     Every method returns what to send."""
 
     def __init__(self, pool: Pool, members: Iterable[str], primary: str | None) -> None:
@@ -211,11 +211,9 @@ class Gossip:
                     bodies.append(tx.raw)
         return _bodies(self._members[0], bodies)
 
-    def begin_view(
-        self, members: Iterable[str], primary: str | None, progress_timeout_ms: int
-    ) -> None:
-        """Of a new epoch or view; `members`: the others."""
-        self._members, self._primary = tuple(sorted(members)), primary
+    def begin_epoch(self, members: Iterable[str], progress_timeout_ms: int) -> None:
+        """`members`: the others. Who the primary is, `primary_changed` says."""
+        self._members = tuple(sorted(members))
         self._usual_ms_max = progress_timeout_ms // USUAL_SHARE
         self._usual_ms = min(self._usual_ms, self._usual_ms_max)
 

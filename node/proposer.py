@@ -31,9 +31,7 @@ log = logging.getLogger("salus.proposer")
 
 BLOCK_INTERVAL_MAX_MS = 20
 LATE_INTERVAL_MAX_MS = 80
-TIMEOUT_SHARE = (
-    12  # nor longer: a sixth of the wait for which a primary is thought slow (node/pace.py)
-)
+TIMEOUT_SHARE = 12  # nor longer than this: a sixth of what makes a transaction late (node/pace.py)
 TRANSACTIONS_WORTH_A_BLOCK = 500
 # What a block costs however small, in transactions (4.5 ms and 90 µs a node). Where so many wait, busy nodes take
 # proposals this much further apart: at 5,000 transactions a second one by one, four nodes on four cores, 6 % less CPU

@@ -116,9 +116,9 @@ class VerifiedTransactions:
     The mempool is the usual one; this base knows none and verifies all.
     """
 
-    def __init__(self, verifier: Verifier, get: "Get | None" = None) -> None:
+    def __init__(self, verifier: Verifier, get: Get | None = None) -> None:
         """`get`: the parsed transaction iff exactly these bytes, signature included, were verified. It is
-        asked three times for each: a function of somebody's own, without a frame around it."""
+        asked three times for each, so it is called itself, without a method around it."""
         self.verifier = verifier
         self.get: Get = get or _nothing
 

@@ -56,8 +56,8 @@ class World:
 
     def __init__(self, primary: str | None = "a") -> None:
         self.pool = FakePool()
-        self.gossip = Gossip(self.pool, (), None)
-        self.gossip.begin_view(["c", "b", "a"], primary, Parameters().progress_timeout_ms)
+        self.gossip = Gossip(self.pool, ["c", "b", "a"], primary)
+        self.gossip.begin_epoch(["c", "b", "a"], Parameters().progress_timeout_ms)
 
     def admit(self, *numbers: int, source: str | None = None, now_ms: int = 0):
         pairs = [(tx_id(n), raw(n)) for n in numbers]
@@ -299,7 +299,7 @@ def test_a_shorter_timeout_shortens_the_wait() -> None:
     world = World(primary=None)
     world.admit(1, now_ms=0)
     world.executed(1, now_ms=60_000)
-    world.gossip.begin_view(["a", "b", "c"], None, 100)
+    world.gossip.begin_epoch(["a", "b", "c"], 100)
     assert world.told_after_ms(2, 60_000) == ANNOUNCE_DELAY_MS
 
 
