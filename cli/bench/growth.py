@@ -9,23 +9,17 @@ for another one, nor for what was written before the first turn. Law of the file
 anew afterwards must hash to the head's state root, or nothing is reported.
 """
 
-import os
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
-from itertools import islice
-from math import isqrt
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
-import msgspec
-
 from cli.bench import load
+from cli.bench.founding import found, rest
 from cli.bench.network import Say
 from cli.errors import CliError
 from contracts.catalogue import registry
 from node.executor import Executor
-from node.genesis_block import genesis_block
 from salus.block import BLOCK_VERSION, ParsedProposal, Proposal
 from salus.certificate import Certificate, IndexedSignature
 from salus.codec import encode
@@ -33,19 +27,11 @@ from salus.genesis import GENESIS_VERSION, NO_PEPPER, Genesis, Member, Role
 from salus.keys import SigningKey
 from salus.parameters import Parameters
 from salus.statemap import (
-    ENTRY_BYTES,
-    SALT_BYTES,
     StateTree,
-    bucket_of,
-    change_bucket,
-    key_hash,
-    leaf_of,
 )
 from salus.transaction import parse
-from storage import keys
-from storage.buckets import WHOLE_BYTES_MAX
 from storage.errors import StoreDamaged
-from storage.kv import STATE_WRITE_BUFFER_BYTES, LevelKV, Put
+from storage.kv import STATE_WRITE_BUFFER_BYTES, LevelKV
 from storage.state import StateStore
 
 CHAIN_ID = "bench-growth"
@@ -53,9 +39,6 @@ BLOCK_TRANSACTIONS = 500
 BLOCKS = 4  # of a turn; the first turn fills the caches and does not count
 # 80,000 transactions are seven write buffers: less than four are never merged, and would cost nothing.
 TURNS = 40
-REST_S = 0.3  # in which LevelDB's thread uses less than a hundredth: it merges, or it does not
-BATCH_BUCKETS = 4_096
-VALUE_BYTES = 60  # as large as what `records.anchor` keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +74,9 @@ def run(root: Path, sizes: Sequence[int], bucket_bits: int, told: Say) -> list[R
         opened = []
         for chain, size in zip(chains, sizes, strict=True):
             told(f"a state of {size} keys")
-            chain.found(size)
+            found(chain.place, chain.genesis, size)
             opened.append(chain.open())
-            _rest()
+            rest()
         told(f"{TURNS} turns of {BLOCKS} blocks each, size by size")
         turns = [[chain.turn() for chain in chains] for _ in range(TURNS + 1)][1:]
         for chain in chains:
@@ -146,56 +129,8 @@ class _Chain:
         parameters = Parameters(state_bucket_bits=bucket_bits)
         self.genesis = Genesis(GENESIS_VERSION, CHAIN_ID, 1_000, (member,), parameters, NO_PEPPER)
         self.genesis_hash = self.genesis.hash()
-        self.contracts = registry()
         self.sent = 0
         self.state: StateStore | None = None
-
-    # ── founding ─────────────────────────────────────────────────────────────
-
-    def found(self, size: int) -> None:
-        """Genesis, and as many records beside it as make `size` keys."""
-        batch = genesis_block(self.genesis, self.contracts)
-        bits = self.genesis.parameters.state_bucket_bits
-        by_bucket: dict[int, list[bytes]] = defaultdict(list)
-        for number in range(max(0, size - len(batch.writes))):
-            key = _key(number)
-            by_bucket[bucket_of(key_hash(key), bits)].append(key)
-        kv = self._level()
-        state = StateStore(kv, self.genesis_hash)
-        tree = StateTree(bits)
-        buckets = dict(batch.buckets)  # genesis's own; those that are filled hold them too
-        puts: list[Put] = []
-        order = iter(sorted(by_bucket))
-        while part := list(islice(order, BATCH_BUCKETS)):
-            for index in part:
-                puts += self._filled(index, by_bucket.pop(index), buckets)
-            kv.write(puts, sync=False)
-            puts = []
-        header = msgspec.structs.replace(batch.header, state_root=tree.load(buckets.items()))
-        own = {index: buckets[index] for index in batch.buckets}
-        state.initialise(replace(batch, header=header, buckets=own))
-        state.close()
-
-    def _filled(self, index: int, names: list[bytes], buckets: dict[int, bytes]) -> Iterator[Put]:
-        leaves: dict[bytes, bytes | None] = {}
-        for name in names:
-            stored = bytes(SALT_BYTES + VALUE_BYTES)
-            hashed = key_hash(name)
-            leaves[hashed] = leaf_of(hashed, stored)
-            yield keys.VALUE + name, stored
-        own = buckets.get(index, b"")  # genesis's
-        content = buckets[index] = change_bucket(own, leaves)
-        since: dict[bytes, bytes | None] = {}
-        if not own and len(content) > WHOLE_BYTES_MAX:
-            # As blocks leave a large bucket: each has gone another part of the way to the next whole one.
-            age = index % isqrt(2 * len(content) // ENTRY_BYTES)
-            since = {hashed: leaves.pop(hashed) for hashed in list(leaves)[:age]}
-            content = change_bucket(own, leaves)
-        yield keys.bucket_key(index), content
-        if since:
-            yield keys.changed_key(index), change_bucket(b"", since)
-
-    # ── running ──────────────────────────────────────────────────────────────
 
     def open(self) -> tuple[float, float]:
         """As a node does at its start; seconds, and of them processor time."""
@@ -211,7 +146,7 @@ class _Chain:
         recent = state.recent_ids(state.replay_start())
         try:
             self.executor = Executor(
-                self.contracts, self.genesis, state, tree, state.head, epoch, recent
+                registry(), self.genesis, state, tree, state.head, epoch, recent
             )
         except StoreDamaged as error:
             state.close()
@@ -235,7 +170,7 @@ class _Chain:
             self.state.commit(self.executor.batch(executed.header.height, certificate))
             write += time.thread_time() - began
             self.executor.certified(executed.header.height)
-        _rest()
+        rest()
         own = time.thread_time() - began_own
         merge = max(0.0, time.process_time() - began_all - own)
         each = 1e6 / (BLOCKS * BLOCK_TRANSACTIONS)
@@ -274,16 +209,3 @@ class _Chain:
         if self.state is not None:
             self.state.close()
             self.state = None
-
-
-def _rest() -> None:
-    """Wait until LevelDB has merged what is to be merged."""
-    began = -1.0
-    while time.process_time() - began > REST_S / 100:
-        began = time.process_time()
-        time.sleep(REST_S)
-
-
-def _key(number: int) -> bytes:
-    """Of the records contract's own length, and of nobody's record."""
-    return b"records/" + number.to_bytes(4) + os.urandom(28)

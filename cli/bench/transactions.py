@@ -20,6 +20,7 @@ from typing import Any
 from cli import testnet
 from cli.bench import lies, limits, load, lying_validator, stage_table
 from cli.bench.clients import Measured, at_rate, saturate
+from cli.bench.founding import found_alike
 from cli.bench.freshness import Freshness, keep_fresh
 from cli.bench.machine import Processors, cores, processors, verify_per_s
 from cli.bench.network import Say, chain_of, height_of, later, prefill, same_height
@@ -29,6 +30,7 @@ from cli.bench.usage import Memory, Usage, usage
 from cli.errors import CliError
 from cli.home import TestnetNode, read_testnet
 from salus.client import Client
+from salus.genesis import from_json
 from salus.parameters import Parameters
 
 # More than any machine so far commits: what is signed and not sent costs only time before.
@@ -44,6 +46,7 @@ WARM_UP_S, PUBLISHED_WARM_UP_S = 2, 10
 
 # What a node writes, with LevelDB's compaction on the way: a record of the prefill, a transaction.
 PREFILL_BYTES, TRANSACTION_BYTES = 1_000, 2_000
+STATE_KEY_BYTES = 250  # that no transaction made
 FREE_BYTES_MIN = 2**30  # the journal, the logs, and room for everybody else
 
 
@@ -53,6 +56,7 @@ class Options:
     seconds: int = 20
     rate: int | None = None  # transactions a second, one per request; None: saturation
     prefill: int = 100_000  # state keys before the clock runs, all organisations together
+    state_keys: int = 0  # and before the first block, without a transaction
     operations: int = 1  # per transaction
     lies: bool = True  # play the lying primary afterwards
     profile: bool = False  # sample what the nodes' time goes to: costs some 2 %
@@ -86,7 +90,7 @@ class Options:
         size = TRANSACTION_BYTES + (self.operations - 1) * PREFILL_BYTES
         per_s = min(self.signed_per_s, self.rate or CARRIED_PER_S)
         sent = per_s * sum(map(sum, self.rounds))
-        one = self.prefill * PREFILL_BYTES + sent * size
+        one = self.prefill * PREFILL_BYTES + self.state_keys * STATE_KEY_BYTES + sent * size
         return FREE_BYTES_MIN + self.validators * one
 
 
@@ -133,6 +137,11 @@ async def run(root: Path, options: Options, say: Say) -> tuple[Summary, list[Sta
     """Make a network in `root`, fill it, load it, stop it; the stages only with `profile`. Raises
     `CliError`."""
     testnet.create(root, options.validators, lying_validator.CHAIN_ID, Parameters())
+    if options.state_keys:
+        say(f"founding stores of {options.state_keys} keys")
+        homes = [node.node_home for node in read_testnet(root).nodes]
+        genesis = from_json(homes[0].genesis.read_text())
+        found_alike([home.data / "state" for home in homes], genesis, options.state_keys)
     try:
         say(f"starting {options.validators} validators")
         names = [node.name for node in read_testnet(root).nodes]

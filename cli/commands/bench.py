@@ -43,6 +43,7 @@ class Wishes:
     behind_transactions: int
     behind_blocks: int
     verify_all: bool
+    state_keys: int
     report: Path | None
 
 
@@ -112,6 +113,12 @@ Figures = dict[str, object]
     help="At least, and small ones, for catchup.",
 )
 @click.option("--verify-all", is_flag=True, help="What clients signed, too, for catchup.")
+@click.option(
+    "--state-keys",
+    type=click.IntRange(0, 10_000_000),
+    default=0,
+    help="That the chain begins with, beside those prefilled.",
+)
 @click.option("--profile", is_flag=True, help="And what a transaction costs, stage by stage.")
 @click.option(
     "--report",
@@ -141,6 +148,7 @@ def _transactions(place: Path, wishes: Wishes, say: Say) -> tuple[Figures, str]:
         wishes.seconds,
         wishes.rate,
         wishes.prefill,
+        wishes.state_keys,
         wishes.operations,
         wishes.lies,
         wishes.profile,

@@ -37,6 +37,7 @@ def test_the_disk_needed_follows_the_load() -> None:
     assert Options(seconds=60).disk_bytes > 4 * 2**30, "a minute of four at full speed"
     for more in (
         Options(seconds=1, prefill=10**6, rate=10),
+        Options(seconds=1, prefill=0, state_keys=10**7, rate=10),
         Options(seconds=1, prefill=0, rate=10_000),
         Options(seconds=10**5, prefill=0, rate=10),
         Options(seconds=1, prefill=0, rate=10_000, operations=400),

@@ -4,18 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from cli.bench import growth
+from cli.bench import founding, growth
+from cli.bench.founding import found, found_alike
 from cli.errors import CliError
 from cli.main import run
 from storage import keys
 from storage.kv import LevelKV
+from storage.state import StateStore
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "BLOCKS", 1)
     monkeypatch.setattr(growth, "TURNS", 1)
-    monkeypatch.setattr(growth, "REST_S", 0.01)
+    monkeypatch.setattr(founding, "REST_S", 0.01)
     monkeypatch.setattr(growth, "BLOCK_TRANSACTIONS", 20)
 
 
@@ -36,7 +38,7 @@ def test_each_size_is_filled_and_its_blocks_are_executed_and_written(tmp_path: P
 def test_large_buckets_are_founded_as_blocks_leave_them(tmp_path: Path) -> None:
     """Some with a row of changes, of any age: else no block of the measurement would fold one."""
     chain = growth._Chain(tmp_path / "x", 6)
-    chain.found(2_000)
+    found(chain.place, chain.genesis, 2_000)
     kv = LevelKV(tmp_path / "x", create=False)
     lengths = {len(changed) for _, changed in kv.scan(keys.CHANGED)}
     kv.close()
@@ -47,7 +49,7 @@ def test_large_buckets_are_founded_as_blocks_leave_them(tmp_path: Path) -> None:
 
 def test_a_state_that_is_not_what_was_written_is_no_figure(tmp_path: Path) -> None:
     chain = growth._Chain(tmp_path / "x", 18)
-    chain.found(300)
+    found(chain.place, chain.genesis, 300)
     kv = LevelKV(tmp_path / "x", create=False)
     place, content = next(iter(kv.scan(keys.BUCKET)))
     kv.write([(place, content[:-1] + bytes((content[-1] ^ 1,)))], sync=True)
@@ -59,3 +61,16 @@ def test_a_state_that_is_not_what_was_written_is_no_figure(tmp_path: Path) -> No
 def test_sizes_that_are_no_numbers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "--measure", "growth", "--sizes", "1000,many"]) != 0
     assert "--sizes" in capsys.readouterr().err
+
+
+def test_validators_begin_with_the_same_keys(tmp_path: Path) -> None:
+    genesis = growth._Chain(tmp_path / "x", 6).genesis
+    places = [tmp_path / name for name in "abc"]
+    found_alike(places, genesis, 500)
+    heads = set()
+    for place in places:
+        kv = LevelKV(place, create=False)
+        assert sum(1 for _ in kv.scan(keys.VALUE)) == 500
+        heads.add(StateStore(kv, genesis.hash()).head.hash())
+        kv.close()
+    assert len(heads) == 1

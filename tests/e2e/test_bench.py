@@ -26,7 +26,7 @@ FIXED = {
 @pytest.mark.timeout(400)
 def test_a_small_run_has_every_figure_and_refuses_every_lie(tmp_path: Path) -> None:
     done = subprocess.run(
-        [*BENCH, "--json", "--seconds", "2", "--rate", "40", "--prefill", "400"],
+        [*BENCH, "--json", "--seconds=2", "--rate=40", "--prefill=400", "--state-keys=3000"],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,

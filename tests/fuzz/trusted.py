@@ -243,7 +243,7 @@ TRUSTED: dict[str, str] = {
             "cli.bench.clients:_committed",
             "cli.bench.clients:_post_array",
             "cli.bench.faults:_executed",
-            "cli.bench.growth:_Chain.found",
+            "cli.bench.founding:found",
             "cli.bench.growth:_Chain.open",
             "cli.bench.lies:_refusals",
             "cli.bench.overload:_committed",
