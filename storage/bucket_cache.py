@@ -1,13 +1,13 @@
-"""The contents of buckets, by number, with a bound in bytes.
+"""Of buckets by number, what storage/buckets.py holds of each; with a bound in bytes.
 
 Which bucket a block needs is a hash's choice: all are as likely, and when one was last used says nothing.
 So no order of use is kept. Room is made by a hand that goes round, bucket by bucket.
 
-While all contents find room each read is answered here. Of a state that is larger a share of the reads is, in
-proportion to the memory: then less of it is taken, and left to those who do more with it.
+While all find room each is answered here. Of a state that is larger a share is, in proportion to the memory:
+then less of it is taken, and left to those who do more with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 # The object around a content, and what the allocator loses in a fresh process: resident memory of 220,000
 # buckets of 256 bytes, each written four times, CPython 3.11. A dict in order of use takes 190. Where contents grow
@@ -26,7 +26,7 @@ class BucketCache:
         self._hand = 0
 
     def get(self, index: int) -> bytes | None:
-        """None if it is not known here; empty if the bucket is."""
+        """None if it is not known here."""
         held = self._held
         return held[index] if index < len(held) else None
 
@@ -50,6 +50,13 @@ class BucketCache:
         self.bytes = size
         if size > self.bytes_max:
             self._make_room()
+
+    def drop_all(self, indices: Iterable[int]) -> None:
+        held = self._held
+        for index in indices:
+            if index < len(held) and (old := held[index]) is not None:
+                held[index] = None
+                self.bytes -= len(old) + CONTENT_OVERHEAD_BYTES
 
     @property
     def room(self) -> int:

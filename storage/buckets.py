@@ -16,82 +16,118 @@ from salus.hashing import HASH_BYTES, ZERO_HASH
 from salus.statemap import BUCKET_BITS_MAX, ENTRY_BYTES, bucket_of, change_entry
 from salus.writeset import Change, changes
 from storage import keys
+from storage.bucket_cache import BucketCache
 from storage.errors import StoreDamaged
-from storage.kv import KeyValue, Put, Snapshot
+from storage.kv import KeyValue, Put, View
 
 # Sixteen entries. A smaller bucket is cheap to write, and a second row would be one more to merge.
 WHOLE_BYTES_MAX = 1_024
 
 
 class BucketRows:
-    def __init__(self, kv: KeyValue) -> None:
-        self._kv = kv
+    """The rows on disk, and in memory of each bucket what spares most for its size: row d of one that has two,
+    which is a tenth of it and needed again when it is written; all of a small one; of a large one that lies
+    in row k alone, nothing. Not thread-safe but for `read` and `puts`."""
+
+    def __init__(self, kv: KeyValue, cache: BucketCache) -> None:
+        self._kv, self._cache = kv, cache
         self._split = bytearray()  # bucket number → has it a row d? as of the newest block on disk
-        self._next: dict[int, bool] = {}  # and as of the block that is being written
+        # As the block that is being written will leave it.
+        self._next_split: dict[int, bool] = {}
+        self._next_held: Mapping[int, bytes] = {}
+        self._next_dropped: Iterable[int] = ()
         for key, _ in kv.scan(keys.CHANGED):
             self._mark(_number(key), True)
 
-    def is_split(self, index: int) -> bool:
-        """Has this bucket two rows? Then they are to be read from one snapshot."""
-        return index < len(self._split) and self._split[index] == 1
+    def held(self, index: int) -> tuple[bytes | None, bool]:
+        """What is in memory of the bucket, and is that row d? Else it is all of it."""
+        return self._cache.get(index), index < len(self._split) and self._split[index] == 1
 
-    def read(self, reader: KeyValue | Snapshot, index: int, *, split: bool) -> bytes:
-        content = reader.peek(keys.bucket_key(index)) or b""
-        return patched(content, reader.peek(keys.changed_key(index)) or b"") if split else content
+    def read(
+        self, view: View, index: int, *, held: bytes | None, split: bool
+    ) -> tuple[bytes, bytes | None]:
+        """The bucket, and what of it is worth holding. `held` and `split` are of the view's block."""
+        content = view.get(keys.bucket_key(index)) or b""
+        if not split:
+            return content, _worth_holding(content)
+        changed = held if held is not None else view.get(keys.changed_key(index)) or b""
+        return patched(content, changed), changed
 
-    def scan(self) -> Iterator[tuple[int, bytes]]:
-        """All buckets that are not empty, ascending; for when no block is written."""
+    def hold(self, index: int, held: bytes | None) -> None:
+        """What `read` said, if no block was written meanwhile."""
+        if held is not None:
+            self._cache.put(index, held)
+
+    def scan(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+        """All buckets that are not empty, ascending, and what of each is worth holding; for when no
+        block is written."""
         rows = self._kv.scan(keys.CHANGED)
         changed = next(rows, None)
         for key, content in self._kv.scan(keys.BUCKET):
             while changed is not None and changed[0][1:] < key[1:]:  # damage: it has no row k
-                yield _number(changed[0]), patched(b"", changed[1])
+                yield _number(changed[0]), patched(b"", changed[1]), changed[1]
                 changed = next(rows, None)
+            held = _worth_holding(content)
             if changed is not None and changed[0][1:] == key[1:]:
-                content = patched(content, changed[1])
+                content, held = patched(content, changed[1]), changed[1]
                 changed = next(rows, None)
-            yield _number(key), content
+            yield _number(key), content, held
         while changed is not None:
-            yield _number(changed[0]), patched(b"", changed[1])
+            yield _number(changed[0]), patched(b"", changed[1]), changed[1]
             changed = next(rows, None)
 
     # --- writing
 
-    def puts(self, buckets: Mapping[int, bytes], write_set: bytes, bits: int) -> Iterable[Put]:
-        """The rows after a block: `buckets` are the new contents, `write_set` its changes. A bucket
-        whose changes are not among them is written whole."""
-        self._next = {}
+    def puts(
+        self, view: View, buckets: Mapping[int, bytes], write_set: bytes, bits: int
+    ) -> Iterable[Put]:
+        """The rows after a block: `view` is of the state before it, `buckets` are the new contents, `write_set`
+        its changes. A bucket whose changes are not among them is written whole."""
+        self._next_split, self._next_dropped = {}, ()
         if max(map(len, buckets.values()), default=0) <= WHOLE_BYTES_MAX and 1 not in self._split:
             # Every block of a state that is not large: nothing is asked of each bucket.
+            self._next_held = buckets
             return [
                 (keys.BUCKET + index.to_bytes(4), content or None)
                 for index, content in buckets.items()
             ]
-        return self._rows_of(buckets, write_set, bits)
+        return self._rows_of(view, buckets, write_set, bits)
 
-    def _rows_of(self, buckets: Mapping[int, bytes], write_set: bytes, bits: int) -> Iterator[Put]:
+    def _rows_of(
+        self, view: View, buckets: Mapping[int, bytes], write_set: bytes, bits: int
+    ) -> Iterator[Put]:
+        left, dropped = dict[int, bytes](), list[int]()
+        self._next_held, self._next_dropped = left, dropped
         large = {index for index, content in buckets.items() if len(content) > WHOLE_BYTES_MAX}
         changed = _by_bucket(write_set, bits, large)
         for index, content in buckets.items():
-            split = self.is_split(index)
+            held, split = self.held(index)
             if index in changed:
-                since = (self._kv.peek(keys.changed_key(index)) or b"") if split else b""
+                since = b""
+                if split:
+                    since = held if held is not None else view.get(keys.changed_key(index)) or b""
                 for change in changed[index]:
                     since, _ = change_entry(since, change.key_hash, change.new)
                 if not _worth_folding(since, content):
-                    self._next[index] = True
+                    left[index], self._next_split[index] = since, True
                     yield keys.changed_key(index), since
                     continue
+            if len(content) <= WHOLE_BYTES_MAX:
+                left[index] = content
+            else:
+                dropped.append(index)
             yield keys.bucket_key(index), content or None
             if split:
-                self._next[index] = False
+                self._next_split[index] = False
                 yield keys.changed_key(index), None
 
     def written(self) -> None:
         """The rows of the last `puts` are on disk."""
-        for index, split in self._next.items():
+        for index, split in self._next_split.items():
             self._mark(index, split)
-        self._next = {}
+        self._cache.drop_all(self._next_dropped)
+        self._cache.put_all(self._next_held)
+        self._next_split, self._next_held, self._next_dropped = {}, {}, ()
 
     def _mark(self, index: int, split: bool) -> None:
         if index >> BUCKET_BITS_MAX:  # damage: no memory is to be laid out up to there
@@ -101,14 +137,30 @@ class BucketRows:
         self._split[index] = split
 
 
+def _worth_holding(content: bytes) -> bytes | None:
+    return content if len(content) <= WHOLE_BYTES_MAX else None
+
+
 def patched(content: bytes, changed: bytes) -> bytes:
     """A bucket's row k with its row d put into it."""
-    for at in range(0, len(changed), ENTRY_BYTES):
-        leaf = changed[at + HASH_BYTES : at + ENTRY_BYTES]
-        content, _ = change_entry(
-            content, changed[at : at + HASH_BYTES], None if leaf == ZERO_HASH else leaf
-        )
-    return content
+    # Both ascend, so one pass puts all in: half the time of one `change_entry` after another.
+    parts, taken, entries = list[bytes](), 0, len(content) // ENTRY_BYTES
+    for row in range(0, len(changed), ENTRY_BYTES):
+        hashed_key, low, high = changed[row : row + HASH_BYTES], taken, entries
+        while low < high:  # as `find_entry`
+            middle = (low + high) // 2
+            at = middle * ENTRY_BYTES
+            if content[at : at + HASH_BYTES] < hashed_key:
+                low = middle + 1
+            else:
+                high = middle
+        at = low * ENTRY_BYTES
+        parts.append(content[taken * ENTRY_BYTES : at])
+        taken = low + (content[at : at + HASH_BYTES] == hashed_key)
+        if changed[row + HASH_BYTES : row + ENTRY_BYTES] != ZERO_HASH:
+            parts.append(changed[row : row + ENTRY_BYTES])
+    parts.append(content[taken * ENTRY_BYTES :])
+    return b"".join(parts)
 
 
 def _worth_folding(changed: bytes, content: bytes) -> bool:

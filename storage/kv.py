@@ -8,7 +8,7 @@ is an error here and not a wrong value above.
 import contextlib
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from secrets import randbelow
@@ -23,8 +23,8 @@ from storage.errors import StoreDamaged, StoreUnavailable
 Put = tuple[bytes, bytes | None]  # None deletes
 
 CACHE_BYTES = 16 * 2**20  # LevelDB's own cache of uncompressed blocks; hot state is cached above
-# Two of these live in memory for a moment, one always. Rows that come in order are never merged, and gain
-# nothing from a larger one.
+# Two of these live in memory for a moment (where a view was made in it, for a block), one always. Rows that come
+# in order are never merged, and gain nothing from a larger one.
 WRITE_BUFFER_BYTES = 8 * 2**20
 # Rows of the state come in no order. On LevelDB alone, with the load of the benchmark on 300,000 keys, merges
 # took 7.6 µs of a transaction with 8 MiB, 4.8 with 16, 5.3 with 24, 5.6 with 32; what
@@ -47,12 +47,6 @@ class KeyValue(Protocol):
 
     def get(self, key: bytes) -> bytes | None: ...
 
-    def peek(self, key: bytes) -> bytes | None:
-        """As `get`, for what is read thousands of times a second. LevelDB counts each `get` that looks into
-        two files, whatever their filters say, and merges a file of 4 MiB after 256 of them; of an
-        iterator it counts next to nothing. But that looks into each file that may have the key, where a
-        filter would have spared it: what may be absent and is asked for now and then is for `get`."""
-
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
         """One atomic batch, applied in order."""
 
@@ -61,14 +55,18 @@ class KeyValue(Protocol):
     ) -> Iterator[tuple[bytes, bytes]]:
         """Keys with this prefix in order, from `start` on (inclusive; downwards if reverse)."""
 
-    def snapshot(self) -> "Snapshot":
-        """The store as it is now, whatever is written later; for a moment, until it is dropped."""
+    def view(self) -> "View":
+        """The store as it is now, whatever is written later; for the time of a block. For what is read
+        thousands of times a second: LevelDB counts each `get` that looks into two files, whatever their
+        filters say, and merges a file of 4 MiB after 256 of them; of an iterator it counts next to
+        nothing. But that looks into each file that may have the key, where a filter would have spared
+        it: what may be absent and is asked for now and then is for `get`."""
 
     def close(self) -> None: ...
 
 
-class Snapshot(Protocol):
-    def peek(self, key: bytes) -> bytes | None: ...
+class View(Protocol):
+    def get(self, key: bytes) -> bytes | None: ...
 
 
 def prefix_end(prefix: bytes) -> bytes | None:
@@ -112,19 +110,17 @@ class LevelKV:
         # A thread may still be inside LevelDB when its task was cancelled; closing under it
         # would crash the process, so `close` waits for everybody and turns newcomers away.
         self._idle = threading.Condition()
-        # Held while the store closes and while a snapshot is let go of, by whatever thread drops it last:
+        # Held while the store closes and while a view is let go of, by whatever thread drops it last:
         # both at once would crash the process, too.
         self.releasing = threading.RLock()
+        # Not the views, and not weakly: of garbage the collector forgets first where it is, and lets go of it later.
+        self._opened: set[_Opened] = set()
         self._inside = 0
         self._closed = False
 
     def get(self, key: bytes) -> bytes | None:
         with _Entered(self):
             return self._db.get(key, verify_checksums=True)
-
-    def peek(self, key: bytes) -> bytes | None:
-        with _Entered(self):
-            return _peeked(self._db, key)
 
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
         with _Entered(self):
@@ -172,9 +168,12 @@ class LevelKV:
                 if value is not None:
                     yield low, value
 
-    def snapshot(self) -> Snapshot:
+    def view(self) -> View:
         with _Entered(self):
-            return _LevelSnapshot(self, self._db.snapshot())
+            opened = _Opened(self.path, self._db.snapshot())
+            with self.releasing:
+                self._opened.add(opened)
+            return LevelView(opened, self._release)
 
     def compact(self) -> None:
         """Rewrite everything into as few files as there can be."""
@@ -183,34 +182,85 @@ class LevelKV:
             self._db.compact_range(start=b"", stop=b"\xff" * 64)
 
     def close(self) -> None:
-        """Waits for whoever is inside; a scan that nobody finishes is given up on."""
+        """Waits for whoever is inside; a scan that nobody finishes is given up on. A read by a view that a dead
+        disk holds for so long keeps LevelDB open: the process's end will close it."""
         with self._idle:
             self._closed = True
             self._idle.wait_for(lambda: self._inside == 0, CLOSE_WAIT_S)
+        while (opened := self._any_opened()) is not None:
+            if not opened.lock.acquire(timeout=CLOSE_WAIT_S):
+                return
+            try:
+                self._release(opened)
+            finally:
+                opened.lock.release()
         with self.releasing:
             self._db.close()
 
+    def _any_opened(self) -> "_Opened | None":
+        with self.releasing:
+            return next(iter(self._opened), None)
 
-class _LevelSnapshot:
-    __slots__ = ("_kv", "_snapshot")
+    def _release(self, opened: "_Opened") -> None:
+        with self.releasing:
+            self._opened.discard(opened)
+            opened.close()
 
-    def __init__(self, kv: LevelKV, snapshot: "plyvel.Snapshot") -> None:
-        self._kv, self._snapshot = kv, snapshot
 
-    def peek(self, key: bytes) -> bytes | None:
-        with _Entered(self._kv):
-            return _peeked(self._snapshot, key)
+class LevelView:
+    """What LevelKV.view gives; closed when nobody holds it any more."""
+
+    __slots__ = ("__weakref__", "_opened", "_release")
+
+    def __init__(self, opened: "_Opened", release: Callable[["_Opened"], None]) -> None:
+        self._opened, self._release = opened, release
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._opened.get(key)
 
     def __del__(self) -> None:
-        with self._kv.releasing:
-            self._snapshot.close()
+        self._release(self._opened)
 
 
-def _peeked(source: "plyvel.DB | plyvel.Snapshot", key: bytes) -> bytes | None:
-    """Inside LevelDB. The iterator is closed before anybody else may be told that nobody is inside."""
-    with source.iterator(start=key, stop=key, include_stop=True, verify_checksums=True) as found:
-        item = next(found, None)
-    return None if item is None else item[1]
+class _Opened:
+    """Of a view what has to be closed before LevelDB is: iterators over one snapshot, kept as long as the view,
+    since to make one costs as much as what it finds.
+
+    One for each letter of keys (storage/keys.py): one that goes from letter to letter opens another file
+    in each level each time, and takes half as long again."""
+
+    def __init__(self, path: Path, snapshot: "plyvel.Snapshot") -> None:
+        self._path, self._snapshot = path, snapshot
+        self._iterators: dict[bytes, plyvel.RawIterator] = {}
+        self.lock = threading.Lock()  # an iterator is in one place at a time
+        self._closed = False
+
+    def get(self, key: bytes) -> bytes | None:
+        with self.lock:
+            if self._closed:
+                raise StoreUnavailable(f"{self._path} is closed")
+            iterator = self._iterators.get(key[:1])
+            try:
+                if iterator is None:
+                    iterator = self._snapshot.raw_iterator(verify_checksums=True)
+                    self._iterators[key[:1]] = iterator
+                iterator.seek(key)
+                if iterator.valid() and iterator.key() == key:
+                    return iterator.value()
+            except plyvel.Error as error:
+                if (
+                    iterator is not None
+                ):  # it would tell of the damage for ever, whatever it is asked for
+                    del self._iterators[key[:1]]
+                    iterator.close()
+                raise _translated(error, self._path) from error
+        return None
+
+    def close(self) -> None:
+        self._closed = True
+        while self._iterators:
+            self._iterators.popitem()[1].close()
+        self._snapshot.close()
 
 
 class _Entered:
@@ -274,12 +324,9 @@ class MemoryKV:
         self._data: dict[bytes, bytes] = {}
         self._keys: list[bytes] = []  # sorted
         self._unsynced: list[list[Put]] = []  # per batch since the last sync: what undoes it
-        self._snapshots: WeakSet[_MemorySnapshot] = WeakSet()
+        self._views: WeakSet[_MemoryView] = WeakSet()
 
     def get(self, key: bytes) -> bytes | None:
-        return self._data.get(key)
-
-    def peek(self, key: bytes) -> bytes | None:
         return self._data.get(key)
 
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
@@ -310,9 +357,9 @@ class MemoryKV:
             with contextlib.suppress(KeyError):  # deleted while the caller walks
                 yield key, self._data[key]
 
-    def snapshot(self) -> Snapshot:
-        made = _MemorySnapshot(self)
-        self._snapshots.add(made)
+    def view(self) -> View:
+        made = _MemoryView(self)
+        self._views.add(made)
         return made
 
     def close(self) -> None:
@@ -320,8 +367,8 @@ class MemoryKV:
 
     def _put(self, key: bytes, value: bytes | None) -> Put:
         old = self._data.get(key)
-        for snapshot in self._snapshots:
-            snapshot.before.setdefault(key, old)
+        for view in self._views:
+            view.before.setdefault(key, old)
         if value is None:
             if old is not None:
                 del self._data[key]
@@ -333,10 +380,11 @@ class MemoryKV:
         return key, old
 
 
-class _MemorySnapshot:
+class _MemoryView:
     def __init__(self, kv: MemoryKV) -> None:
         self._kv = kv
         self.before: dict[bytes, bytes | None] = {}  # of the keys written since
 
-    def peek(self, key: bytes) -> bytes | None:
-        return self.before[key] if key in self.before else self._kv.peek(key)
+    def get(self, key: bytes) -> bytes | None:
+        now = self._kv._data.get(key)  # first: what is written after it is among those before
+        return self.before.get(key, now)

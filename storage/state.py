@@ -26,7 +26,7 @@ from storage.bucket_cache import CONTENT_OVERHEAD_BYTES, BucketCache
 from storage.buckets import BucketRows
 from storage.cache import ByteBoundCache
 from storage.errors import StoreDamaged, StoreUnavailable
-from storage.kv import KeyValue, Put, Snapshot
+from storage.kv import KeyValue, Put, View
 from storage.schema import open_schema
 
 T = TypeVar("T")
@@ -36,10 +36,11 @@ ATTEMPTS_MAX = 100  # a query takes far less time than a block
 
 _REPLAY_ROW_BYTES = REPLAY_PREFIX_BYTES + 8
 
-# A cached read costs 0.3 µs, one from LevelDB 6 to 9.
+# A cached read costs 0.3 µs, one from LevelDB 5 to 10.
 VALUE_CACHE_BYTES = 16 * 2**20
 BUCKET_CACHE_BYTES = 80 * 2**20  # all buckets of 10^6 keys: a block changes random ones
-# Of a larger state: with 4 × 10^6 keys a fifth of the buckets. A node would take more than 300 MB else.
+# Of a larger state: with 4 × 10^6 keys a fifth of the buckets, with 10^7 two thirds of the rows d. A node would
+# take more than 300 MB else.
 BUCKET_CACHE_SHARE_BYTES = 56 * 2**20
 
 
@@ -69,12 +70,13 @@ class StateStore:
         self.kv = kv  # for storage/check.py; everybody else uses the methods
         self._values: ByteBoundCache[bytes] = ByteBoundCache(VALUE_CACHE_BYTES)
         self._buckets = BucketCache(BUCKET_CACHE_BYTES, BUCKET_CACHE_SHARE_BYTES)
-        self._rows = BucketRows(kv)
+        self._rows = BucketRows(kv, self._buckets)
         self._bits: int | None = None
         # Guards the caches, the rows and the height against a commit in another thread; never held
         # while the disk is written.
         self._lock = threading.Lock()
-        self._before: Snapshot | None = None  # the state while the next block is written
+        self._view: View | None = None  # of the block at `height`, as soon as somebody needs it
+        self._writing = False  # a block: what is not read by that view may be of either
         stored = kv.get(keys.META_HEIGHT)
         if stored is None and next(kv.scan(keys.HEADER), None) is not None:
             raise StoreDamaged("the state store has blocks but no height")
@@ -113,23 +115,28 @@ class StateStore:
         # While the batch is written, readers see the state before it: else a value could be of
         # the new block and another one, from a cache, of the old.
         with self._lock:
-            self._before = self.kv.snapshot()
+            before, self._writing = self._view_now(), True
         try:
-            self.kv.write(self._puts(batch, meta), sync=True)
+            self.kv.write(self._puts(before, batch, meta), sync=True)
         except BaseException:
             with self._lock:
-                self._before = None
+                self._writing = False
             raise
         # Only now: whoever reads the height must find all of the block.
         with self._lock:
-            self._before = None
+            self._view, self._writing = None, False
             self._values.renew(batch.writes)
-            self._buckets.put_all(batch.buckets)
             self._rows.written()
             self._height, self._head = batch.header.height, batch.header
         self._oldest_write_set = max(self._oldest_write_set, _first_kept(batch))
 
-    def _puts(self, batch: BlockBatch, meta: Mapping[str, bytes]) -> list[Put]:
+    def _view_now(self) -> View:
+        """Of the block at `height`; for who holds the lock. There is one before anything is written over it."""
+        if self._view is None:
+            self._view = self.kv.view()
+        return self._view
+
+    def _puts(self, before: View, batch: BlockBatch, meta: Mapping[str, bytes]) -> list[Put]:
         """A list: a generator is called again for each of the 1,500 rows of a full block."""
         header = batch.header
         assert len(batch.tx_ids) == len(batch.expiries) == header.transactions_count
@@ -151,7 +158,8 @@ class StateStore:
             if tx_id not in again or self.find_transaction(tx_id) is None
         ]
         puts += [(keys.VALUE + key, value) for key, value in batch.writes.items()]
-        puts += self._rows.puts(batch.buckets, batch.write_set, self._bucket_bits(batch))
+        bits = self._bucket_bits(batch)
+        puts += self._rows.puts(before, batch.buckets, batch.write_set, bits)
         puts.append((keys.WRITE_SET + at, seal(header.height, batch.write_set) + batch.write_set))
         gone = range(self._oldest_write_set, _first_kept(batch))
         puts += [(keys.WRITE_SET + keys.number(height), None) for height in gone]
@@ -295,33 +303,29 @@ class StateStore:
     def get(self, key: bytes) -> bytes | None:
         """salt ‖ value of a raw state key."""
         with self._lock:
-            cached, height, before = self._values.get(key), self._height, self._before
-        if cached is not None:
-            return cached
-        value = (before or self.kv).peek(keys.VALUE + key)
+            cached = self._values.get(key)
+            if cached is not None:
+                return cached
+            height, view = self._height, self._view_now()
+        value = view.get(keys.VALUE + key)
         with self._lock:
-            newer = None if before else self._before
             # A block written meanwhile may have changed the key: do not keep an old value.
-            if value is not None and newer is None and self._height == height:
+            if value is not None and self._height == height:
                 self._values.put(key, value)
-        # One that is being written may have been on the disk already: what was before it is asked for.
-        return newer.peek(keys.VALUE + key) if newer else value
+        return value
 
     def bucket(self, index: int) -> bytes:
         """The bucket's entries; empty if it holds no key."""
         with self._lock:
-            cached, height, before = self._buckets.get(index), self._height, self._before
-            if cached is not None:
-                return cached
-            split = self._rows.is_split(index)
-            # A block may be written between the reading of one row and of the other.
-            reader = before or (self.kv.snapshot() if split else self.kv)
-        content = self._rows.read(reader, index, split=split)
+            held, split = self._rows.held(index)
+            if held is not None and not split:
+                return held
+            height, view = self._height, self._view_now()
+        content, held = self._rows.read(view, index, held=held, split=split)
         with self._lock:
-            newer, split = None if before else self._before, self._rows.is_split(index)
-            if newer is None and self._height == height:
-                self._buckets.put(index, content)
-        return self._rows.read(newer, index, split=split) if newer else content
+            if self._height == height:
+                self._rows.hold(index, held)
+        return content
 
     def buckets(self) -> Iterator[tuple[int, bytes]]:
         """All non-empty buckets, ascending; fills a new `StateTree`, and the cache on the way:
@@ -329,14 +333,17 @@ class StateStore:
         with self._lock:
             height, room = self._height, self._buckets.room
         read: dict[int, bytes] = {}
-        for index, content in self._rows.scan():
-            room -= len(content) + CONTENT_OVERHEAD_BYTES
-            if room >= 0 and not index >> BUCKET_BITS_MAX:  # damage, which the tree's root tells
-                read[index] = content
+        for index, content, held in self._rows.scan():
+            if (
+                held is not None and not index >> BUCKET_BITS_MAX
+            ):  # damage, which the tree's root tells
+                room -= len(held) + CONTENT_OVERHEAD_BYTES
+                if room >= 0:
+                    read[index] = held
             yield index, content
         with self._lock:
             # A block written meanwhile, or about to be, may have changed them.
-            if self._before is None and self._height == height:
+            if self._height == height and not self._writing:
                 self._buckets.put_all(read)
 
     def values(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:

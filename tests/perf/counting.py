@@ -52,8 +52,7 @@ _C_NAMES = {
 _OWN_NAMES = {
     **dict.fromkeys(SIGNATURE_CHECKS, "signatures"),
     "storage/kv.py:LevelKV.get": "reads",
-    "storage/kv.py:LevelKV.peek": "reads",
-    "storage/kv.py:_LevelSnapshot.peek": "reads",
+    "storage/kv.py:LevelView.get": "reads",
     "storage/kv.py:LevelKV.write": "batches",
 }
 

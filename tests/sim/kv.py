@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from random import Random
 
 from storage.errors import StoreDamaged, StoreUnavailable
-from storage.kv import Put, Snapshot, prefix_end
+from storage.kv import Put, View, prefix_end
 from tests.sim.power import Power, PowerCut
 
 
@@ -31,9 +31,6 @@ class SimKV:
             self.met = True
             raise StoreDamaged("LevelDB finds damage")
         return self.data.get(key)
-
-    def peek(self, key: bytes) -> bytes | None:
-        return self.get(key)
 
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
         batch = list(puts)  # The last one of a key counts.
@@ -78,7 +75,7 @@ class SimKV:
             if value is not None:  # not deleted while the caller walks
                 yield key, value
 
-    def snapshot(self) -> Snapshot:
+    def view(self) -> View:
         return self  # One thread: nobody reads between the two ends of a write.
 
     def close(self) -> None:

@@ -1,7 +1,9 @@
 """LevelDB and its stand-in in memory do the same; what is synced survives."""
 
+import gc
 import shutil
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +24,6 @@ from storage.kv import (
     MemoryKV,
     prefix_end,
 )
-from storage.kv import _LevelSnapshot as LevelSnapshot
 from storage.kv import _translated as translated
 from storage.schema import open_schema
 from storage.state import StateStore
@@ -69,8 +70,9 @@ def test_both_agree_with_a_sorted_dict(
         ]
         for kv in (level, memory):
             assert list(kv.scan(prefix, start=start, reverse=reverse)) == chosen
+            view = kv.view()
             for key in (prefix, *model):
-                assert kv.get(key) == kv.peek(key) == kv.snapshot().peek(key) == model.get(key)
+                assert kv.get(key) == view.get(key) == model.get(key)
     level.close()
     shutil.rmtree(path)
 
@@ -164,12 +166,12 @@ def test_a_flipped_bit_on_disk_is_damage_and_not_another_value(tmp_path: Path) -
     kv.close()
 
 
-@pytest.mark.parametrize("store", ["store", "snapshot"])
 @pytest.mark.parametrize("damaged", ["newer", "older"])
-def test_a_flipped_bit_is_neither_an_older_value_nor_none_to_who_peeks(
-    tmp_path: Path, store: str, damaged: str
+def test_a_flipped_bit_is_neither_an_older_value_nor_none_to_a_view(
+    tmp_path: Path, damaged: str
 ) -> None:
-    """An iterator goes over several files, and one that it cannot read has nothing to give."""
+    """An iterator goes over several files, and one that it cannot read has nothing to give. It says so
+    for ever after, too: what is not damaged is found all the same."""
     rows = [b"%04d" % number for number in range(200)]
     kv = LevelKV(tmp_path / "db")
     kv.write([(key, b"older" * 50) for key in rows], sync=True)
@@ -183,31 +185,30 @@ def test_a_flipped_bit_is_neither_an_older_value_nor_none_to_who_peeks(
     data[9_000] ^= 1
     file.write_bytes(data)
     kv = LevelKV(tmp_path / "db")
-    reader = kv if store == "store" else kv.snapshot()
+    view = kv.view()
     met = 0
     for number, key in enumerate(rows):
         try:
-            found = reader.peek(key)
+            found = view.get(key)
         except StoreDamaged:
             met += 1
         else:
             assert found == (b"older" if number % 2 else b"newer") * 50
     assert 0 < met < 100
-    del reader
     kv.close()
 
 
-def test_peeking_makes_leveldb_merge_nothing(tmp_path: Path) -> None:
+def test_reading_by_a_view_makes_leveldb_merge_nothing(tmp_path: Path) -> None:
     """Each `get` that looks into two files is counted, and after enough of them one is merged."""
     rounds = 0
-    for how in ("get", "peek"):
+    for how in ("get", "view"):
         kv = LevelKV(tmp_path / how)
         for _ in range(2):  # two files, one above the other, both with all the keys
             kv.write([(b"%04d" % number, bytes(100)) for number in range(2_000)], sync=True)
             kv.close()
             kv = LevelKV(tmp_path / how)
         before = names(kv)
-        ask = getattr(kv, how)
+        ask = kv.get if how == "get" else kv.view().get
         # LevelDB merges in a thread of its own, when that gets its turn: asked until it has, and
         # then twice as often in the other way.
         asked = 0
@@ -328,8 +329,8 @@ def test_data_without_a_version_is_not_taken_for_a_new_store() -> None:
         open_schema(kv, "state", CHAIN)
 
 
-def test_a_snapshot_is_not_let_go_of_while_the_store_closes(level: LevelKV) -> None:
-    """LevelDB has no lock for that. As a node stops, some reader's thread drops the last snapshot, and both
+def test_a_view_is_not_let_go_of_while_the_store_closes(level: LevelKV) -> None:
+    """LevelDB has no lock for that. As a node stops, some reader's thread drops the last view, and both
     at once crashed the process: each is done under the one lock."""
     done: list[tuple[str, bool]] = []
 
@@ -347,9 +348,116 @@ def test_a_snapshot_is_not_let_go_of_while_the_store_closes(level: LevelKV) -> N
         def _look(self) -> None:
             done.append((self.name, level.releasing.acquire(blocking=False)))
 
-    held = [LevelSnapshot(level, cast(Any, Handle("snapshot")))]
-    held.clear()
     real, level._db = level._db, cast(Any, Handle("store"))
+    level._db.snapshot = lambda: Handle("snapshot")  # type: ignore[method-assign]
+    dropped = level.view()
+    del dropped
+    held = level.view()
     level.close()
     level._db = real
-    assert done == [("snapshot", False), ("store", False)]
+    with pytest.raises(StoreUnavailable, match="is closed"):
+        held.get(b"a")
+    assert done == [("snapshot", False), ("snapshot", False), ("store", False)]
+    del held
+    assert done[3:] == [("snapshot", False)], "again, which plyvel allows"
+
+
+def test_a_view_that_is_garbage_is_closed_before_the_store(level: LevelKV) -> None:
+    """The collector clears what refers weakly to it first and calls `__del__` later. In between the store
+    closed, iterators lost the database below them, and the process ended."""
+    level.write([(b"a", b"1")], sync=True)
+
+    class Circle:
+        def __init__(self) -> None:
+            self.itself, self.view = self, level.view()
+
+    circle = Circle()
+    assert circle.view.get(b"a") == b"1"
+    (opened,) = level._opened
+    closed: list[tuple[bool, bool]] = []
+
+    def close(_: object) -> None:
+        closed.append((opened._closed, level._db.closed))
+        level.close()
+        closed.append((opened._closed, level._db.closed))
+
+    gone = weakref.ref(circle.view, close)
+    del circle
+    gc.collect()
+    assert gone() is None
+    assert closed == [(False, False), (True, True)]
+
+
+def test_an_iterator_is_in_one_place_at_a_time_and_closed_when_nobody_is_inside(
+    level: LevelKV,
+) -> None:
+    view, inside, go_on, done = level.view(), threading.Event(), threading.Event(), list[str]()
+
+    class Slow:
+        def seek(self, key: bytes) -> None:
+            done.append(f"{key.decode()} begins")
+            inside.set()
+            assert go_on.wait(60)
+            done.append(f"{key.decode()} ends")
+
+        def valid(self) -> bool:
+            return False
+
+        def close(self) -> None:
+            done.append("closed")
+
+    (opened,) = level._opened
+    opened._iterators[b"a"] = cast(Any, Slow())
+    reader = threading.Thread(target=view.get, args=(b"ab",))
+    reader.start()
+    assert inside.wait(60)
+    assert opened.lock.locked(), "nobody else enters, and nobody closes"
+    closing = threading.Thread(target=level.close)
+    closing.start()
+    while not level._closed:
+        closing.join(0.01)
+    go_on.set()
+    reader.join(60)
+    closing.join(60)
+    assert done == ["ab begins", "ab ends", "closed"]
+
+
+def test_a_store_in_which_a_dead_disk_holds_a_reader_is_left_open(
+    level: LevelKV, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To close it under him would end the process; to wait for him, keep it from ending."""
+    monkeypatch.setattr("storage.kv.CLOSE_WAIT_S", 0.01)
+    level.write([(b"a", b"1")], sync=True)
+    view = level.view()
+    (opened,) = level._opened
+    with opened.lock:
+        level.close()
+    assert not level._db.closed
+    assert view.get(b"a") == b"1"
+    level.close()
+    assert level._db.closed
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_a_view_is_of_its_time(kind: str, level: LevelKV) -> None:
+    """Whatever is written later, in each of its iterators, the first of them made after that too."""
+    kv: KeyValue = MemoryKV() if kind == "memory" else level
+    kv.write([(b"ab", b"1"), (b"ac", b"1"), (b"bb", b"1")], sync=True)
+    view = kv.view()
+    assert view.get(b"ab") == b"1"
+    kv.write([(b"ab", b"2"), (b"ac", None), (b"ad", b"2"), (b"bb", None)], sync=True)
+    keys = b"ab", b"ac", b"ad", b"bb", b"b", b"c"
+    assert [view.get(key) for key in keys] == [b"1", b"1", None, b"1", None, None]
+    assert [kv.view().get(key) for key in keys] == [b"2", None, b"2", None, None, None]
+
+
+def test_a_view_of_a_store_that_is_closed_says_so(level: LevelKV) -> None:
+    level.write([(b"a", b"1")], sync=True)
+    read, unread = level.view(), level.view()
+    assert read.get(b"a") == b"1"
+    level.close()
+    for view in (read, unread):
+        with pytest.raises(StoreUnavailable, match="is closed"):
+            view.get(b"a")
+    with pytest.raises(StoreUnavailable, match="is closed"):
+        level.view()

@@ -2,7 +2,7 @@
 
 import threading
 import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from salus.epoch import EpochRecord
 from salus.hashing import ZERO_HASH
 from salus.statemap import (
     CHANGE_BYTES,
+    ENTRY_BYTES,
     StateTree,
     bucket_of,
     change_bucket,
@@ -26,14 +27,16 @@ from salus.statemap import (
 from storage import keys
 from storage import state as state_module
 from storage.blocks import BlockStore
-from storage.bucket_cache import CONTENT_OVERHEAD_BYTES, BucketCache
-from storage.buckets import BucketRows
+from storage.bucket_cache import CONTENT_OVERHEAD_BYTES
+from storage.buckets import WHOLE_BYTES_MAX
 from storage.cache import ENTRY_OVERHEAD_BYTES, ROOM_SHARE, ByteBoundCache
 from storage.errors import StoreDamaged, StoreUnavailable
-from storage.kv import LevelKV, MemoryKV, Put
+from storage.kv import LevelKV, MemoryKV, Put, View
 from storage.state import BlockBatch, StateStore
 from tests import factories
 from tests.factories import Chain
+
+Told = Callable[[bytes], None]
 
 STATE_KEY = b"records/anchor/x"
 KEPT = 4  # write sets
@@ -41,6 +44,23 @@ KEPT = 4  # write sets
 
 def _founding(header: Header, epoch: EpochRecord) -> BlockBatch:
     return BlockBatch(header, None, (), (), (), {}, {}, b"", KEPT, epoch)
+
+
+class Watched:
+    """A view of the store; `told` hears of each key before or after it is read."""
+
+    def __init__(
+        self, view: View, *, before: Told | None = None, after: Told | None = None
+    ) -> None:
+        self.view, self.before, self.after = view, before, after
+
+    def get(self, key: bytes) -> bytes | None:
+        if self.before is not None:
+            self.before(key)
+        found = self.view.get(key)
+        if self.after is not None:
+            self.after(key)
+        return found
 
 
 class Stored:
@@ -223,11 +243,13 @@ def test_readers_see_the_block_before_until_the_height_says_otherwise(
     kv.close()
 
 
+@pytest.mark.parametrize("cache_bytes", [0, 2**20])
 def test_a_large_bucket_is_read_from_disk_as_each_block_left_it(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, cache_bytes: int
 ) -> None:
-    """Through rows that come and go, without a cache that would know it anyway."""
-    monkeypatch.setattr(state_module, "BUCKET_CACHE_BYTES", 0)
+    """Through rows that come and go, with and without what is held of them in memory."""
+    monkeypatch.setattr(state_module, "BUCKET_CACHE_BYTES", cache_bytes)
+    monkeypatch.setattr(state_module, "BUCKET_CACHE_SHARE_BYTES", cache_bytes)
     stored = Stored()
     hashes = [bytes(4) + bytes([n]) * 28 for n in range(24)]
     content, rows = b"", set[bool]()
@@ -266,19 +288,14 @@ def test_a_bucket_of_two_rows_is_read_as_one_block_left_it(
     before = block(0, 1)
     assert kv.get(keys.changed_key(0)) is not None
     stored.state = state = stored.reopened()  # nothing in a cache
-    read = BucketRows.read
+    view = kv.view
 
-    def slow(self: BucketRows, reader: Any, index: int, *, split: bool) -> bytes:
-        class Slow:
-            def peek(self, key: bytes) -> bytes | None:
-                found: bytes | None = reader.peek(key)
-                if key == keys.bucket_key(0) and kv.get(keys.changed_key(0)) is not None:
-                    block(*range(2, 12))
-                return found
+    def overtaken(key: bytes) -> None:
+        if key == keys.bucket_key(0) and kv.get(keys.changed_key(0)) is not None:
+            monkeypatch.setattr(kv, "view", view)
+            block(*range(2, 12))
 
-        return read(self, Slow(), index, split=split)
-
-    monkeypatch.setattr(BucketRows, "read", slow)
+    monkeypatch.setattr(kv, "view", lambda: Watched(view(), after=overtaken))
     assert state.bucket(0) == before
     assert kv.get(keys.changed_key(0)) is None, "the block came between, and folded the rows"
     assert state.bucket(0) == content == stored.reopened().bucket(0)
@@ -337,26 +354,24 @@ def test_a_read_during_a_commit_leaves_no_old_value_in_the_cache(stored: Stored,
     stored.commit(writes={STATE_KEY: b"old"}, buckets={7: b"old"})
     state = stored.reopened()
     batch = stored.batch(writes={STATE_KEY: b"new"}, buckets={7: b"new"})
-    peek, read, go_on = stored.kv.peek, threading.Event(), threading.Event()
+    view, read, go_on = stored.kv.view, threading.Event(), threading.Event()
 
-    def slow(key: bytes) -> bytes | None:
-        value = peek(key)
+    def slow(key: bytes) -> None:
         if threading.current_thread() is reader:
             read.set()
             assert go_on.wait(10)
-        return value
 
     def look() -> bytes | None:
         return state.get(STATE_KEY) if kind == "value" else state.bucket(7)
 
-    stored.kv.peek = slow  # type: ignore[method-assign]
+    stored.kv.view = lambda: Watched(view(), after=slow)  # type: ignore[method-assign]
     reader = threading.Thread(target=look)
     reader.start()
     assert read.wait(10)
     # Evicted again at once, as a full cache may do: only the reader could fill it now.
     state.commit(batch)
     state._values.drop(STATE_KEY)
-    state._buckets = BucketCache(state._buckets.bytes_max)
+    state._buckets.drop_all([7])
     go_on.set()
     reader.join()
     assert look() == b"new"
@@ -373,10 +388,13 @@ def test_a_reader_whom_a_block_overtakes_sees_the_block_before(
     one, other = b"records/anchor/one", b"records/anchor/other"
     stored.commit(writes={one: b"old", other: b"old"}, buckets={7: b"o" * 64, 8: b"o" * 64})
     state = stored.reopened()
+    view, write = kv.view, kv.write
+    watched = Watched(view())
+    kv.view = lambda: watched
     state.get(other)
+    kv.view = view  # whoever asks for another one sees what has been written
     batch = stored.batch(writes={one: b"new", other: b"new"}, buckets={7: b"n" * 64, 8: b"n" * 64})
     written, go_on = threading.Event(), threading.Event()
-    peek, write = kv.peek, kv.write
     writer = threading.Thread(target=state.commit, args=(batch,))
 
     def slow(puts: Iterable[Put], *, sync: bool) -> None:
@@ -384,16 +402,15 @@ def test_a_reader_whom_a_block_overtakes_sees_the_block_before(
         written.set()
         assert go_on.wait(10)
 
-    def overtaken(key: bytes) -> bytes | None:
-        kv.peek = peek
+    def overtaken(key: bytes) -> None:
+        watched.before = None
         writer.start()
         assert written.wait(10)
-        return peek(key)  # type: ignore[no-any-return]
 
     def look() -> object:
         return state.get(one), state.get(other), state.bucket(7), state.bucket(8)
 
-    kv.write, kv.peek = slow, overtaken
+    kv.write, watched.before = slow, overtaken
     try:
         found = state.get(one) if first == "value" else state.bucket(7)
         assert found == (b"old" if first == "value" else b"o" * 64)
@@ -403,6 +420,26 @@ def test_a_reader_whom_a_block_overtakes_sees_the_block_before(
         writer.join()
     assert state.at_one_height(look) == (2, (b"new", b"new", b"n" * 64, b"n" * 64))
     kv.close()
+
+
+@pytest.mark.parametrize("size", [1, WHOLE_BYTES_MAX // ENTRY_BYTES + 1])
+def test_what_was_read_once_is_not_read_again(stored: Stored, size: int) -> None:
+    """All of a small bucket; of one in two rows what changed."""
+    bits = stored.chain.genesis.parameters.state_bucket_bits
+    hashes = [bytes(4) + bytes([n]) * 28 for n in range(size)]
+    stored.commit(buckets={0: change_bucket(b"", dict.fromkeys(hashes, b"o" * 32))})
+    write_set: list[bytes] = []
+    before = stored.state.bucket(0)
+    content = change_bucket(before, {hashes[0]: b"n" * 32}, write_set)
+    stored.commit(buckets={0: content}, write_set=b"".join(write_set))
+    assert bucket_of(hashes[0], bits) == 0
+    state = stored.reopened()
+    read: list[bytes] = []
+    view = stored.kv.view
+    stored.kv.view = lambda: Watched(view(), after=read.append)  # type: ignore[method-assign]
+    assert [state.bucket(0), state.bucket(0)] == [content, content]
+    whole, changed = keys.bucket_key(0), keys.changed_key(0)
+    assert read == ([whole] if size == 1 else [whole, changed, whole])
 
 
 def test_a_walk_through_all_buckets_fills_the_cache_as_far_as_it_has_room(stored: Stored) -> None:
@@ -436,7 +473,7 @@ def test_a_walk_through_all_buckets_keeps_nothing_that_a_block_changes(
         walk = state.buckets()
         assert next(walk) == (7, b"old")
         state.commit(batch)
-        state._buckets = BucketCache(state._buckets.bytes_max)
+        state._buckets.drop_all([7])
         for _ in walk:
             pass
         assert (state.bucket(7), state.bucket(8)) == (b"new", b"new")

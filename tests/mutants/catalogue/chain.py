@@ -156,7 +156,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "S12",
         "two rows of a bucket are read from two blocks",
         "tests/storage/test_state.py::test_a_bucket_of_two_rows_is_read_as_one_block_left_it",
-        Edit("storage/state.py", "(self.kv.snapshot() if split else self.kv)", "self.kv"),
+        Edit(
+            "storage/buckets.py",
+            "changed = held if held is not None else view.get(",
+            "changed = held if held is not None else self._kv.get(",
+        ),
         why="both rows are large states' alone; the simulator's are small",
     ),
     by_test(
@@ -165,8 +169,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/storage/test_state.py::test_a_read_during_a_commit_leaves_no_old_value_in_the_cache",
         Edit(
             "storage/state.py",
-            "if newer is None and self._height == height:",
-            "if newer is None:",
+            "            if self._height == height:\n                self._rows.hold(",
+            "            if True:\n                self._rows.hold(",
         ),
         why="the simulator has one thread",
     ),
@@ -176,19 +180,19 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/storage/test_state.py::test_a_reader_whom_a_block_overtakes_sees_the_block_before",
         Edit(
             "storage/state.py",
-            "            newer = None if before else self._before\n",
-            "            newer = None\n",
+            "            before, self._writing = self._view_now(), True\n",
+            "            before, self._writing, self._view = self._view_now(), True, None\n",
         ),
         why="the simulator has one thread",
     ),
     by_test(
         "S12",
-        "what is peeked at is not held against its checksum",
-        "tests/storage/test_kv.py::test_a_flipped_bit_is_neither_an_older_value_nor_none_to_who_peeks",
+        "what is read by a view is not held against its checksum",
+        "tests/storage/test_kv.py::test_a_flipped_bit_is_neither_an_older_value_nor_none_to_a_view",
         Edit(
             "storage/kv.py",
-            "include_stop=True, verify_checksums=True) as found",
-            "include_stop=True, verify_checksums=False) as found",
+            "raw_iterator(verify_checksums=True)",
+            "raw_iterator(verify_checksums=False)",
         ),
         why="the simulator has no LevelDB",
     ),
@@ -197,6 +201,28 @@ MUTANTS: tuple[Mutant, ...] = (
         "a bucket written whole keeps its row of changes",
         "tests/storage/test_buckets.py::test_buckets_grow_and_shrink_and_read_as_they_were_written",
         Edit("storage/buckets.py", "                yield keys.changed_key(index), None\n", ""),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "what was held of a bucket outlives its row of changes",
+        "tests/storage/test_state.py::test_a_large_bucket_is_read_from_disk_as_each_block_left_it",
+        Edit(
+            "storage/buckets.py",
+            "        self._cache.drop_all(self._next_dropped)\n",
+            "",
+        ),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "what is held of a row of changes is older than the row",
+        "tests/storage/test_state.py::test_a_large_bucket_is_read_from_disk_as_each_block_left_it",
+        Edit(
+            "storage/buckets.py",
+            "                    left[index], self._next_split[index] = since, True\n",
+            "                    self._next_split[index] = True\n",
+        ),
         why="likewise",
     ),
     by_test(
