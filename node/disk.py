@@ -15,7 +15,7 @@ from contracts.registry import Registry
 from node.bodies import Bodies, Body
 from node.disk_thread import CLOSE_TIMEOUT_MS, DiskThread
 from node.genesis_block import genesis_block
-from node.logs import log_event
+from node.logs import describe_error, log_event
 from node.metrics import Metrics
 from node.runner import Synced
 from node.seen_asks import SeenAsks
@@ -23,6 +23,7 @@ from node.standing import Voter
 from salus.genesis import Genesis
 from salus.vote import JournalEntry, VoteType
 from storage.blocks import BlockStore
+from storage.errors import StoreUnavailable
 from storage.kv import STATE_WRITE_BUFFER_BYTES, LevelKV
 from storage.recent import check_recent
 from storage.state import StateStore
@@ -161,8 +162,11 @@ class Disk:
             return
         self.voter.close()
         self.asks.close()
-        self.state.close()
-        self.blocks.close()
+        try:
+            self.state.close()
+            self.blocks.close()
+        except StoreUnavailable as error:
+            log_event(log, logging.ERROR, "disk_hangs", error=describe_error(error))
 
 
 def _now_ms() -> int:

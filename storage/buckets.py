@@ -13,8 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from salus.hashing import HASH_BYTES, ZERO_HASH
-from salus.statemap import BUCKET_BITS_MAX, ENTRY_BYTES, bucket_of, change_entry
-from salus.writeset import Change, changes
+from salus.statemap import BUCKET_BITS_MAX, CHANGE_BYTES, ENTRY_BYTES, bucket_of, find_entry
 from storage import keys
 from storage.bucket_cache import BucketCache
 from storage.errors import StoreDamaged
@@ -46,17 +45,13 @@ class BucketRows:
     def read(
         self, view: View, index: int, *, held: bytes | None, split: bool
     ) -> tuple[bytes, bytes | None]:
-        """The bucket, and what of it is worth holding. `held` and `split` are of the view's block."""
+        """The bucket, and what of it is worth holding: `held` itself if that is known. `held` and `split`
+        are of the view's block."""
         content = view.get(keys.bucket_key(index)) or b""
         if not split:
             return content, _worth_holding(content)
         changed = held if held is not None else view.get(keys.changed_key(index)) or b""
         return patched(content, changed), changed
-
-    def hold(self, index: int, held: bytes | None) -> None:
-        """What `read` said, if no block was written meanwhile."""
-        if held is not None:
-            self._cache.put(index, held)
 
     def scan(self) -> Iterator[tuple[int, bytes, bytes | None]]:
         """All buckets that are not empty, ascending, and what of each is worth holding; for when no
@@ -106,8 +101,8 @@ class BucketRows:
                 since = b""
                 if split:
                     since = held if held is not None else view.get(keys.changed_key(index)) or b""
-                for change in changed[index]:
-                    since, _ = change_entry(since, change.key_hash, change.new)
+                for key_hash, leaf in changed[index]:
+                    since = _with(since, key_hash, leaf)
                 if not _worth_folding(since, content):
                     left[index], self._next_split[index] = since, True
                     yield keys.changed_key(index), since
@@ -170,12 +165,23 @@ def _worth_folding(changed: bytes, content: bytes) -> bool:
     return entries * entries > 2 * (len(content) // ENTRY_BYTES)
 
 
-def _by_bucket(write_set: bytes, bits: int, wanted: set[int]) -> dict[int, list[Change]]:
+def _with(changed: bytes, key_hash: bytes, leaf: bytes) -> bytes:
+    """A row d and another change in it."""
+    at, old = find_entry(changed, key_hash)
+    rest = at if old is None else at + ENTRY_BYTES
+    return changed[:at] + key_hash + leaf + changed[rest:]
+
+
+def _by_bucket(
+    write_set: bytes, bits: int, wanted: set[int]
+) -> dict[int, list[tuple[bytes, bytes]]]:
+    """Key hash and new leaf of each change, without a tuple for those that nobody wants."""
     found = defaultdict(list)
-    for change in changes(write_set):
-        index = bucket_of(change.key_hash, bits)
+    for at in range(0, len(write_set), CHANGE_BYTES):
+        key_hash = write_set[at : at + HASH_BYTES]
+        index = bucket_of(key_hash, bits)
         if index in wanted:
-            found[index].append(change)
+            found[index].append((key_hash, write_set[at + 2 * HASH_BYTES : at + CHANGE_BYTES]))
     return found
 
 

@@ -7,6 +7,7 @@ is an error here and not a wrong value above.
 
 import contextlib
 import threading
+import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -38,7 +39,9 @@ FILE_BYTES_MAX = 4 * 2**20
 # 2 GB without opening a file anew for a read, which costs as much again as the read itself. LevelDB
 # maps 1,000 files of a process and keeps no descriptor for them: two stores of 500 take none.
 OPEN_FILES_MAX = 500
-CLOSE_WAIT_S = 10  # longer than any read, batch or scan of a node takes
+# Longer than any read or batch of a node takes. Both stores of a node, and its writers before them (node/disk.py),
+# have done so much before the process is killed (cli/processes.py).
+CLOSE_WAIT_S = 4
 BLOOM_BITS_PER_KEY = 10  # 1 % false positives: asking for an absent key rarely reads the disk
 
 
@@ -113,9 +116,10 @@ class LevelKV:
         # Held while the store closes and while a view is let go of, by whatever thread drops it last:
         # both at once would crash the process, too.
         self.releasing = threading.RLock()
-        # Not the views, and not weakly: of garbage the collector forgets first where it is, and lets go of it later.
+        # Strongly, and not the views: the collector clears weak references to garbage before `__del__`.
         self._opened: set[_Opened] = set()
         self._inside = 0
+        self._scans = 0  # of these: mostly they wait at a `yield`
         self._closed = False
 
     def get(self, key: bytes) -> bytes | None:
@@ -142,7 +146,7 @@ class LevelKV:
         elif start is not None:
             low = max(start, prefix)
         with (
-            _Entered(self),
+            _Entered(self, scan=True),
             closing(
                 self._db.iterator(
                     start=low,
@@ -158,6 +162,8 @@ class LevelKV:
             for item in iterator:
                 found = True
                 yield item
+                if self._closed:
+                    raise StoreUnavailable(f"{self.path} is closed")
             if (
                 reverse
                 and not found
@@ -171,9 +177,10 @@ class LevelKV:
     def view(self) -> View:
         with _Entered(self):
             opened = _Opened(self.path, self._db.snapshot())
+            made = LevelView(opened, self._release)
             with self.releasing:
                 self._opened.add(opened)
-            return LevelView(opened, self._release)
+            return made
 
     def compact(self) -> None:
         """Rewrite everything into as few files as there can be."""
@@ -182,24 +189,30 @@ class LevelKV:
             self._db.compact_range(start=b"", stop=b"\xff" * 64)
 
     def close(self) -> None:
-        """Waits for whoever is inside; a scan that nobody finishes is given up on. A read by a view that a dead
-        disk holds for so long keeps LevelDB open: the process's end will close it."""
+        """Waits for whoever is inside; a scan that nobody goes on with is given up on. Raises
+        `StoreUnavailable` if a dead disk holds somebody inside: LevelDB stays open, the end of the process
+        closes it."""
+        until = time.monotonic() + CLOSE_WAIT_S
         with self._idle:
             self._closed = True
             self._idle.wait_for(lambda: self._inside == 0, CLOSE_WAIT_S)
-        while (opened := self._any_opened()) is not None:
-            if not opened.lock.acquire(timeout=CLOSE_WAIT_S):
-                return
-            try:
-                self._release(opened)
-            finally:
-                opened.lock.release()
+            held = self._inside > self._scans
+        while not held and (opened := self._any_opened()) is not None:
+            if opened.lock.acquire(timeout=max(0.0, until - time.monotonic())):
+                try:
+                    self._release(opened)
+                finally:
+                    opened.lock.release()
+            else:
+                held = True
+        if held:
+            raise StoreUnavailable(f"{self.path} stays open: a read or a write in it does not end")
         with self.releasing:
             self._db.close()
 
     def _any_opened(self) -> "_Opened | None":
         with self.releasing:
-            return next(iter(self._opened), None)
+            return next(iter(tuple(self._opened)), None)
 
     def _release(self, opened: "_Opened") -> None:
         with self.releasing:
@@ -248,28 +261,29 @@ class _Opened:
                 if iterator.valid() and iterator.key() == key:
                     return iterator.value()
             except plyvel.Error as error:
-                if (
-                    iterator is not None
-                ):  # it would tell of the damage for ever, whatever it is asked for
+                # An iterator tells of damage for ever, whatever it is asked for.
+                if iterator is not None:
                     del self._iterators[key[:1]]
                     iterator.close()
                 raise _translated(error, self._path) from error
         return None
 
     def close(self) -> None:
+        """Any number of times: the collector may come here on the way."""
         self._closed = True
-        while self._iterators:
-            self._iterators.popitem()[1].close()
+        iterators, self._iterators = self._iterators, {}
+        for iterator in iterators.values():
+            iterator.close()
         self._snapshot.close()
 
 
 class _Entered:
     """Inside LevelDB: `close` waits, and its errors become ours."""
 
-    __slots__ = ("_kv",)
+    __slots__ = ("_kv", "_scan")
 
-    def __init__(self, kv: LevelKV) -> None:
-        self._kv = kv
+    def __init__(self, kv: LevelKV, *, scan: bool = False) -> None:
+        self._kv, self._scan = kv, scan
 
     def __enter__(self) -> None:
         kv = self._kv
@@ -277,6 +291,7 @@ class _Entered:
             if kv._closed:
                 raise StoreUnavailable(f"{kv.path} is closed")
             kv._inside += 1
+            kv._scans += self._scan
 
     def __exit__(
         self,
@@ -287,6 +302,7 @@ class _Entered:
         kv = self._kv
         with kv._idle:
             kv._inside -= 1
+            kv._scans -= self._scan
             if kv._closed and kv._inside == 0:
                 kv._idle.notify_all()
         if isinstance(error, plyvel.Error):

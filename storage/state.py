@@ -39,7 +39,7 @@ _REPLAY_ROW_BYTES = REPLAY_PREFIX_BYTES + 8
 # A cached read costs 0.3 µs, one from LevelDB 5 to 10.
 VALUE_CACHE_BYTES = 16 * 2**20
 BUCKET_CACHE_BYTES = 80 * 2**20  # all buckets of 10^6 keys: a block changes random ones
-# Of a larger state: with 4 × 10^6 keys a fifth of the buckets, with 10^7 two thirds of the rows d. A node would
+# Of a larger state: with 4 × 10^6 keys a fifth to a third of the buckets, with 10^7 two thirds of the rows d. A node would
 # take more than 300 MB else.
 BUCKET_CACHE_SHARE_BYTES = 56 * 2**20
 
@@ -321,10 +321,12 @@ class StateStore:
             if held is not None and not split:
                 return held
             height, view = self._height, self._view_now()
-        content, held = self._rows.read(view, index, held=held, split=split)
-        with self._lock:
-            if self._height == height:
-                self._rows.hold(index, held)
+        content, worth = self._rows.read(view, index, held=held, split=split)
+        if worth is not None and worth is not held:
+            with self._lock:
+                # A block written meanwhile may have changed it.
+                if self._height == height:
+                    self._buckets.put(index, worth)
         return content
 
     def buckets(self) -> Iterator[tuple[int, bytes]]:
@@ -334,9 +336,8 @@ class StateStore:
             height, room = self._height, self._buckets.room
         read: dict[int, bytes] = {}
         for index, content, held in self._rows.scan():
-            if (
-                held is not None and not index >> BUCKET_BITS_MAX
-            ):  # damage, which the tree's root tells
+            # A bucket that no state has is damage, which the tree's root tells.
+            if held is not None and not index >> BUCKET_BITS_MAX:
                 room -= len(held) + CONTENT_OVERHEAD_BYTES
                 if room >= 0:
                     read[index] = held

@@ -7,18 +7,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cli import testnet
 from cli.bench import load
+from cli.bench.founding import found_alike
 from cli.errors import CliError
 from cli.home import NodeHome, TestnetNode, read_testnet
 from cli.keyfiles import read_password
 from salus.client import Client
 from salus.genesis import from_json
 from salus.keystore import unlock_seed
+from salus.parameters import Parameters
 
 COMMIT_TIMEOUT_S = 60
 POLL_S = 0.05
 
 Say = Callable[[str], None]  # progress, for people
+
+
+def create(root: Path, validators: int, chain_id: str, state_keys: int, told: Say) -> None:
+    """Homes of a chain that begins with so many keys beside genesis's own; starts nothing."""
+    testnet.create(root, validators, chain_id, Parameters())
+    if state_keys:
+        told(f"founding stores of {state_keys} keys")
+        homes = [node.node_home for node in read_testnet(root).nodes]
+        genesis = from_json(homes[0].genesis.read_text())
+        found_alike([home.data / "state" for home in homes], genesis, state_keys)
 
 
 def chain_of(root: Path) -> load.Chain:

@@ -13,12 +13,11 @@ from typing import Any
 from cli import testnet
 from cli.bench import svg
 from cli.bench.machine import Machine, machine
-from cli.bench.network import Say, chain_of, prefill
+from cli.bench.network import Say, chain_of, create, prefill
 from cli.bench.profiled_validator import COMMAND
 from cli.bench.stage_table import Stage
 from cli.bench.transactions import Options, Summary, measure
 from cli.home import read_testnet
-from salus.parameters import Parameters
 
 CHAIN_ID = "bench-report"
 # What a row of the page says, and how it is headed.
@@ -50,7 +49,7 @@ class Report:
 async def run(root: Path, options: Options, say: Say) -> Report:
     """Makes a network in `root`, measures, stops it. Raises `CliError`."""
     here = machine()
-    testnet.create(root, options.validators, CHAIN_ID, Parameters())
+    create(root, options.validators, CHAIN_ID, options.state_keys, say)
     try:
         names = [node.name for node in read_testnet(root).nodes]
         testnet.start(root, commands=dict.fromkeys(names, COMMAND))

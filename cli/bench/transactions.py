@@ -20,18 +20,15 @@ from typing import Any
 from cli import testnet
 from cli.bench import lies, limits, load, lying_validator, stage_table
 from cli.bench.clients import Measured, at_rate, saturate
-from cli.bench.founding import found_alike
 from cli.bench.freshness import Freshness, keep_fresh
 from cli.bench.machine import Processors, cores, processors, verify_per_s
-from cli.bench.network import Say, chain_of, height_of, later, prefill, same_height
+from cli.bench.network import Say, chain_of, create, height_of, later, prefill, same_height
 from cli.bench.profiled_validator import COMMAND
 from cli.bench.stage_table import Stage
 from cli.bench.usage import Memory, Usage, usage
 from cli.errors import CliError
 from cli.home import TestnetNode, read_testnet
 from salus.client import Client
-from salus.genesis import from_json
-from salus.parameters import Parameters
 
 # More than any machine so far commits: what is signed and not sent costs only time before.
 SIGNED_PER_S = 20_000
@@ -120,6 +117,7 @@ class Summary:
     signatures_covered_max: int  # by a quorum: of the node that believed the most
     tx_bytes: int  # mean
     operations_per_tx: int
+    state_keys: int  # that the chain began with
     limit_share: float  # of cores × verify rate ÷ validators, measured here and now
     # Of all cores while it was measured: two runs compare where both are small.
     stolen_share: float  # the host gave it to other machines
@@ -136,12 +134,7 @@ class Summary:
 async def run(root: Path, options: Options, say: Say) -> tuple[Summary, list[Stage]]:
     """Make a network in `root`, fill it, load it, stop it; the stages only with `profile`. Raises
     `CliError`."""
-    testnet.create(root, options.validators, lying_validator.CHAIN_ID, Parameters())
-    if options.state_keys:
-        say(f"founding stores of {options.state_keys} keys")
-        homes = [node.node_home for node in read_testnet(root).nodes]
-        genesis = from_json(homes[0].genesis.read_text())
-        found_alike([home.data / "state" for home in homes], genesis, options.state_keys)
+    create(root, options.validators, lying_validator.CHAIN_ID, options.state_keys, say)
     try:
         say(f"starting {options.validators} validators")
         names = [node.name for node in read_testnet(root).nodes]
@@ -313,6 +306,7 @@ async def _summary(
         signatures_covered_max=max(node.signatures_covered for node in spent.nodes),
         tx_bytes=tx_bytes,
         operations_per_tx=options.operations,
+        state_keys=options.state_keys,
         limit_share=round(per_s * len(nodes) / (cores() * verify_per_s()), 3),
         stolen_share=spent.processors.stolen_share,
         others_share=spent.processors.others_share(cpu_s + spent.generator_s),

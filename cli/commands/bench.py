@@ -117,7 +117,7 @@ Figures = dict[str, object]
     "--state-keys",
     type=click.IntRange(0, 10_000_000),
     default=0,
-    help="That the chain begins with, beside those prefilled.",
+    help="That the chain begins with, for transactions and --report.",
 )
 @click.option("--profile", is_flag=True, help="And what a transaction costs, stage by stage.")
 @click.option(

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.bench import founding, growth
-from cli.bench.founding import found, found_alike
+from cli.bench import founding, growth, network
+from cli.bench.founding import found
 from cli.errors import CliError
+from cli.home import read_testnet
 from cli.main import run
+from salus.statemap import StateTree
 from storage import keys
 from storage.kv import LevelKV
 from storage.state import StateStore
@@ -64,13 +66,21 @@ def test_sizes_that_are_no_numbers_are_refused(capsys: pytest.CaptureFixture[str
 
 
 def test_validators_begin_with_the_same_keys(tmp_path: Path) -> None:
-    genesis = growth._Chain(tmp_path / "x", 6).genesis
-    places = [tmp_path / name for name in "abc"]
-    found_alike(places, genesis, 500)
+    network.create(tmp_path / "net", 3, "bench-keys", 500, lambda words: None)
     heads = set()
-    for place in places:
-        kv = LevelKV(place, create=False)
+    for node in read_testnet(tmp_path / "net").nodes:
+        kv = LevelKV(node.node_home.data / "state", create=False)
         assert sum(1 for _ in kv.scan(keys.VALUE)) == 500
-        heads.add(StateStore(kv, genesis.hash()).head.hash())
+        state = StateStore(kv, network.chain_of(tmp_path / "net").genesis_hash)
+        tree = StateTree(state.current_epoch().parameters.state_bucket_bits)
+        assert tree.load(state.buckets()) == state.head.state_root
+        heads.add(state.head.hash())
         kv.close()
     assert len(heads) == 1
+
+
+def test_a_store_that_has_a_chain_is_not_founded_again(tmp_path: Path) -> None:
+    genesis = growth._Chain(tmp_path / "x", 6).genesis
+    found(tmp_path / "x", genesis, 20)
+    with pytest.raises(AssertionError, match="another state"):
+        found(tmp_path / "x", genesis, 30)

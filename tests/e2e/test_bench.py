@@ -18,7 +18,7 @@ BENCH = (sys.executable, "-m", "cli.main", "bench")
 FIXED = {
     "mode", "tx_per_s", "ops_per_s", "p50_ms", "p95_ms", "p99_ms", "validators", "seconds",
     "cpu_s_per_1k_tx", "rss_mb", "rss_own_mb", "memory", "disk_bytes_per_tx", "blocks", "messages_per_block", "tx_per_block", "transactions",
-    "refused", "turned_away", "signatures_verified_min", "signatures_covered_max", "tx_bytes", "operations_per_tx", "limit_share",
+    "refused", "turned_away", "signatures_verified_min", "signatures_covered_max", "tx_bytes", "operations_per_tx", "state_keys", "limit_share",
     "stolen_share", "others_share", "nodes_agree", "lies_told", "lies_refused", "lie_gap_ms",
 }  # fmt: skip
 
@@ -37,6 +37,7 @@ def test_a_small_run_has_every_figure_and_refuses_every_lie(tmp_path: Path) -> N
     summary = json.loads(done.stdout)
     assert set(summary) == FIXED
     assert summary["nodes_agree"]
+    assert summary["state_keys"] == 3000
     # Each node checks each signature, but those that a quorum had voted for before it came to them.
     believed = summary["signatures_verified_min"] + summary["signatures_covered_max"]
     assert believed >= summary["transactions"]

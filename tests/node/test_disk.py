@@ -1,6 +1,7 @@
 """When bodies reach the disk: behind the first vote for them, and before COMMIT (S3)."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -171,6 +172,20 @@ async def test_stores_under_a_disk_that_hangs_stay_open(
     assert bench.disk.blocks.body(1, DIGEST) is None, "it can still be read"
     monkeypatch.setattr(hanging, "close", close)
     bench.disk.close()
+
+
+async def test_a_store_in_which_a_read_hangs_stays_open_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    monkeypatch.setattr("storage.kv.CLOSE_WAIT_S", 0.01)
+    view = cast(Any, bench.disk.state._view_now())
+    with caplog.at_level(logging.ERROR), view._opened.lock:
+        bench.disk.close()
+    (said,) = [record for record in caplog.records if record.getMessage() == "disk_hangs"]
+    assert "STORE_IO at kv.py" in str(vars(said)["fields"])
+    bench.disk.state.close()
+    bench.disk.blocks.close()
 
 
 async def test_two_writers_under_a_disk_that_hangs_are_waited_for_at_once(

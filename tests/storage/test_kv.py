@@ -24,6 +24,7 @@ from storage.kv import (
     MemoryKV,
     prefix_end,
 )
+from storage.kv import _Entered as Entered
 from storage.kv import _translated as translated
 from storage.schema import open_schema
 from storage.state import StateStore
@@ -394,48 +395,83 @@ def test_an_iterator_is_in_one_place_at_a_time_and_closed_when_nobody_is_inside(
     view, inside, go_on, done = level.view(), threading.Event(), threading.Event(), list[str]()
 
     class Slow:
+        """One that finds every key, and waits with the first."""
+
+        def __init__(self) -> None:
+            self.at = b""
+
         def seek(self, key: bytes) -> None:
-            done.append(f"{key.decode()} begins")
-            inside.set()
-            assert go_on.wait(60)
-            done.append(f"{key.decode()} ends")
+            self.at = key
+            if not inside.is_set():
+                inside.set()
+                assert go_on.wait(60)
 
         def valid(self) -> bool:
-            return False
+            return True
+
+        def key(self) -> bytes:
+            return self.at
+
+        def value(self) -> bytes:
+            done.append(self.at.decode())
+            return self.at
 
         def close(self) -> None:
             done.append("closed")
 
     (opened,) = level._opened
     opened._iterators[b"a"] = cast(Any, Slow())
-    reader = threading.Thread(target=view.get, args=(b"ab",))
-    reader.start()
+    found: list[bytes | None] = []
+    readers = [
+        threading.Thread(target=lambda key=key: found.append(view.get(key)))
+        for key in (b"a1", b"a2")
+    ]
+    readers[0].start()
     assert inside.wait(60)
-    assert opened.lock.locked(), "nobody else enters, and nobody closes"
+    readers[1].start()  # would move the iterator under the first
+    readers[1].join(0.05)
     closing = threading.Thread(target=level.close)
-    closing.start()
-    while not level._closed:
-        closing.join(0.01)
     go_on.set()
-    reader.join(60)
+    for reader in readers:
+        reader.join(60)
+    closing.start()
     closing.join(60)
-    assert done == ["ab begins", "ab ends", "closed"]
+    assert (found, done) == ([b"a1", b"a2"], ["a1", "a2", "closed"])
 
 
-def test_a_store_in_which_a_dead_disk_holds_a_reader_is_left_open(
-    level: LevelKV, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("where", ["view", "store"])
+def test_a_store_in_which_a_dead_disk_holds_somebody_is_left_open(
+    level: LevelKV, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To close it under him would end the process; to wait for him, keep it from ending."""
     monkeypatch.setattr("storage.kv.CLOSE_WAIT_S", 0.01)
     level.write([(b"a", b"1")], sync=True)
     view = level.view()
     (opened,) = level._opened
-    with opened.lock:
-        level.close()
-    assert not level._db.closed
-    assert view.get(b"a") == b"1"
+    with opened.lock if where == "view" else Entered(level):
+        with pytest.raises(StoreUnavailable, match="stays open"):
+            level.close()
+        with pytest.raises(StoreUnavailable, match="is closed"):
+            level.get(b"a")
+        assert not level._db.closed
+    del view
     level.close()
     assert level._db.closed
+    assert not level._opened
+
+
+def test_a_scan_ends_when_the_store_closes_and_one_that_rests_is_not_waited_for(
+    level: LevelKV, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.kv.CLOSE_WAIT_S", 0.01)
+    level.write([(b"a", b"1"), (b"b", b"2"), (b"c", b"3")], sync=True)
+    scan = level.scan(b"")
+    assert next(scan) == (b"a", b"1")
+    level.close()
+    assert level._db.closed
+    with pytest.raises(StoreUnavailable, match="is closed"):
+        next(scan)
+    assert (level._inside, level._scans) == (0, 0)
 
 
 @pytest.mark.parametrize("kind", ["memory", "disk"])
@@ -449,6 +485,25 @@ def test_a_view_is_of_its_time(kind: str, level: LevelKV) -> None:
     keys = b"ab", b"ac", b"ad", b"bb", b"b", b"c"
     assert [view.get(key) for key in keys] == [b"1", b"1", None, b"1", None, None]
     assert [kv.view().get(key) for key in keys] == [b"2", None, b"2", None, None, None]
+
+
+def test_a_view_of_memory_is_not_overtaken_by_who_writes_while_it_reads() -> None:
+    kv = MemoryKV()
+    kv.write([(b"a", b"old")], sync=True)
+    view = kv.view()
+
+    class Overtaken(dict[bytes, bytes]):
+        def get(self, key: bytes, default: Any = None) -> Any:
+            found = super().get(key, default)
+            if kv._data is self:
+                kv._data = dict(self)
+                kv.write([(b"a", b"new")], sync=True)
+            return found
+
+    kv._data = Overtaken(kv._data)
+    assert view.get(b"a") == b"old"
+    assert view.get(b"a") == b"old"
+    assert kv.get(b"a") == b"new"
 
 
 def test_a_view_of_a_store_that_is_closed_says_so(level: LevelKV) -> None:

@@ -442,6 +442,36 @@ def test_what_was_read_once_is_not_read_again(stored: Stored, size: int) -> None
     assert read == ([whole] if size == 1 else [whole, changed, whole])
 
 
+def test_a_store_keeps_one_view_at_the_most(tmp_path: Path) -> None:
+    """Each pins what LevelDB would merge away."""
+    kv: Any = LevelKV(tmp_path / "state")
+    stored = Stored(kv)
+    for height in range(1, 5):
+        stored.commit(height, writes={STATE_KEY: bytes([height]) * 20}, buckets={7: bytes(64)})
+        assert len(kv._opened) == 0
+        assert stored.reopened().bucket(7) == bytes(64)
+        stored.state._values.drop(STATE_KEY)
+        assert stored.state.get(STATE_KEY) == bytes([height]) * 20
+        assert len(kv._opened) == 1
+    kv.close()
+
+
+def test_a_block_that_was_written_and_then_failed_is_not_shown(stored: Stored) -> None:
+    """Whether it is on the disk nobody knows; its height is not there."""
+    stored.commit(writes={STATE_KEY: b"old"}, buckets={7: b"o" * 64})
+    state = stored.reopened()
+    write = stored.kv.write
+
+    def fails_late(puts: Iterable[Put], *, sync: bool) -> None:
+        write(puts, sync=sync)
+        raise StoreUnavailable("no space left", code="DISK_FULL")
+
+    stored.kv.write = fails_late  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        state.commit(stored.batch(writes={STATE_KEY: b"new"}, buckets={7: b"n" * 64}))
+    assert (state.height(), state.get(STATE_KEY), state.bucket(7)) == (1, b"old", b"o" * 64)
+
+
 def test_a_walk_through_all_buckets_fills_the_cache_as_far_as_it_has_room(stored: Stored) -> None:
     """The last room is left to who needs it; of what is there nothing goes."""
     stored.commit(buckets={index: bytes(64) for index in range(9)})

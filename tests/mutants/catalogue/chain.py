@@ -169,8 +169,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/storage/test_state.py::test_a_read_during_a_commit_leaves_no_old_value_in_the_cache",
         Edit(
             "storage/state.py",
-            "            if self._height == height:\n                self._rows.hold(",
-            "            if True:\n                self._rows.hold(",
+            "                if self._height == height:\n                    self._buckets.put(",
+            "                if True:\n                    self._buckets.put(",
         ),
         why="the simulator has one thread",
     ),
