@@ -12,7 +12,7 @@ from cli.bench.transactions import Summary
 
 SATURATED = Summary(
     "saturation", 4_000, 4_000, 900.0, 1_200.0, 1_400.0, 4, 20, 0.9, 150, 120, 740, 160, 130.0, 500.0,
-    80_000, 80, 12, 80_080, 0, 276, 1, 0.41, 0.02, 0.1, True, 0, 0, 0.0, [(0, 90, 20), (20, 120, 30)],
+    80_000, 80, 12, 80_080, 0, 276, 1, 0, 0.41, 0.02, 0.1, True, 0, 0, 0.0, [(0, 90, 20), (20, 120, 30)],
 )  # fmt: skip
 SLOW = replace(SATURATED, mode="rate 200", tx_per_s=200, p50_ms=12.5, p95_ms=20.0, p99_ms=31.0)
 MADE = report.Report(
