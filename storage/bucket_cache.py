@@ -31,16 +31,7 @@ class BucketCache:
         return held[index] if index < len(held) else None
 
     def put(self, index: int, content: bytes) -> None:
-        held = self._held
-        if index >= len(held):
-            held.extend([None] * (index + 1 - len(held)))
-        old = held[index]
-        self.bytes += len(content) + CONTENT_OVERHEAD_BYTES
-        if old is not None:
-            self.bytes -= len(old) + CONTENT_OVERHEAD_BYTES
-        held[index] = content
-        if self.bytes > self.bytes_max:
-            self._make_room()
+        self.put_all({index: content})
 
     def put_all(self, contents: Mapping[int, bytes]) -> None:
         if not contents:

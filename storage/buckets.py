@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from salus.hashing import HASH_BYTES, ZERO_HASH
-from salus.statemap import BUCKET_BITS_MAX, CHANGE_BYTES, ENTRY_BYTES, bucket_of, find_entry
+from salus.statemap import BUCKET_BITS_MAX, ENTRY_BYTES, bucket_of, change_entry
+from salus.writeset import Change, changes
 from storage import keys
 from storage.bucket_cache import BucketCache
 from storage.errors import StoreDamaged
@@ -101,16 +102,16 @@ class BucketRows:
                 since = b""
                 if split:
                     since = held if held is not None else view.get(keys.changed_key(index)) or b""
-                for key_hash, leaf in changed[index]:
-                    since = _with(since, key_hash, leaf)
+                for change in changed[index]:
+                    since, _ = change_entry(since, change.key_hash, change.new)
                 if not _worth_folding(since, content):
                     left[index], self._next_split[index] = since, True
                     yield keys.changed_key(index), since
                     continue
-            if len(content) <= WHOLE_BYTES_MAX:
-                left[index] = content
-            else:
+            if index in large:
                 dropped.append(index)
+            else:
+                left[index] = content
             yield keys.bucket_key(index), content or None
             if split:
                 self._next_split[index] = False
@@ -138,7 +139,7 @@ def _worth_holding(content: bytes) -> bytes | None:
 
 def patched(content: bytes, changed: bytes) -> bytes:
     """A bucket's row k with its row d put into it."""
-    # Both ascend, so one pass puts all in: half the time of one `change_entry` after another.
+    # Both ascend, so one pass puts all in: a fifth less time than one `change_entry` after another.
     parts, taken, entries = list[bytes](), 0, len(content) // ENTRY_BYTES
     for row in range(0, len(changed), ENTRY_BYTES):
         hashed_key, low, high = changed[row : row + HASH_BYTES], taken, entries
@@ -165,23 +166,12 @@ def _worth_folding(changed: bytes, content: bytes) -> bool:
     return entries * entries > 2 * (len(content) // ENTRY_BYTES)
 
 
-def _with(changed: bytes, key_hash: bytes, leaf: bytes) -> bytes:
-    """A row d and another change in it."""
-    at, old = find_entry(changed, key_hash)
-    rest = at if old is None else at + ENTRY_BYTES
-    return changed[:at] + key_hash + leaf + changed[rest:]
-
-
-def _by_bucket(
-    write_set: bytes, bits: int, wanted: set[int]
-) -> dict[int, list[tuple[bytes, bytes]]]:
-    """Key hash and new leaf of each change, without a tuple for those that nobody wants."""
+def _by_bucket(write_set: bytes, bits: int, wanted: set[int]) -> dict[int, list[Change]]:
     found = defaultdict(list)
-    for at in range(0, len(write_set), CHANGE_BYTES):
-        key_hash = write_set[at : at + HASH_BYTES]
-        index = bucket_of(key_hash, bits)
+    for change in changes(write_set):
+        index = bucket_of(change.key_hash, bits)
         if index in wanted:
-            found[index].append((key_hash, write_set[at + 2 * HASH_BYTES : at + CHANGE_BYTES]))
+            found[index].append(change)
     return found
 
 

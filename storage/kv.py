@@ -39,8 +39,8 @@ FILE_BYTES_MAX = 4 * 2**20
 # 2 GB without opening a file anew for a read, which costs as much again as the read itself. LevelDB
 # maps 1,000 files of a process and keeps no descriptor for them: two stores of 500 take none.
 OPEN_FILES_MAX = 500
-# Longer than any read or batch of a node takes. Both stores of a node, and its writers before them (node/disk.py),
-# have done so much before the process is killed (cli/processes.py).
+# Longer than any read or batch of a node takes. A node waits so long for its writers (node/disk.py), then for each
+# of its two stores, and is killed after 15 s (cli/processes.py).
 CLOSE_WAIT_S = 4
 BLOOM_BITS_PER_KEY = 10  # 1 % false positives: asking for an absent key rarely reads the disk
 
@@ -223,7 +223,7 @@ class LevelKV:
 class LevelView:
     """What LevelKV.view gives; closed when nobody holds it any more."""
 
-    __slots__ = ("__weakref__", "_opened", "_release")
+    __slots__ = ("_opened", "_release")
 
     def __init__(self, opened: "_Opened", release: Callable[["_Opened"], None]) -> None:
         self._opened, self._release = opened, release

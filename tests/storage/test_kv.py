@@ -382,7 +382,7 @@ def test_a_view_that_is_garbage_is_closed_before_the_store(level: LevelKV) -> No
         level.close()
         closed.append((opened._closed, level._db.closed))
 
-    gone = weakref.ref(circle.view, close)
+    gone = weakref.ref(circle, close)
     del circle
     gc.collect()
     assert gone() is None
