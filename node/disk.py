@@ -24,7 +24,7 @@ from salus.genesis import Genesis
 from salus.vote import JournalEntry, VoteType
 from storage.blocks import BlockStore
 from storage.errors import StoreUnavailable
-from storage.kv import STATE_WRITE_BUFFER_BYTES, LevelKV
+from storage.kv import LevelKV
 from storage.recent import check_recent
 from storage.state import StateStore
 
@@ -51,11 +51,8 @@ class Disk:
         data.mkdir(parents=True, exist_ok=True)
         chain = genesis.hash()
         bodies = LevelKV(data / "blocks", cache_bytes=min(cache_bytes, BODIES_CACHE_BYTES))
-        state = LevelKV(
-            data / "state", cache_bytes=cache_bytes, write_buffer_bytes=STATE_WRITE_BUFFER_BYTES
-        )
         self.blocks = BlockStore(bodies, chain)
-        self.state = StateStore(state, chain)
+        self.state = StateStore.open(data / "state", chain, cache_bytes=cache_bytes)
         if not self.state.initialised:
             self.state.initialise(genesis_block(genesis, contracts))
         check_recent(self.blocks, self.state)

@@ -329,7 +329,7 @@ class _Check:
             keys.EPOCH: self._epochs,
             keys.WRITE_SET: len(self._kept_heights()),
         }
-        known = {*expected, keys.META, keys.VALUE, keys.BUCKET, keys.CHANGED}
+        known = {*expected, keys.META, keys.VALUE, keys.PLACE, keys.BUCKET}
         found = Counter(key[:1] for key, _ in self._state.kv.scan(b""))
         for kind in sorted(known | set(found)):
             if kind not in known:

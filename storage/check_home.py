@@ -15,9 +15,9 @@ from storage.blocks import BlockStore
 from storage.check import Finding, Replay, check_stores
 from storage.disk import RealDisk
 from storage.errors import StorageError
-from storage.kv import KeyValue, LevelKV
+from storage.kv import LevelKV
 from storage.segment import SEGMENT_SUFFIX, read_segment
-from storage.state import StateStore
+from storage.state import StateStore, log_beside
 from storage.vault import Vault
 
 RUNNING = "running"  # `what` of the finding that another process uses the stores
@@ -57,15 +57,15 @@ def check_home(
 
 
 def _chain(
-    blocks_kv: KeyValue,
-    state_kv: KeyValue,
+    blocks_kv: LevelKV,
+    state_kv: LevelKV,
     genesis: Genesis,
     verifier: Verifier,
     replay: Replay | None,
 ) -> Iterator[Finding]:
     try:
         blocks = BlockStore(blocks_kv, genesis.hash())
-        state = StateStore(state_kv, genesis.hash())
+        state = StateStore(state_kv, genesis.hash(), log=log_beside(state_kv.path))
     except StorageError as error:
         yield Finding("store", error.message)
         return

@@ -1,4 +1,4 @@
-"""The few file operations that the journal and the vault are built from, and their order.
+"""The few file operations that the journal, the vault and the bucket log are built from, and their order.
 
 What survives a power cut: bytes of a file after `sync` on it, names in a directory (created,
 renamed, removed) after `sync_directory` on it. Nothing else. `tests/storage/memory_disk.py`
@@ -37,6 +37,11 @@ class ReadFile(Protocol):
 
     def seek(self, position: int) -> None:
         """What is read next begins so many bytes after the file's first."""
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """What stands there, less where the file ends; from any thread, whatever else reads."""
+
+    def size(self) -> int: ...
 
     def close(self) -> None: ...
 
@@ -98,6 +103,12 @@ class _File:
 
     def seek(self, position: int) -> None:
         os.lseek(self._descriptor, position, os.SEEK_SET)
+
+    def read_at(self, position: int, size: int) -> bytes:
+        return os.pread(self._descriptor, size, position)
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
 
     def close(self) -> None:
         os.close(self._descriptor)

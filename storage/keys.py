@@ -23,8 +23,9 @@ TRANSACTION = b"t"  # ‖ transaction id → height ‖ index (4 bytes) where it
 EPOCH = b"e"  # ‖ epoch (8 bytes) → epoch record
 VALUE = b"s"  # ‖ raw state key → salt ‖ value
 WRITE_SET = b"w"  # ‖ height → seal ‖ changes of the block; of the last 2L heights (L24)
-BUCKET = b"k"  # ‖ bucket number (4 bytes) → entries; absent = empty
-CHANGED = b"d"  # ‖ bucket number → entries written since row k was (storage/buckets.py)
+PLACE = b"p"  # ‖ bucket number (4 bytes) → where its entries lie (storage/bucket_log.py); absent = empty
+BUCKET = b"k"  # ‖ bucket number → its entries, of a store in memory and of an older version
+CHANGED = b"d"  # ‖ bucket number → entries written since row k was, of an older version
 
 
 def number(value: int) -> bytes:
@@ -34,6 +35,10 @@ def number(value: int) -> bytes:
 
 def body_key(height: int, digest: bytes) -> bytes:
     return BODY + number(height) + digest
+
+
+def place_key(index: int) -> bytes:
+    return PLACE + index.to_bytes(4)
 
 
 def bucket_key(index: int) -> bytes:

@@ -13,13 +13,14 @@ VERSION_BYTES = 4
 VERSIONS = {
     "blocks": 1,
     # After 0.1.0: 2, write sets, and the birth time in the identity of the vote journal; 3, rows d
-    # beside large buckets, without which an older reader would see the bucket as it was.
-    "state": 3,
+    # beside large buckets; 4, buckets in files of their own, of which an older reader would see none.
+    "state": 4,
     "journal": 1,
     "vault": 2,  # after 0.1.0: keys that are sealed to a keeper, which an older eraser would lose
 }
 # The oldest that is read as well; its stores are stamped anew by whoever opens them.
 OLDEST = {"vault": 1, "state": 2}
+ROWS_CHANGED_SINCE = 3  # of the state store: it may have rows d
 
 _OLDER_HINT = (
     "Go on with the version of the software that wrote it; CHANGELOG.md names the way to this one."
@@ -63,7 +64,7 @@ def open_schema(kv: KeyValue, store: str, genesis_hash: bytes) -> None:
             hint="Check genesis.json; a home serves one chain for ever.",
         )
     if found < VERSIONS[store]:
-        if next(iter(kv.scan(keys.CHANGED)), None) is not None:
+        if found < ROWS_CHANGED_SINCE and next(iter(kv.scan(keys.CHANGED)), None) is not None:
             raise StoreDamaged(f"the {store} store has rows that its format version does not know")
         # Before the first row that the older software would misread.
         kv.write([(keys.META_FORMAT, VERSIONS[store].to_bytes(VERSION_BYTES))], sync=True)

@@ -9,6 +9,7 @@ moment on at which `height()` says so, and those of the block before until then.
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -19,14 +20,15 @@ from salus.codec import decode, encode, encode_row
 from salus.epoch import EpochRecord
 from salus.errors import BadMessage
 from salus.hashing import HASH_BYTES
-from salus.statemap import BUCKET_BITS_MAX, CHANGE_BYTES, SALT_BYTES
+from salus.statemap import CHANGE_BYTES, SALT_BYTES
 from salus.writeset import seal
 from storage import keys
-from storage.bucket_cache import CONTENT_OVERHEAD_BYTES, BucketCache
-from storage.buckets import BucketRows
+from storage.bucket_log import BucketLog
+from storage.buckets import BucketRows, Buckets
 from storage.cache import ByteBoundCache
+from storage.disk import Disk, RealDisk
 from storage.errors import StoreDamaged, StoreUnavailable
-from storage.kv import KeyValue, Put, View
+from storage.kv import CACHE_BYTES, STATE_WRITE_BUFFER_BYTES, KeyValue, LevelKV, Put, View
 from storage.schema import open_schema
 
 T = TypeVar("T")
@@ -38,10 +40,7 @@ _REPLAY_ROW_BYTES = REPLAY_PREFIX_BYTES + 8
 
 # A cached read costs 0.3 µs, one from LevelDB 5 to 10.
 VALUE_CACHE_BYTES = 16 * 2**20
-BUCKET_CACHE_BYTES = 80 * 2**20  # all buckets of 10^6 keys: a block changes random ones
-# Of a larger state: with 4 × 10^6 keys a fifth to a third of the buckets, with 10^7 two thirds of the rows d. A node would
-# take more than 300 MB else.
-BUCKET_CACHE_SHARE_BYTES = 56 * 2**20
+BUCKETS = "buckets"  # the directory of the log, beside LevelDB's files
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +63,19 @@ class BlockBatch:
 
 
 class StateStore:
-    def __init__(self, kv: KeyValue, genesis_hash: bytes) -> None:
-        """Raises `StoreVersion`, or `StoreDamaged` if the store is of another chain."""
+    def __init__(
+        self, kv: KeyValue, genesis_hash: bytes, *, log: tuple[str, Disk] | None = None
+    ) -> None:
+        """`log`: the directory where the buckets lie; None: in the store itself, which is for memory.
+        Raises `StoreVersion`, or `StoreDamaged` if the store is of another chain."""
         open_schema(kv, "state", genesis_hash)
-        self.kv = kv  # for storage/check.py; everybody else uses the methods
+        self.kv = kv  # for storage/check.py, and for cli/bench/founding.py; everybody else uses the methods
         self._values: ByteBoundCache[bytes] = ByteBoundCache(VALUE_CACHE_BYTES)
-        self._buckets = BucketCache(BUCKET_CACHE_BYTES, BUCKET_CACHE_SHARE_BYTES)
-        self._rows = BucketRows(kv, self._buckets)
-        self._bits: int | None = None
-        # Guards the caches, the rows and the height against a commit in another thread; never held
+        self.bucket_store: Buckets = BucketRows(kv) if log is None else BucketLog(kv, *log)
+        # Guards the cache, the buckets and the height against a commit in another thread; never held
         # while the disk is written.
         self._lock = threading.Lock()
         self._view: View | None = None  # of the block at `height`, as soon as somebody needs it
-        self._writing = False  # a block: what is not read by that view may be of either
         stored = kv.get(keys.META_HEIGHT)
         if stored is None and next(kv.scan(keys.HEADER), None) is not None:
             raise StoreDamaged("the state store has blocks but no height")
@@ -85,6 +84,28 @@ class StateStore:
         # The oldest height with a write set: known, so that no scan meets the deleted ones.
         self._oldest_write_set = 0 if oldest is None else int.from_bytes(oldest[0][1:])
         self._head = self.header(self._height) if self._height is not None else None
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        genesis_hash: bytes,
+        *,
+        create: bool = True,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> "StateStore":
+        """That of a node, in the directory `path`."""
+        kv = LevelKV(
+            path,
+            create=create,
+            cache_bytes=cache_bytes,
+            write_buffer_bytes=STATE_WRITE_BUFFER_BYTES,
+        )
+        try:
+            return cls(kv, genesis_hash, log=log_beside(path))
+        except BaseException:
+            kv.close()
+            raise
 
     # --- writing
 
@@ -115,18 +136,13 @@ class StateStore:
         # While the batch is written, readers see the state before it: else a value could be of
         # the new block and another one, from a cache, of the old.
         with self._lock:
-            before, self._writing = self._view_now(), True
-        try:
-            self.kv.write(self._puts(before, batch, meta), sync=True)
-        except BaseException:
-            with self._lock:
-                self._writing = False
-            raise
+            self._view_now()
+        self.kv.write(self._puts(batch, meta), sync=True)
         # Only now: whoever reads the height must find all of the block.
         with self._lock:
-            self._view, self._writing = None, False
+            self._view = None
             self._values.renew(batch.writes)
-            self._rows.written()
+            self.bucket_store.written()
             self._height, self._head = batch.header.height, batch.header
         self._oldest_write_set = max(self._oldest_write_set, _first_kept(batch))
 
@@ -136,7 +152,7 @@ class StateStore:
             self._view = self.kv.view()
         return self._view
 
-    def _puts(self, before: View, batch: BlockBatch, meta: Mapping[str, bytes]) -> list[Put]:
+    def _puts(self, batch: BlockBatch, meta: Mapping[str, bytes]) -> list[Put]:
         """A list: a generator is called again for each of the 1,500 rows of a full block."""
         header = batch.header
         assert len(batch.tx_ids) == len(batch.expiries) == header.transactions_count
@@ -158,8 +174,7 @@ class StateStore:
             if tx_id not in again or self.find_transaction(tx_id) is None
         ]
         puts += [(keys.VALUE + key, value) for key, value in batch.writes.items()]
-        bits = self._bucket_bits(batch)
-        puts += self._rows.puts(before, batch.buckets, batch.write_set, bits)
+        puts += self.bucket_store.puts(batch.buckets)
         puts.append((keys.WRITE_SET + at, seal(header.height, batch.write_set) + batch.write_set))
         gone = range(self._oldest_write_set, _first_kept(batch))
         puts += [(keys.WRITE_SET + keys.number(height), None) for height in gone]
@@ -177,14 +192,6 @@ class StateStore:
         if batch.epoch is not None:
             assert batch.epoch.base == header.height
             yield keys.EPOCH + keys.number(batch.epoch.epoch), encode(batch.epoch)
-
-    def _bucket_bits(self, batch: BlockBatch) -> int:
-        """The same for the life of a chain (salus/parameters.py)."""
-        if self._bits is None:
-            record = batch.epoch if batch.header.height == 0 else self.epoch(batch.header.epoch)
-            assert record is not None
-            self._bits = record.parameters.state_bucket_bits
-        return self._bits
 
     # --- the chain
 
@@ -317,35 +324,12 @@ class StateStore:
     def bucket(self, index: int) -> bytes:
         """The bucket's entries; empty if it holds no key."""
         with self._lock:
-            held, split = self._rows.held(index)
-            if held is not None and not split:
-                return held
-            height, view = self._height, self._view_now()
-        content, worth = self._rows.read(view, index, held=held, split=split)
-        if worth is not None and worth is not held:
-            with self._lock:
-                # A block written meanwhile may have changed it.
-                if self._height == height:
-                    self._buckets.put(index, worth)
-        return content
+            content = self.bucket_store.find(index, self._view_now)
+        return b"" if content is None else content.read()
 
     def buckets(self) -> Iterator[tuple[int, bytes]]:
-        """All non-empty buckets, ascending; fills a new `StateTree`, and the cache on the way:
-        a block changes random ones, so a cold cache would cost a read from disk for each."""
-        with self._lock:
-            height, room = self._height, self._buckets.room
-        read: dict[int, bytes] = {}
-        for index, content, held in self._rows.scan():
-            # A bucket that no state has is damage, which the tree's root tells.
-            if held is not None and not index >> BUCKET_BITS_MAX:
-                room -= len(held) + CONTENT_OVERHEAD_BYTES
-                if room >= 0:
-                    read[index] = held
-            yield index, content
-        with self._lock:
-            # A block written meanwhile, or about to be, may have changed them.
-            if self._height == height and not self._writing:
-                self._buckets.put_all(read)
+        """All non-empty buckets, in any order; fills a new `StateTree`."""
+        return self.bucket_store.scan()
 
     def values(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """(raw key, salt ‖ value) in key order."""
@@ -361,7 +345,10 @@ class StateStore:
         self.kv.write([(_meta_key(name), value)], sync=True)
 
     def close(self) -> None:
-        self.kv.close()
+        try:
+            self.kv.close()
+        finally:
+            self.bucket_store.close()
 
     def _block(self, prefix: bytes, height: int, kind: type[T]) -> T:
         if not 0 <= height <= self.height():
@@ -373,6 +360,11 @@ class StateStore:
         if stored is None:
             raise StoreDamaged(f"the state store lacks its entry {prefix.decode()}{number}")
         return _decoded(stored, kind, f"entry {prefix.decode()}{number}")
+
+
+def log_beside(path: str | Path) -> tuple[str, Disk]:
+    """Where the buckets of the store in `path` lie."""
+    return f"{path}/{BUCKETS}", RealDisk()
 
 
 def replay_rows(tx_ids: Sequence[bytes], expiries: Sequence[int]) -> bytes:

@@ -19,6 +19,7 @@ from salus.statemap import StateTree
 from salus.transaction import ParsedTransaction
 from salus.validators import ValidatorSet
 from storage.blocks import BlockStore
+from storage.disk import Disk
 from storage.kv import KeyValue, MemoryKV
 from storage.state import StateStore
 from tests import factories
@@ -29,11 +30,12 @@ class Ledger:
         self,
         genesis: Genesis | None = None,
         kv: Callable[[str], KeyValue] = lambda name: MemoryKV(),
+        log: tuple[str, Disk] | None = None,
     ) -> None:
-        """`kv`: makes the stores `state` and `blocks`."""
+        """`kv`: makes the stores `state` and `blocks`; `log`: where the buckets lie, if not in the first."""
         self.genesis = genesis or factories.genesis()
         self.genesis_hash = self.genesis.hash()
-        self.state = StateStore(kv("state"), self.genesis_hash)
+        self.state = StateStore(kv("state"), self.genesis_hash, log=log)
         self.blocks = BlockStore(kv("blocks"), self.genesis_hash)
         self.tree = StateTree(self.genesis.parameters.state_bucket_bits)
         founding = genesis_block(self.genesis, registry())

@@ -39,7 +39,7 @@ from salus.staff import StaffRole
 from salus.statemap import SALT_BYTES
 from salus.ticket import Request
 from storage import keys
-from storage.kv import LevelKV, Put
+from storage.kv import Put
 from storage.state import StateStore
 from storage.vault import Vault
 
@@ -111,7 +111,7 @@ def run(root: Path, patients: int, permits: int, told: Say) -> Summary:
         weigh_p50_us=_at(alone, 0.50),
         weigh_p99_us=_at(alone, 0.99),
         verify_us=verify_us,
-        state_mb=sum(file.stat().st_size for file in (root / "state").iterdir()) >> 20,
+        state_mb=sum(file.stat().st_size for file in (root / "state").rglob("*")) >> 20,
     )
 
 
@@ -132,8 +132,7 @@ class House:
         self.state.initialise(genesis_block(self.genesis, registry()))
 
     def _open(self) -> None:
-        self.kv = LevelKV(self.root / "state")
-        self.state = StateStore(self.kv, self.genesis.hash())
+        self.state = StateStore.open(self.root / "state", self.genesis.hash())
         vault = Vault.open(str(self.root / "vault"), self.lock)
         self.openings = Openings(vault, self.state, CUSTODIAN)
         self.scales = Scales(self.state, CUSTODIAN, self.openings)
@@ -147,7 +146,7 @@ class House:
         for number in range(self.patients):
             puts += self._patient(shown if number in asked else None)
             if number % BATCH_PATIENTS == 0 or number == self.patients - 1:
-                self.kv.write(puts, sync=False)
+                self.state.kv.write(puts, sync=False)
                 puts = []
         asyncio.run(self._show(shown))
         self.random.shuffle(self.questions)

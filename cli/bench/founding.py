@@ -6,6 +6,7 @@ the benchmark's alone: a node that founds itself by the genesis document has ano
 """
 
 import os
+import random
 import shutil
 import time
 from collections import defaultdict
@@ -13,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
-from math import isqrt
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,6 @@ from contracts.catalogue import registry
 from node.genesis_block import genesis_block
 from salus.genesis import Genesis
 from salus.statemap import (
-    ENTRY_BYTES,
     SALT_BYTES,
     StateTree,
     bucket_of,
@@ -31,8 +30,7 @@ from salus.statemap import (
     leaf_of,
 )
 from storage import keys
-from storage.buckets import WHOLE_BYTES_MAX
-from storage.kv import STATE_WRITE_BUFFER_BYTES, LevelKV, Put
+from storage.kv import Put
 from storage.state import StateStore
 
 BATCH_BUCKETS = 4_096
@@ -48,22 +46,34 @@ def found(place: Path, genesis: Genesis, size: int) -> None:
     for number in range(max(0, size - len(batch.writes))):
         key = _key(number)
         by_bucket[bucket_of(key_hash(key), bits)].append(key)
-    kv = LevelKV(place, write_buffer_bytes=STATE_WRITE_BUFFER_BYTES)
-    with closing(StateStore(kv, genesis.hash())) as state:
+    with closing(StateStore.open(place, genesis.hash())) as state:
         assert not state.initialised, "the rows of another state would be mixed with these"
         tree = StateTree(bits)
         buckets = dict(batch.buckets)  # genesis's own; those that are filled hold them too
-        puts: list[Put] = []
         order = iter(sorted(by_bucket))
         while part := list(islice(order, BATCH_BUCKETS)):
+            puts: list[Put] = []
             for index in part:
                 puts += _filled(index, by_bucket.pop(index), buckets)
-            kv.write(puts, sync=False)
-            puts = []
+            puts += state.bucket_store.puts({index: buckets[index] for index in part})
+            state.kv.write(puts, sync=False)
+            state.bucket_store.written()
+        _age(state, buckets)
         header = msgspec.structs.replace(batch.header, state_root=tree.load(buckets.items()))
         own = {index: buckets[index] for index in batch.buckets}
         state.initialise(replace(batch, header=header, buckets=own))
         rest()  # or the first blocks would pay for merging all of it
+
+
+def _age(state: StateStore, buckets: dict[int, bytes]) -> None:
+    """As blocks leave it: each has written some buckets anew, so that as much lies there dead as alive."""
+    order = sorted(buckets)
+    for _ in range(0, len(order), BATCH_BUCKETS):
+        some = random.sample(order, min(len(order), BATCH_BUCKETS))
+        state.kv.write(
+            state.bucket_store.puts({index: buckets[index] for index in some}), sync=False
+        )
+        state.bucket_store.written()
 
 
 def found_alike(places: Sequence[Path], genesis: Genesis, size: int) -> None:
@@ -89,17 +99,7 @@ def _filled(index: int, names: list[bytes], buckets: dict[int, bytes]) -> Iterat
         hashed = key_hash(name)
         leaves[hashed] = leaf_of(hashed, stored)
         yield keys.VALUE + name, stored
-    own = buckets.get(index, b"")  # genesis's
-    content = buckets[index] = change_bucket(own, leaves)
-    since: dict[bytes, bytes | None] = {}
-    if not own and len(content) > WHOLE_BYTES_MAX:
-        # As blocks leave a large bucket: each has gone another part of the way to the next whole one.
-        age = index % (isqrt(2 * len(content) // ENTRY_BYTES) + 1)
-        since = {hashed: leaves.pop(hashed) for hashed in list(leaves)[:age]}
-        content = change_bucket(own, leaves)
-    yield keys.bucket_key(index), content
-    if since:
-        yield keys.changed_key(index), change_bucket(b"", since)
+    buckets[index] = change_bucket(buckets.get(index, b""), leaves)
 
 
 def _key(number: int) -> bytes:

@@ -1,6 +1,7 @@
 """`salus db check`: does the disk still hold what was certified? Works without a node."""
 
 import os
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,21 +88,15 @@ def _home(session: Session) -> NodeHome:
 def _height(data: Path, founding: "Genesis") -> int:
     """The certified height; 0 where the state store cannot say (the check will say why)."""
     from storage.errors import StorageError
-    from storage.kv import LevelKV
     from storage.state import StateStore
 
     try:
-        kv = LevelKV(data / "state", create=False)
+        with closing(StateStore.open(data / "state", founding.hash(), create=False)) as state:
+            return state.height()
     except StorageError as error:
         if error.code == "STORE_LOCKED":
             raise
         return 0
-    try:
-        return StateStore(kv, founding.hash()).height()
-    except StorageError:
-        return 0
-    finally:
-        kv.close()
 
 
 def _vault_lock(session: Session, home: NodeHome) -> bytes | None:

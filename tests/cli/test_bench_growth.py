@@ -1,5 +1,6 @@
 """What a large state costs is measured on a state that a node would accept."""
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -37,14 +38,22 @@ def test_each_size_is_filled_and_its_blocks_are_executed_and_written(tmp_path: P
         kv.close()
 
 
-def test_large_buckets_are_founded_as_blocks_leave_them(tmp_path: Path) -> None:
-    """Some with a row of changes, of any age: else no block of the measurement would fold one."""
+def test_buckets_are_founded_as_blocks_leave_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As much lies there dead as alive, in every part of the log: else no block would have to make room."""
+    monkeypatch.setattr(founding, "BATCH_BUCKETS", 4)
     chain = growth._Chain(tmp_path / "x", 6)
     found(chain.place, chain.genesis, 2_000)
+    (segment,) = (tmp_path / "x" / "buckets").iterdir()
+    half = segment.stat().st_size // 2
     kv = LevelKV(tmp_path / "x", create=False)
-    lengths = {len(changed) for _, changed in kv.scan(keys.CHANGED)}
+    places = [struct.unpack(">III", row) for _, row in kv.scan(keys.PLACE)]
     kv.close()
-    assert len(lengths) > 3
+    living = sum(length for _, _, length in places)
+    assert living == pytest.approx(half, rel=0.2)
+    first = sum(length for _, offset, length in places if offset < half)
+    assert 0.1 < first / living < 0.9, "of the older half some live"
     chain.open()  # the root is that of all the keys
     chain.close()
 
@@ -52,10 +61,9 @@ def test_large_buckets_are_founded_as_blocks_leave_them(tmp_path: Path) -> None:
 def test_a_state_that_is_not_what_was_written_is_no_figure(tmp_path: Path) -> None:
     chain = growth._Chain(tmp_path / "x", 18)
     found(chain.place, chain.genesis, 300)
-    kv = LevelKV(tmp_path / "x", create=False)
-    place, content = next(iter(kv.scan(keys.BUCKET)))
-    kv.write([(place, content[:-1] + bytes((content[-1] ^ 1,)))], sync=True)
-    kv.close()
+    (segment,) = (tmp_path / "x" / "buckets").iterdir()
+    content = segment.read_bytes()
+    segment.write_bytes(content[:-1] + bytes((content[-1] ^ 1,)))
     with pytest.raises(CliError, match="not what was written"):
         chain.open()
 
@@ -71,11 +79,14 @@ def test_validators_begin_with_the_same_keys(tmp_path: Path) -> None:
     for node in read_testnet(tmp_path / "net").nodes:
         kv = LevelKV(node.node_home.data / "state", create=False)
         assert sum(1 for _ in kv.scan(keys.VALUE)) == 500
-        state = StateStore(kv, network.chain_of(tmp_path / "net").genesis_hash)
+        kv.close()
+        state = StateStore.open(
+            node.node_home.data / "state", network.chain_of(tmp_path / "net").genesis_hash
+        )
         tree = StateTree(state.current_epoch().parameters.state_bucket_bits)
         assert tree.load(state.buckets()) == state.head.state_root
         heads.add(state.head.hash())
-        kv.close()
+        state.close()
     assert len(heads) == 1
 
 

@@ -30,6 +30,7 @@ from salus.forms import TransactionState
 from salus.keys import verify
 from salus.transaction import Operation, ParsedTransaction, parse
 from storage.kv import LevelKV
+from storage.state import log_beside
 from tests import factories
 from tests.consensus.cluster import Cluster, Node
 from tests.ledger import Ledger
@@ -54,7 +55,9 @@ class Validator:
     def __init__(self, place: Path, name: str, held: int = HELD) -> None:
         """`name`: two of one name meet what the other has left in the caches of this process."""
         self.name = name
-        self.ledger = Ledger(factories.genesis(4), lambda name: LevelKV(place / name))
+        self.ledger = Ledger(
+            factories.genesis(4), lambda name: LevelKV(place / name), log_beside(place / "state")
+        )
         self.made = 0
         while self.made < held:
             self.ledger.block(*self.transactions(FILLING, OPERATIONS))

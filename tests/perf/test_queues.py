@@ -17,7 +17,6 @@ from node.meters import CommitMeter
 from node.metrics import Metrics
 from node.verified import Verified
 from salus.transaction import ParsedTransaction
-from storage.bucket_cache import CONTENT_OVERHEAD_BYTES, BucketCache
 from storage.cache import ENTRY_OVERHEAD_BYTES, ByteBoundCache
 from tests import factories
 
@@ -32,11 +31,6 @@ Put = Callable[[int], object]
 def _cache(size: int) -> Put:
     cache: ByteBoundCache[int] = ByteBoundCache(size * (ENTRY_OVERHEAD_BYTES + 1))
     return lambda number: cache.put(number, b"1")
-
-
-def _bucket_cache(size: int) -> Put:
-    cache = BucketCache(size * (CONTENT_OVERHEAD_BYTES + 1))
-    return lambda number: cache.put(number % (2 * size), b"1")
 
 
 def _extras(size: int, patch: pytest.MonkeyPatch) -> Put:
@@ -77,7 +71,7 @@ def _seconds(put: Put, numbers: "count[int]") -> float:
     return thread_time() - began
 
 
-@pytest.mark.parametrize("what", ["cache", "buckets", "extras", "signatures", "submitted"])
+@pytest.mark.parametrize("what", ["cache", "extras", "signatures", "submitted"])
 def test_making_room_costs_no_more_where_much_is_held(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +80,6 @@ def test_making_room_costs_no_more_where_much_is_held(
         with monkeypatch.context() as patch:
             make: dict[str, Callable[[int], Put]] = {
                 "cache": _cache,
-                "buckets": _bucket_cache,
                 "extras": lambda size: _extras(size, patch),
                 "signatures": lambda size: _signatures(size, patch),
                 "submitted": lambda size: _submitted(size, patch),

@@ -154,5 +154,11 @@ class File:
         self._at += len(data)
         return data
 
+    def read_at(self, position: int, size: int) -> bytes:
+        return bytes(self._inode.content[position : position + size])
+
+    def size(self) -> int:
+        return len(self._inode.content)
+
     def close(self) -> None:
         pass

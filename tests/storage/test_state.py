@@ -16,7 +16,6 @@ from salus.epoch import EpochRecord
 from salus.hashing import ZERO_HASH
 from salus.statemap import (
     CHANGE_BYTES,
-    ENTRY_BYTES,
     StateTree,
     bucket_of,
     change_bucket,
@@ -27,12 +26,11 @@ from salus.statemap import (
 from storage import keys
 from storage import state as state_module
 from storage.blocks import BlockStore
-from storage.bucket_cache import CONTENT_OVERHEAD_BYTES
-from storage.buckets import WHOLE_BYTES_MAX
 from storage.cache import ENTRY_OVERHEAD_BYTES, ROOM_SHARE, ByteBoundCache
+from storage.disk import Disk
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import LevelKV, MemoryKV, Put, View
-from storage.state import BlockBatch, StateStore
+from storage.state import BlockBatch, StateStore, log_beside
 from tests import factories
 from tests.factories import Chain
 
@@ -66,10 +64,10 @@ class Watched:
 class Stored:
     """A chain of the factory in a state store."""
 
-    def __init__(self, kv: MemoryKV | None = None) -> None:
+    def __init__(self, kv: MemoryKV | None = None, log: tuple[str, Disk] | None = None) -> None:
         self.chain = Chain()
-        self.kv = kv or MemoryKV()
-        self.state = StateStore(self.kv, self.chain.genesis.hash())
+        self.kv, self.log = kv or MemoryKV(), log
+        self.state = self.reopened()
         genesis = self.chain.genesis
         epoch = EpochRecord(0, 0, genesis.validators(), genesis.parameters)
         self.state.initialise(_founding(self.chain.headers[0], epoch))
@@ -107,7 +105,14 @@ class Stored:
         return batch
 
     def reopened(self) -> StateStore:
-        return StateStore(self.kv, self.chain.genesis.hash())
+        return StateStore(self.kv, self.chain.genesis.hash(), log=self.log)
+
+
+def stored_at(place: Path, *, on_disk: bool) -> Stored:
+    if not on_disk:
+        return Stored()
+    kv: Any = LevelKV(place / "state")
+    return Stored(kv, log_beside(place / "state"))
 
 
 @pytest.fixture
@@ -217,8 +222,8 @@ def test_readers_see_the_block_before_until_the_height_says_otherwise(
     on_disk: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else one value could be of the new block and another one, cached, of the old."""
-    kv: Any = LevelKV(tmp_path / "state") if on_disk else MemoryKV()
-    stored = Stored(kv)
+    stored = stored_at(tmp_path, on_disk=on_disk)
+    kv: Any = stored.kv
     cached, cold = b"records/anchor/cached", b"records/anchor/cold"
     stored.commit(1, writes={cached: b"old", cold: b"old"}, buckets={7: b"o" * 64})
     stored.state = stored.reopened()
@@ -240,65 +245,6 @@ def test_readers_see_the_block_before_until_the_height_says_otherwise(
     assert (state.get(cached), state.get(cold), state.bucket(7)) == (b"new", b"new", b"n" * 64)
     assert state.find_transaction(batch.tx_ids[0]) == (2, 0)
     assert state.height_of(batch.header.hash()) == 2
-    kv.close()
-
-
-@pytest.mark.parametrize("cache_bytes", [0, 2**20])
-def test_a_large_bucket_is_read_from_disk_as_each_block_left_it(
-    monkeypatch: pytest.MonkeyPatch, cache_bytes: int
-) -> None:
-    """Through rows that come and go, with and without what is held of them in memory."""
-    monkeypatch.setattr(state_module, "BUCKET_CACHE_BYTES", cache_bytes)
-    monkeypatch.setattr(state_module, "BUCKET_CACHE_SHARE_BYTES", cache_bytes)
-    stored = Stored()
-    hashes = [bytes(4) + bytes([n]) * 28 for n in range(24)]
-    content, rows = b"", set[bool]()
-    for height in range(1, 30):
-        write_set: list[bytes] = []
-        leaves = {hashes[n % 24]: bytes([height]) * 32 for n in range(height, height + 3)}
-        content = change_bucket(content, leaves, write_set)
-        stored.commit(buckets={0: content}, write_set=b"".join(write_set))
-        rows.add(stored.kv.get(keys.changed_key(0)) is None)
-        assert stored.state.bucket(0) == content == stored.reopened().bucket(0)
-        assert list(stored.state.buckets()) == [(0, content)]
-    assert rows == {True, False}
-
-
-@pytest.mark.parametrize("on_disk", [False, True])
-def test_a_bucket_of_two_rows_is_read_as_one_block_left_it(
-    on_disk: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A block that folds both rows into one, between the reading of the one and of the other."""
-    kv: Any = LevelKV(tmp_path / "state") if on_disk else MemoryKV()
-    stored = Stored(kv)
-    bits = stored.chain.genesis.parameters.state_bucket_bits
-    hashes = [bytes(4) + bytes([n]) * 28 for n in range(20)]  # all of bucket 0
-    content = change_bucket(b"", dict.fromkeys(hashes, b"o" * 32))
-    stored.commit(buckets={0: content})
-
-    def block(*changed: int) -> bytes:
-        nonlocal content
-        write_set: list[bytes] = []
-        leaves = {hashes[n]: bytes([n + 1]) * 32 for n in changed}
-        content = change_bucket(content, leaves, write_set)
-        stored.commit(buckets={0: content}, write_set=b"".join(write_set))
-        return content
-
-    assert bucket_of(hashes[0], bits) == 0
-    before = block(0, 1)
-    assert kv.get(keys.changed_key(0)) is not None
-    stored.state = state = stored.reopened()  # nothing in a cache
-    view = kv.view
-
-    def overtaken(key: bytes) -> None:
-        if key == keys.bucket_key(0) and kv.get(keys.changed_key(0)) is not None:
-            monkeypatch.setattr(kv, "view", view)
-            block(*range(2, 12))
-
-    monkeypatch.setattr(kv, "view", lambda: Watched(view(), after=overtaken))
-    assert state.bucket(0) == before
-    assert kv.get(keys.changed_key(0)) is None, "the block came between, and folded the rows"
-    assert state.bucket(0) == content == stored.reopened().bucket(0)
     kv.close()
 
 
@@ -348,12 +294,11 @@ def test_names_of_the_node_cannot_hit_those_of_the_store(stored: Stored) -> None
     assert stored.reopened().height() == 0
 
 
-@pytest.mark.parametrize("kind", ["value", "bucket"])
-def test_a_read_during_a_commit_leaves_no_old_value_in_the_cache(stored: Stored, kind: str) -> None:
+def test_a_read_during_a_commit_leaves_no_old_value_in_the_cache(stored: Stored) -> None:
     """A reader that missed the cache before the write must not fill it after."""
-    stored.commit(writes={STATE_KEY: b"old"}, buckets={7: b"old"})
+    stored.commit(writes={STATE_KEY: b"old"})
     state = stored.reopened()
-    batch = stored.batch(writes={STATE_KEY: b"new"}, buckets={7: b"new"})
+    batch = stored.batch(writes={STATE_KEY: b"new"})
     view, read, go_on = stored.kv.view, threading.Event(), threading.Event()
 
     def slow(key: bytes) -> None:
@@ -362,7 +307,7 @@ def test_a_read_during_a_commit_leaves_no_old_value_in_the_cache(stored: Stored,
             assert go_on.wait(10)
 
     def look() -> bytes | None:
-        return state.get(STATE_KEY) if kind == "value" else state.bucket(7)
+        return state.get(STATE_KEY)
 
     stored.kv.view = lambda: Watched(view(), after=slow)  # type: ignore[method-assign]
     reader = threading.Thread(target=look)
@@ -371,7 +316,6 @@ def test_a_read_during_a_commit_leaves_no_old_value_in_the_cache(stored: Stored,
     # Evicted again at once, as a full cache may do: only the reader could fill it now.
     state.commit(batch)
     state._values.drop(STATE_KEY)
-    state._buckets.drop_all([7])
     go_on.set()
     reader.join()
     assert look() == b"new"
@@ -383,8 +327,8 @@ def test_a_reader_whom_a_block_overtakes_sees_the_block_before(
     first: str, on_disk: bool, tmp_path: Path
 ) -> None:
     """He has asked before the block was written, is read for after, and the height is not yet there."""
-    kv: Any = LevelKV(tmp_path / "state") if on_disk else MemoryKV()
-    stored = Stored(kv)
+    stored = stored_at(tmp_path, on_disk=on_disk)
+    kv: Any = stored.kv
     one, other = b"records/anchor/one", b"records/anchor/other"
     stored.commit(writes={one: b"old", other: b"old"}, buckets={7: b"o" * 64, 8: b"o" * 64})
     state = stored.reopened()
@@ -422,26 +366,6 @@ def test_a_reader_whom_a_block_overtakes_sees_the_block_before(
     kv.close()
 
 
-@pytest.mark.parametrize("size", [1, WHOLE_BYTES_MAX // ENTRY_BYTES + 1])
-def test_what_was_read_once_is_not_read_again(stored: Stored, size: int) -> None:
-    """All of a small bucket; of one in two rows what changed."""
-    bits = stored.chain.genesis.parameters.state_bucket_bits
-    hashes = [bytes(4) + bytes([n]) * 28 for n in range(size)]
-    stored.commit(buckets={0: change_bucket(b"", dict.fromkeys(hashes, b"o" * 32))})
-    write_set: list[bytes] = []
-    before = stored.state.bucket(0)
-    content = change_bucket(before, {hashes[0]: b"n" * 32}, write_set)
-    stored.commit(buckets={0: content}, write_set=b"".join(write_set))
-    assert bucket_of(hashes[0], bits) == 0
-    state = stored.reopened()
-    read: list[bytes] = []
-    view = stored.kv.view
-    stored.kv.view = lambda: Watched(view(), after=read.append)  # type: ignore[method-assign]
-    assert [state.bucket(0), state.bucket(0)] == [content, content]
-    whole, changed = keys.bucket_key(0), keys.changed_key(0)
-    assert read == ([whole] if size == 1 else [whole, changed, whole])
-
-
 def test_a_store_keeps_one_view_at_the_most(tmp_path: Path) -> None:
     """Each pins what LevelDB would merge away."""
     kv: Any = LevelKV(tmp_path / "state")
@@ -470,55 +394,6 @@ def test_a_block_that_was_written_and_then_failed_is_not_shown(stored: Stored) -
     with pytest.raises(StoreUnavailable):
         state.commit(stored.batch(writes={STATE_KEY: b"new"}, buckets={7: b"n" * 64}))
     assert (state.height(), state.get(STATE_KEY), state.bucket(7)) == (1, b"old", b"o" * 64)
-
-
-def test_a_walk_through_all_buckets_fills_the_cache_as_far_as_it_has_room(stored: Stored) -> None:
-    """The last room is left to who needs it; of what is there nothing goes."""
-    stored.commit(buckets={index: bytes(64) for index in range(9)})
-    state = stored.reopened()
-    state._buckets.bytes_max = 4 * (CONTENT_OVERHEAD_BYTES + 64) + 1
-    assert len(dict(state.buckets())) == 9
-    assert [index for index in range(9) if state._buckets.get(index)] == [0, 1, 2, 3]
-
-
-def test_a_bucket_that_no_state_has_takes_no_memory(stored: Stored) -> None:
-    """Damage: the cache keeps a slot for each bucket up to the highest, here of 32 GiB."""
-    stored.commit(buckets={7: bytes(64)})
-    stored.kv.write([(keys.bucket_key(2**32 - 1), bytes(64))], sync=True)
-    state = stored.reopened()
-    assert [index for index, _ in state.buckets()] == [7, 2**32 - 1]
-    assert state._buckets.get(7) == bytes(64)
-    assert len(state._buckets._held) == 8
-
-
-@pytest.mark.parametrize("moment", ["between", "within"])
-def test_a_walk_through_all_buckets_keeps_nothing_that_a_block_changes(
-    stored: Stored, moment: str
-) -> None:
-    """Neither the old content after the block, nor the new one before its height is there."""
-    stored.commit(buckets={7: b"old", 8: b"old"})
-    state = stored.reopened()
-    batch = stored.batch(buckets={7: b"new", 8: b"new"})
-    if moment == "between":
-        walk = state.buckets()
-        assert next(walk) == (7, b"old")
-        state.commit(batch)
-        state._buckets.drop_all([7])
-        for _ in walk:
-            pass
-        assert (state.bucket(7), state.bucket(8)) == (b"new", b"new")
-    else:
-        write = stored.kv.write
-
-        def walked(puts: Iterable[Put], *, sync: bool) -> None:
-            write(puts, sync=sync)
-            for _ in state.buckets():
-                pass
-            assert state.bucket(7) == b"old"
-
-        stored.kv.write = walked  # type: ignore[method-assign]
-        state.commit(batch)
-        assert state.bucket(7) == b"new"
 
 
 def test_a_damaged_row_is_named_and_not_believed(stored: Stored) -> None:
@@ -634,7 +509,7 @@ def test_the_cache_stays_within_its_bytes_and_keeps_what_is_used() -> None:
     cache.put(0, bytes(200_000))
     assert cache.bytes == 0
     # Of the 300 MB that a node may take (performance.md); without them it takes some 150.
-    assert state_module.VALUE_CACHE_BYTES + state_module.BUCKET_CACHE_BYTES <= 96 * 2**20
+    assert state_module.VALUE_CACHE_BYTES <= 16 * 2**20
 
 
 def test_a_cache_takes_no_more_memory_than_it_says() -> None:

@@ -1,0 +1,299 @@
+"""What the buckets hold, in files that only grow: a block writes what it changes at the end of the newest.
+
+◆ segment = *record;  record = CRC-32 u32 ‖ content; the CRC begins with the bucket's number. Row p of the
+state store says where the record of a bucket lies: segment u32 ‖ offset u32 ‖ length of the content u32.
+
+A block changes random buckets, one entry each. In LevelDB each would be merged a dozen times on its way
+down, and sought through all levels when it is read. Keys apart from values: Lu et al., WiscKey (FAST 2016).
+Law of the file: a record is on disk before the batch that names it, and stays until a later batch on
+disk names none. So the batch of a block is the only commit point, and what no row names is nothing,
+whether a block came after it or a crash before.
+"""
+
+import struct
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
+from zlib import crc32
+
+from salus.statemap import BUCKET_BITS_MAX
+from storage import keys
+from storage.buckets import former_rows, scan_former
+from storage.disk import AppendFile, Disk, ReadFile, io_errors
+from storage.errors import StoreDamaged, StoreUnavailable
+from storage.kv import KeyValue, Put, View
+
+SEGMENT_SUFFIX = ".seg"
+# A small state leaves two of them in garbage.
+SEGMENT_BYTES_MIN = 16 * 2**20
+# Of a large state a segment is this part of what lives, so there are never many more than twice as many. Each
+# is an open file.
+SEGMENTS = 32
+# A block moves so much out of the segment that is being emptied, and twice what it writes itself: it makes less garbage
+# than goes, and takes no more than three times as long.
+MOVED_BYTES_MIN = 64 * 2**10
+ADOPTED_AT_ONCE = 4_096  # buckets of a store that an older version wrote
+
+_ROW = struct.Struct(">III")
+_KEY_BYTES = len(keys.place_key(0))
+_OFFSET_BITS = 32
+_OFFSET_MAX = (1 << _OFFSET_BITS) - 1
+
+CRC_BYTES = 4
+
+
+class BucketLog:
+    """One thread writes at a time; the lock that guards `written` guards `find`."""
+
+    def __init__(self, kv: KeyValue, directory: str, disk: Disk) -> None:
+        """`kv`: the store whose rows name the records. Raises `StoreDamaged`, `StoreUnavailable`."""
+        self._directory, self._disk = directory, disk
+        # By bucket, as of the newest block on disk: segment and offset, 0 for an empty one; and the length.
+        self._places, self._lengths = array("Q"), array("I")
+        self._segments: dict[int, _Segment] = {}
+        self._writer: _Writer | None = None  # of the newest segment, from the first block on
+        self._next: dict[
+            int, tuple[int, int]
+        ] = {}  # as the block that is being written leaves them
+        self._emptying: _Segment | None = None
+        self._to_move: Iterator[int] = iter(())  # buckets whose records lived in it
+        self._emptied: list[int] = []
+        self._broken = self._closed = False
+        with io_errors(directory):
+            disk.make_directory(directory)
+            self._load(kv)
+            self._adopt(kv)
+
+    def find(self, index: int, view: Callable[[], View] | None = None) -> "Record | None":
+        """Of the newest block on disk, for as long as anybody holds it; None for an empty bucket."""
+        if self._closed:
+            raise StoreUnavailable(f"{self._directory} is closed")
+        place = self._places[index] if index < len(self._places) else 0
+        if not place:
+            return None
+        return Record(self._segments[place >> _OFFSET_BITS], index, place, self._lengths[index])
+
+    def scan(self) -> Iterator[tuple[int, bytes]]:
+        """All buckets that are not empty, in the order in which they lie on the disk: a start reads it from
+        end to end, not to and fro."""
+        for index in sorted(range(len(self._places)), key=self._places.__getitem__):
+            record = self.find(index)
+            if record is not None:
+                yield index, record.read()
+
+    def close(self) -> None:
+        """Whoever is inside a file keeps it open: a dead disk may hold him."""
+        self._closed = self._broken = True
+        self._segments, self._writer, self._emptying = {}, None, None
+
+    # --- writing
+
+    def puts(self, buckets: Mapping[int, bytes]) -> list[Put]:
+        """Brings the contents that a block leaves to the disk; the rows that name them, for its batch."""
+        if self._broken:
+            raise StoreUnavailable(f"{self._directory} failed before; restart the node")
+        self._broken = True  # what reached the disk is known only after a restart
+        with io_errors(self._directory):
+            for number in self._emptied:
+                self._disk.remove(self._path(number))
+            self._emptied = []
+            puts = self._append(buckets)
+        self._broken = False
+        return puts
+
+    def _append(self, buckets: Mapping[int, bytes]) -> list[Put]:
+        segment, writer = self._newest()
+        moved = self._moved(buckets, MOVED_BYTES_MIN + 2 * sum(map(len, buckets.values())))
+        new, puts, parts = dict[int, tuple[int, int]](), list[Put](), list[bytes]()
+        number, at, pack = segment.number, segment.size, _ROW.pack
+        base = number << _OFFSET_BITS
+        for index, content in chain(buckets.items(), moved):
+            key = keys.place_key(index)
+            if not content:
+                new[index] = 0, 0
+                puts.append((key, None))
+                continue
+            length = len(content)
+            parts += (crc32(content, index).to_bytes(CRC_BYTES), content)
+            puts.append((key, pack(number, at, length)))
+            new[index] = base | at, length
+            at += CRC_BYTES + length
+            assert at <= _OFFSET_MAX, "no block changes 4 GB of buckets"
+        if parts:
+            writer.file.write(b"".join(parts))
+            writer.file.sync()
+            segment.size = at
+        self._next = new
+        return puts
+
+    def written(self) -> None:
+        """The rows of the last `puts` are on disk."""
+        self._take(self._next)
+        self._next = {}
+        if self._emptying is not None and not self._emptying.living:
+            del self._segments[self._emptying.number]
+            self._emptied.append(self._emptying.number)
+            self._emptying = None
+
+    def _take(self, new: Mapping[int, tuple[int, int]]) -> None:
+        places, lengths, segments = self._places, self._lengths, self._segments
+        short = max(new, default=-1) + 1 - len(places)
+        if short > 0:
+            places.extend(array("Q", bytes(8 * short)))
+            lengths.extend(array("I", bytes(4 * short)))
+        for index, (place, length) in new.items():
+            old = places[index]
+            if old:
+                segments[old >> _OFFSET_BITS].living -= CRC_BYTES + lengths[index]
+            if place:
+                segments[place >> _OFFSET_BITS].living += CRC_BYTES + length
+            places[index], lengths[index] = place, length
+
+    def _newest(self) -> "tuple[_Segment, _Writer]":
+        """The segment that grows; a new one where that is full, or there is none."""
+        number = max(self._segments, default=0)
+        segment, writer = self._segments.get(number), self._writer
+        if segment is None or segment.size >= self._segment_bytes():
+            number += 1
+            writer = _Writer(self._disk.create(self._path(number)))
+            self._disk.sync_directory(self._directory)  # before a row says its name
+            segment = self._segments[number] = self._opened(number)
+        elif writer is None:
+            writer = _Writer(self._disk.open_append(self._path(number)))
+        self._writer = writer
+        return segment, writer
+
+    # --- room
+
+    def _moved(self, buckets: Mapping[int, bytes], bytes_max: int) -> Iterator[tuple[int, bytes]]:
+        """What still lives in the segment that is being emptied, and is not of the block."""
+        if self._emptying is None:
+            self._choose()
+        while self._emptying is not None and bytes_max > 0:
+            index = next(self._to_move, None)
+            if index is None:
+                if self._emptying.living:  # the batch failed that had moved some
+                    self._emptying = None
+                return
+            record = self.find(index)
+            if record is not None and record.segment is self._emptying and index not in buckets:
+                content = record.read()
+                bytes_max -= CRC_BYTES + len(content)
+                yield index, content
+
+    def _choose(self) -> None:
+        """Empty the segment in which least lives, if more is garbage than lives, and a segment over.
+
+        Half of all may be garbage: then in the emptiest segment a fifth lives (Rosenblum and Ousterhout, LFS, 1992),
+        and moving it costs a quarter of what blocks write."""
+        living, newest = self._living(), max(self._segments)
+        all_bytes = sum(segment.size for segment in self._segments.values())
+        if all_bytes - living <= living + self._segment_bytes():
+            return
+        older = (segment for number, segment in self._segments.items() if number != newest)
+        self._emptying = min(older, key=lambda segment: segment.living, default=None)
+        if self._emptying is not None:
+            low = self._emptying.number << _OFFSET_BITS
+            high = low + (1 << _OFFSET_BITS)
+            self._to_move = iter([i for i, at in enumerate(self._places) if low <= at < high])
+
+    def _living(self) -> int:
+        return sum(segment.living for segment in self._segments.values())
+
+    def _segment_bytes(self) -> int:
+        return max(SEGMENT_BYTES_MIN, self._living() // SEGMENTS)
+
+    # --- opening
+
+    def _load(self, kv: KeyValue) -> None:
+        for key, row in kv.scan(keys.PLACE):
+            index = int.from_bytes(key[1:])
+            if (len(key), len(row)) != (_KEY_BYTES, _ROW.size) or index >> BUCKET_BITS_MAX:
+                raise StoreDamaged("the state store has a row «p» that nobody wrote")
+            number, offset, length = _ROW.unpack(row)
+            if number not in self._segments:
+                self._segments[number] = self._opened(number)
+            if offset + CRC_BYTES + length > self._segments[number].size:
+                raise StoreDamaged(
+                    f"{self._path(number)} ends before the records that it should have"
+                )
+            self._take({index: (number << _OFFSET_BITS | offset, length)})
+        names = self._disk.names(self._directory)
+        stems = [
+            name.removesuffix(SEGMENT_SUFFIX) for name in names if name.endswith(SEGMENT_SUFFIX)
+        ]
+        # Emptied, or begun for a batch that was not written. They go when a block is written, and not before: if
+        # a row is damaged, it may be the one that named them.
+        found = {int(stem) for stem in stems if stem.isdecimal()}
+        self._emptied = sorted(found.difference(self._segments))
+
+    def _adopt(self, kv: KeyValue) -> None:
+        """Of a store that an older version wrote, or that was founded in rows alone."""
+        former: list[Put] = [(key, None) for key in former_rows(kv)]
+        if not former:
+            return
+        puts: list[Put] = []
+        rows = scan_former(kv)
+        while part := dict(islice(rows, ADOPTED_AT_ONCE)):
+            puts += self.puts(part)
+            self.written()  # not on the disk yet; but nobody reads before it is
+        kv.write(puts + former, sync=True)
+
+    def _opened(self, number: int) -> "_Segment":
+        file = self._disk.open_read(self._path(number))
+        if file is None:
+            raise StoreDamaged(f"{self._path(number)} is not there")
+        return _Segment(number, self._path(number), file)
+
+    def _path(self, number: int) -> str:
+        return f"{self._directory}/{self._name(number)}"
+
+    @staticmethod
+    def _name(number: int) -> str:
+        return f"{number:08d}{SEGMENT_SUFFIX}"
+
+
+class Record:
+    """A bucket as a block left it."""
+
+    __slots__ = ("_index", "_length", "_place", "segment")
+
+    def __init__(self, segment: "_Segment", index: int, place: int, length: int) -> None:
+        self.segment = segment
+        self._index, self._place, self._length = index, place, length
+
+    def read(self) -> bytes:
+        """Raises `StoreDamaged` if it is not what was written, or `StoreUnavailable`."""
+        segment, index, length = self.segment, self._index, self._length
+        try:
+            record = segment.file.read_at(self._place & _OFFSET_MAX, CRC_BYTES + length)
+        except OSError:
+            with io_errors(segment.path):
+                raise
+        content = record[CRC_BYTES:]
+        if (
+            crc32(content, index).to_bytes(CRC_BYTES) != record[:CRC_BYTES]
+            or len(content) != length
+        ):
+            raise StoreDamaged(
+                f"{segment.path}: the record of bucket {index} is not what was written"
+            )
+        return content
+
+
+class _Segment:
+    def __init__(self, number: int, path: str, file: ReadFile) -> None:
+        self.number, self.path, self.file = number, path, file
+        self.size = file.size()
+        self.living = 0  # bytes of records that a row names
+
+    def __del__(self) -> None:
+        self.file.close()
+
+
+class _Writer:
+    def __init__(self, file: AppendFile) -> None:
+        self.file = file
+
+    def __del__(self) -> None:
+        self.file.close()

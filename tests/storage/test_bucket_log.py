@@ -1,0 +1,402 @@
+"""The log of buckets: whatever was written and wherever it was cut, it reads as the newest block left it."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from salus.statemap import BUCKET_BITS_MAX, ENTRY_BYTES
+from storage import bucket_log, keys
+from storage.bucket_log import CRC_BYTES, BucketLog
+from storage.buckets import BucketRows
+from storage.disk import RealDisk
+from storage.errors import StoreDamaged, StoreUnavailable
+from storage.kv import KeyValue, LevelKV, MemoryKV, Put
+from tests.storage.memory_disk import MemoryDisk, PowerCut
+
+PLACE = "state/buckets"
+BUCKETS = 40
+BLOCK_BUCKETS = 6
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of a few blocks: else no test would meet the second one."""
+    monkeypatch.setattr(bucket_log, "SEGMENT_BYTES_MIN", 2_000)
+    monkeypatch.setattr(bucket_log, "MOVED_BYTES_MIN", 200)
+
+
+class Model:
+    """The same buckets in a dict, and the next block of them."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.buckets: dict[int, bytes] = {}
+
+    def block(self, *, gone: float = 0.1) -> dict[int, bytes]:
+        chosen = self.random.sample(range(BUCKETS), BLOCK_BUCKETS)
+        return {
+            index: b""
+            if self.random.random() < gone
+            else self.random.randbytes(ENTRY_BYTES * self.random.randint(1, 3))
+            for index in chosen
+        }
+
+    def apply(self, block: dict[int, bytes]) -> None:
+        self.buckets |= block
+        self.buckets = {index: content for index, content in self.buckets.items() if content}
+
+
+def written(kv: KeyValue, log: BucketLog, block: dict[int, bytes]) -> None:
+    kv.write(log.puts(block), sync=True)
+    log.written()
+
+
+def read(log: BucketLog) -> dict[int, bytes]:
+    """One by one and all in a row: no difference."""
+    found = {index: record.read() for index in range(BUCKETS) if (record := log.find(index))}
+    assert dict(log.scan()) == found
+    return found
+
+
+def sizes(disk: MemoryDisk) -> dict[str, int]:
+    names = disk.names(PLACE)
+    return {name: len(disk.read(f"{PLACE}/{name}") or b"") for name in names}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_buckets_come_and_go_and_read_as_they_were_written(seed: int) -> None:
+    kv, disk, model = MemoryKV(), MemoryDisk(), Model(seed)
+    log = BucketLog(kv, PLACE, disk)
+    removed = set[str]()
+    for height in range(150):
+        before = set(sizes(disk))
+        block = model.block(gone=0.1 if height < 100 else 0.7)
+        written(kv, log, block)
+        model.apply(block)
+        removed |= before - set(sizes(disk))
+        assert read(log) == model.buckets
+        if height % 10 == 0:
+            log.close()
+            log = BucketLog(kv, PLACE, disk)  # as a restart finds it
+            assert read(log) == model.buckets
+    assert len(removed) > 5, "the walk meets segments that are emptied"
+
+
+def test_half_of_what_lies_there_is_garbage_and_a_segment_over_at_the_most() -> None:
+    """However long the chain; and what is emptied is gone from the disk."""
+    kv, disk, model = MemoryKV(), MemoryDisk(), Model(1)
+    log = BucketLog(kv, PLACE, disk)
+    block_bytes = BLOCK_BUCKETS * (3 * ENTRY_BYTES + CRC_BYTES)
+    largest = 0
+    for _ in range(300):
+        block = model.block(gone=0.0)
+        written(kv, log, block)
+        model.apply(block)
+        living = sum(len(content) + CRC_BYTES for content in model.buckets.values())
+        # The segment that is just being emptied, what the last block wrote and moved, and the file that goes with the next.
+        room = 2 * living + 3 * (2_000 + 4 * block_bytes)
+        largest = max(largest, sum(sizes(disk).values()))
+        assert sum(sizes(disk).values()) <= room
+    assert largest > 2 * living, "it comes near to the bound"
+
+
+def test_a_block_moves_no_more_than_twice_what_it_writes_and_a_little() -> None:
+    """So the slowest block is bounded by its own size, not by that of the state."""
+    kv, disk, model = MemoryKV(), MemoryDisk(), Model(2)
+    log = BucketLog(kv, PLACE, disk)
+    most = 0.0
+    for _ in range(200):
+        block = model.block(gone=0.0)
+        own = sum(map(len, block.values()))
+        puts = log.puts(block)
+        moved = [key for key, _ in puts if int.from_bytes(key[1:]) not in block]
+        moved_bytes = sum(len(model.buckets[int.from_bytes(key[1:])]) for key in moved)
+        assert moved_bytes <= 200 + 2 * own + 3 * ENTRY_BYTES
+        most = max(most, moved_bytes / own)
+        kv.write(puts, sync=True)
+        log.written()
+        model.apply(block)
+    assert most > 0.5
+
+
+# --- power cuts
+
+
+def _cut(at: int, keep: Callable[[int], int], *, names_kept: bool) -> bool:
+    """A power cut at operation `at`; was there one before the end?"""
+    kv, disk, model = MemoryKV(), MemoryDisk(), Model(3)
+    disk.crash_at = at
+    block: dict[int, bytes] = {}
+    try:
+        log = BucketLog(kv, PLACE, disk)
+        for _ in range(30):
+            block = model.block()
+            puts = log.puts(block)
+            disk.step("batch")
+            kv.write(puts, sync=True)
+            log.written()
+            model.apply(block)
+            block = {}
+    except PowerCut:
+        pass
+    else:
+        return False
+    kv.crash()
+    disk.lose(bytes_kept=keep, names_kept=names_kept)
+    log = BucketLog(kv, PLACE, disk)
+    assert read(log) == model.buckets
+    for _ in range(12):  # and it goes on, over what the cut has left
+        block = model.block()
+        written(kv, log, block)
+        model.apply(block)
+        assert read(log) == model.buckets
+    assert read(BucketLog(kv, PLACE, disk)) == model.buckets
+    return True
+
+
+@pytest.mark.parametrize("names_kept", [False, True])
+@pytest.mark.parametrize("keep", [lambda size: 0, lambda size: size // 2, lambda size: size])
+def test_after_a_power_cut_at_any_moment_all_is_as_the_newest_block_left_it(
+    keep: Callable[[int], int], names_kept: bool
+) -> None:
+    cuts = 0
+    while _cut(cuts, keep, names_kept=names_kept):
+        cuts += 1
+    assert cuts > 90
+
+
+def test_the_record_is_on_the_disk_before_the_batch_and_its_file_before_a_row_says_its_name() -> (
+    None
+):
+    kv, disk = MemoryKV(), MemoryDisk()
+    log = BucketLog(kv, PLACE, disk)
+    log.puts({1: bytes(64)})
+    name = "00000001.seg"
+    assert disk.operations == [f"create {name}", "sync directory", f"write {name}", f"sync {name}"]
+
+
+# --- what fails
+
+
+def test_a_batch_that_failed_leaves_all_as_it_was_and_may_be_tried_again() -> None:
+    """What it had moved lies twice, and the segment it came from is emptied none the less."""
+    kv, disk, model = MemoryKV(), MemoryDisk(), Model(4)
+    log = BucketLog(kv, PLACE, disk)
+    removed = set[str]()
+    for height in range(200):
+        before = set(sizes(disk))
+        block = model.block(gone=0.0)
+        if height % 3 == 0:
+            log.puts(block)  # the batch was refused
+            assert read(log) == model.buckets
+        written(kv, log, block)
+        model.apply(block)
+        assert read(log) == model.buckets == read(log)
+        removed |= before - set(sizes(disk))
+    assert len(removed) > 5
+    assert read(BucketLog(kv, PLACE, disk)) == model.buckets
+
+
+def test_a_full_disk_is_said_and_nothing_more_is_written_before_a_restart() -> None:
+    kv, disk, model = MemoryKV(), MemoryDisk(), Model(5)
+    log = BucketLog(kv, PLACE, disk)
+    block = model.block()
+    written(kv, log, block)
+    model.apply(block)
+    disk.fail_with = OSError(errno.ENOSPC, "no space left")
+    with pytest.raises(StoreUnavailable) as full:
+        log.puts(model.block())
+    assert full.value.code == "DISK_FULL"
+    with pytest.raises(StoreUnavailable, match="restart"):
+        log.puts(model.block())
+    assert read(log) == model.buckets
+    log = BucketLog(kv, PLACE, disk)
+    for _ in range(20):
+        block = model.block()
+        written(kv, log, block)
+        model.apply(block)
+    assert read(log) == read(BucketLog(kv, PLACE, disk)) == model.buckets
+
+
+def one(kv: KeyValue, disk: MemoryDisk) -> None:
+    log = BucketLog(kv, PLACE, disk)
+    written(kv, log, {1: b"a" * 64, 2: b"b" * 64})
+
+
+@pytest.mark.parametrize("at", range(0, CRC_BYTES + 64, 3))
+def test_a_flipped_bit_is_no_bucket(at: int) -> None:
+    kv, disk = MemoryKV(), MemoryDisk()
+    one(kv, disk)
+    disk._inode(f"{PLACE}/00000001.seg").content[at] ^= 1
+    log = BucketLog(kv, PLACE, disk)
+    record = log.find(1)
+    assert record is not None
+    with pytest.raises(StoreDamaged, match=r"00000001\.seg: the record of bucket 1"):
+        record.read()
+    with pytest.raises(StoreDamaged):
+        dict(log.scan())
+
+
+def test_the_record_of_another_bucket_is_damage() -> None:
+    """A row that names a sound record, but not its own."""
+    kv, disk = MemoryKV(), MemoryDisk()
+    one(kv, disk)
+    kv.write([(keys.place_key(2), kv.get(keys.place_key(1)))], sync=True)
+    record = BucketLog(kv, PLACE, disk).find(2)
+    assert record is not None
+    with pytest.raises(StoreDamaged):
+        record.read()
+
+
+@pytest.mark.parametrize("cut", [1, 64, 100])
+def test_a_file_that_ends_before_its_records_is_damage(cut: int) -> None:
+    kv, disk = MemoryKV(), MemoryDisk()
+    one(kv, disk)
+    del disk._inode(f"{PLACE}/00000001.seg").content[-cut:]
+    with pytest.raises(StoreDamaged, match=r"00000001\.seg ends before"):
+        BucketLog(kv, PLACE, disk)
+
+
+def test_a_file_that_is_not_there_is_damage_and_the_others_stay() -> None:
+    kv, disk, model = MemoryKV(), MemoryDisk(), Model(6)
+    log = BucketLog(kv, PLACE, disk)
+    for _ in range(12):
+        written(kv, log, model.block(gone=0))
+    names = disk.names(PLACE)
+    assert len(names) > 2
+    disk.remove(f"{PLACE}/{names[0]}")
+    with pytest.raises(StoreDamaged, match=f"{names[0]} is not there"):
+        BucketLog(kv, PLACE, disk)
+    assert disk.names(PLACE) == names[1:]
+
+
+ROW = (1).to_bytes(4) + bytes(4) + (64).to_bytes(4)  # of the first record
+
+
+@pytest.mark.parametrize(
+    ("key", "row"),
+    [
+        (keys.place_key(1 << BUCKET_BITS_MAX), ROW),  # memory is laid out up to there
+        (keys.PLACE + b"\1", ROW),
+        (keys.place_key(0) + b"\0", ROW),
+        (keys.place_key(0), b""),
+        (keys.place_key(0), bytes(13)),
+        (keys.place_key(0), bytes(12)),  # there is no segment 0
+    ],
+)
+def test_a_row_that_nobody_wrote_is_damage(key: bytes, row: bytes) -> None:
+    kv, disk = MemoryKV(), MemoryDisk()
+    one(kv, disk)
+    kv.write([(key, row)], sync=True)
+    with pytest.raises(StoreDamaged):
+        BucketLog(kv, PLACE, disk)
+
+
+def test_a_file_that_no_row_names_goes_with_the_first_block_and_not_before() -> None:
+    """Who only looks leaves it: if a row is damaged, it may be the one that named the file."""
+    kv, disk = MemoryKV(), MemoryDisk()
+    one(kv, disk)
+    for name in ("notes.txt", "old.seg", "00000002.seg", "00000009.seg"):
+        disk.create(f"{PLACE}/{name}")
+    log = BucketLog(kv, PLACE, disk)
+    assert len(disk.names(PLACE)) == 5
+    written(kv, log, {3: bytes(64)})
+    assert disk.names(PLACE) == ["00000001.seg", "notes.txt", "old.seg"]
+    assert read(log).keys() == {1, 2, 3}
+
+
+# --- readers
+
+
+def test_who_holds_a_record_reads_it_after_its_file_is_gone(tmp_path: Path) -> None:
+    """And when he has let go of it, its file is closed."""
+    kv: KeyValue = LevelKV(tmp_path / "kv")
+    open_before = len(os.listdir("/proc/self/fd"))
+    log, model = BucketLog(kv, str(tmp_path / "log"), RealDisk()), Model(7)
+    written(kv, log, {index: bytes([index + 1]) * 64 for index in range(BUCKETS)})
+    held = log.find(3)
+    assert held is not None
+    for _ in range(100):
+        written(kv, log, model.block(gone=0.0))
+    assert not (tmp_path / "log" / "00000001.seg").exists()
+    assert held.read() == b"\4" * 64
+    segments = len(list((tmp_path / "log").iterdir()))
+    assert len(os.listdir("/proc/self/fd")) <= open_before + segments + 3
+    log.close()
+    assert held.read() == b"\4" * 64
+    with pytest.raises(StoreUnavailable, match="is closed"):
+        log.find(3)
+    with pytest.raises(StoreUnavailable):
+        log.puts({})
+    del held
+    assert len(os.listdir("/proc/self/fd")) == open_before
+    kv.close()
+
+
+def test_a_large_state_lies_in_few_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is an open file of the node."""
+    monkeypatch.setattr(bucket_log, "SEGMENT_BYTES_MIN", 100)
+    kv, disk, random = MemoryKV(), MemoryDisk(), Random(8)
+    log = BucketLog(kv, PLACE, disk)
+    for index in range(2_000):
+        written(kv, log, {index: random.randbytes(640)})
+    for _ in range(4_000):
+        written(kv, log, {random.randrange(2_000): random.randbytes(640)})
+    assert len(disk.names(PLACE)) <= 3 * bucket_log.SEGMENTS
+
+
+# --- stores of older versions
+
+
+def former(kv: KeyValue) -> dict[int, bytes]:
+    """Rows as version 3 left them; what they hold."""
+    leaf = [bytes([n]) * 32 for n in range(9)]
+    puts: list[Put] = [
+        (keys.bucket_key(0), leaf[1] + leaf[2]),
+        (keys.bucket_key(5), leaf[1] + leaf[2] + leaf[3] + leaf[4]),
+        # Changed, new, gone.
+        (keys.changed_key(5), leaf[1] + leaf[7] + leaf[2] + leaf[8] + leaf[3] + bytes(32)),
+    ]
+    kv.write(puts, sync=True)
+    return {0: leaf[1] + leaf[2], 5: leaf[1] + leaf[7] + leaf[2] + leaf[8]}
+
+
+@pytest.mark.parametrize("at_once", [1, 4_096])
+def test_a_store_of_an_older_version_moves_its_buckets_to_the_log(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(bucket_log, "ADOPTED_AT_ONCE", at_once)
+    kv, disk = MemoryKV(), MemoryDisk()
+    expected = former(kv)
+    for _ in range(2):
+        assert read(BucketLog(kv, PLACE, disk)) == expected
+        assert not list(kv.scan(keys.BUCKET))
+        assert not list(kv.scan(keys.CHANGED))
+
+
+def test_a_power_cut_while_they_move_changes_nothing() -> None:
+    for at in range(100):
+        kv, disk = MemoryKV(), MemoryDisk()
+        expected = former(kv)
+        disk.crash_at = at
+        try:
+            BucketLog(kv, PLACE, disk)
+        except PowerCut:
+            disk.lose(names_kept=True)
+            assert read(BucketLog(kv, PLACE, disk)) == expected
+        else:
+            assert at > 3
+            return
+    pytest.fail("it never ends")
+
+
+def test_rows_alone_are_no_place_for_a_store_that_has_a_log() -> None:
+    for take in (former, lambda kv: one(kv, MemoryDisk())):
+        kv = MemoryKV()
+        take(kv)
+        with pytest.raises(StoreDamaged, match="do not lie in rows"):
+            BucketRows(kv)
