@@ -52,13 +52,12 @@ class BucketLog:
         self._places, self._lengths = array("Q"), array("I")
         self._segments: dict[int, _Segment] = {}
         self._writer: _Writer | None = None  # of the newest segment, from the first block on
-        self._next: dict[
-            int, tuple[int, int]
-        ] = {}  # as the block that is being written leaves them
+        # The same as the block that is being written leaves it.
+        self._next: dict[int, tuple[int, int]] = {}
         self._emptying: _Segment | None = None
         self._to_move: Iterator[int] = iter(())  # buckets whose records lived in it
         self._emptied: list[int] = []
-        self._broken = self._closed = False
+        self._unsure = self._closed = False  # unsure: what is on the disk
         with io_errors(directory):
             disk.make_directory(directory)
             self._load(kv)
@@ -83,23 +82,22 @@ class BucketLog:
 
     def close(self) -> None:
         """Whoever is inside a file keeps it open: a dead disk may hold him."""
-        self._closed = self._broken = True
+        self._closed = True
         self._segments, self._writer, self._emptying = {}, None, None
 
     # --- writing
 
     def puts(self, buckets: Mapping[int, bytes]) -> list[Put]:
-        """Brings the contents that a block leaves to the disk; the rows that name them, for its batch."""
-        if self._broken:
+        """Brings the contents that a block leaves to the disk; the rows that name them, for its batch. If that or
+        the batch fails nothing more is accepted: what reached the disk is known only after a restart."""
+        if self._closed or self._unsure:
             raise StoreUnavailable(f"{self._directory} failed before; restart the node")
-        self._broken = True  # what reached the disk is known only after a restart
+        self._unsure = True
         with io_errors(self._directory):
             for number in self._emptied:
                 self._disk.remove(self._path(number))
             self._emptied = []
-            puts = self._append(buckets)
-        self._broken = False
-        return puts
+            return self._append(buckets)
 
     def _append(self, buckets: Mapping[int, bytes]) -> list[Put]:
         segment, writer = self._newest()
@@ -129,7 +127,7 @@ class BucketLog:
     def written(self) -> None:
         """The rows of the last `puts` are on disk."""
         self._take(self._next)
-        self._next = {}
+        self._next, self._unsure = {}, False
         if self._emptying is not None and not self._emptying.living:
             del self._segments[self._emptying.number]
             self._emptied.append(self._emptying.number)
@@ -172,8 +170,6 @@ class BucketLog:
         while self._emptying is not None and bytes_max > 0:
             index = next(self._to_move, None)
             if index is None:
-                if self._emptying.living:  # the batch failed that had moved some
-                    self._emptying = None
                 return
             record = self.find(index)
             if record is not None and record.segment is self._emptying and index not in buckets:

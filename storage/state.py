@@ -348,7 +348,8 @@ class StateStore:
         try:
             self.kv.close()
         finally:
-            self.bucket_store.close()
+            with self._lock:
+                self.bucket_store.close()
 
     def _block(self, prefix: bytes, height: int, kind: type[T]) -> T:
         if not 0 <= height <= self.height():
