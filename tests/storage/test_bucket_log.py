@@ -20,12 +20,13 @@ from tests.storage.memory_disk import MemoryDisk, PowerCut
 PLACE = "state/buckets"
 BUCKETS = 40
 BLOCK_BUCKETS = 6
+SEGMENT_BYTES = 6_000
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Segments of a few blocks: else no test would meet the second one."""
-    monkeypatch.setattr(bucket_log, "SEGMENT_BYTES_MIN", 2_000)
+    """Segments of a few blocks: else no test would meet the second one. To empty one takes two blocks, now and then."""
+    monkeypatch.setattr(bucket_log, "SEGMENT_BYTES_MIN", SEGMENT_BYTES)
     monkeypatch.setattr(bucket_log, "MOVED_BYTES_MIN", 200)
 
 
@@ -71,19 +72,21 @@ def sizes(disk: MemoryDisk) -> dict[str, int]:
 def test_buckets_come_and_go_and_read_as_they_were_written(seed: int) -> None:
     kv, disk, model = MemoryKV(), MemoryDisk(), Model(seed)
     log = BucketLog(kv, PLACE, disk)
-    removed = set[str]()
-    for height in range(150):
+    removed, in_parts = set[str](), 0
+    for height in range(250):
         before = set(sizes(disk))
-        block = model.block(gone=0.1 if height < 100 else 0.7)
+        block = model.block(gone=0.1 if height < 200 else 0.7)
         written(kv, log, block)
         model.apply(block)
         removed |= before - set(sizes(disk))
+        in_parts += log._emptying is not None
         assert read(log) == model.buckets
         if height % 10 == 0:
             log.close()
             log = BucketLog(kv, PLACE, disk)  # as a restart finds it
             assert read(log) == model.buckets
     assert len(removed) > 5, "the walk meets segments that are emptied"
+    assert in_parts, "in more blocks than one"
 
 
 def test_half_of_what_lies_there_is_garbage_and_a_segment_over_at_the_most() -> None:
@@ -98,7 +101,7 @@ def test_half_of_what_lies_there_is_garbage_and_a_segment_over_at_the_most() -> 
         model.apply(block)
         living = sum(len(content) + CRC_BYTES for content in model.buckets.values())
         # The segment that is just being emptied, what the last block wrote and moved, and the file that goes with the next.
-        room = 2 * living + 3 * (2_000 + 4 * block_bytes)
+        room = 2 * living + 3 * (SEGMENT_BYTES + 4 * block_bytes)
         largest = max(largest, sum(sizes(disk).values()))
         assert sum(sizes(disk).values()) <= room
     assert largest > 2 * living, "it comes near to the bound"
@@ -267,7 +270,7 @@ def test_a_file_that_ends_before_its_records_is_damage(cut: int) -> None:
 def test_a_file_that_is_not_there_is_damage_and_the_others_stay() -> None:
     kv, disk, model = MemoryKV(), MemoryDisk(), Model(6)
     log = BucketLog(kv, PLACE, disk)
-    for _ in range(12):
+    for _ in range(24):
         written(kv, log, model.block(gone=0))
     names = disk.names(PLACE)
     assert len(names) > 2

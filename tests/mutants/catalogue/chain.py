@@ -2,6 +2,8 @@
 
 from tests.mutants.mutant import Edit, Mutant, by_test, simulated
 
+_LOG = "tests/storage/test_bucket_log.py::test_"
+
 MUTANTS: tuple[Mutant, ...] = (
     # -- S12 --------------------------------------------------------------------------------------
     simulated(
@@ -154,34 +156,12 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     by_test(
         "S12",
-        "two rows of a bucket are read from two blocks",
-        "tests/storage/test_state.py::test_a_bucket_of_two_rows_is_read_as_one_block_left_it",
-        Edit(
-            "storage/buckets.py",
-            "changed = held if held is not None else view.get(",
-            "changed = held if held is not None else self._kv.get(",
-        ),
-        why="both rows are large states' alone; the simulator's are small",
-    ),
-    by_test(
-        "S12",
-        "a bucket read before a block stays in the cache after it",
-        "tests/storage/test_state.py::test_a_read_during_a_commit_leaves_no_old_value_in_the_cache",
-        Edit(
-            "storage/state.py",
-            "                if self._height == height:\n                    self._buckets.put(",
-            "                if True:\n                    self._buckets.put(",
-        ),
-        why="the simulator has one thread",
-    ),
-    by_test(
-        "S12",
         "a reader whom a block overtakes sees it before its height is there",
         "tests/storage/test_state.py::test_a_reader_whom_a_block_overtakes_sees_the_block_before",
         Edit(
             "storage/state.py",
-            "            before, self._writing = self._view_now(), True\n",
-            "            before, self._writing, self._view = self._view_now(), True, None\n",
+            "            self._view_now()\n",
+            "            self._view = None\n",
         ),
         why="the simulator has one thread",
     ),
@@ -198,39 +178,100 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     by_test(
         "S12",
-        "a bucket written whole keeps its row of changes",
-        "tests/storage/test_buckets.py::test_buckets_grow_and_shrink_and_read_as_they_were_written",
-        Edit("storage/buckets.py", "                yield keys.changed_key(index), None\n", ""),
-        why="likewise",
+        "a value read before a block stays in the cache after it",
+        "tests/storage/test_state.py::test_a_read_during_a_commit_leaves_no_old_value_in_the_cache",
+        Edit(
+            "storage/state.py",
+            "            if value is not None and self._height == height:\n",
+            "            if value is not None:\n",
+        ),
+        why="the simulator has one thread",
     ),
     by_test(
         "S12",
-        "what was held of a bucket outlives its row of changes",
-        "tests/storage/test_state.py::test_a_large_bucket_is_read_from_disk_as_each_block_left_it",
+        "a batch names a record that is not on the disk yet",
+        _LOG + "after_a_power_cut_at_any_moment_all_is_as_the_newest_block_left_it",
         Edit(
-            "storage/buckets.py",
-            "        self._cache.drop_all(self._next_dropped)\n",
+            "storage/bucket_log.py",
+            "            writer.file.sync()\n",
+            "",
+        ),
+        why="the simulator's buckets lie in rows",
+    ),
+    by_test(
+        "S12",
+        "a batch names a record in a file that has no name on the disk yet",
+        _LOG + "after_a_power_cut_at_any_moment_all_is_as_the_newest_block_left_it",
+        Edit(
+            "storage/bucket_log.py",
+            "            self._disk.sync_directory(self._directory)  # before a row says its name\n",
             "",
         ),
         why="likewise",
     ),
     by_test(
         "S12",
-        "what is held of a row of changes is older than the row",
-        "tests/storage/test_state.py::test_a_large_bucket_is_read_from_disk_as_each_block_left_it",
+        "a segment goes before all that lives in it has been moved",
+        _LOG + "buckets_come_and_go_and_read_as_they_were_written",
         Edit(
-            "storage/buckets.py",
-            "                    left[index], self._next_split[index] = since, True\n",
-            "                    self._next_split[index] = True\n",
+            "storage/bucket_log.py",
+            "if self._emptying is not None and not self._emptying.living:",
+            "if self._emptying is not None:",
         ),
         why="likewise",
     ),
     by_test(
         "S12",
-        "rows of changes are forgotten at a restart",
-        "tests/storage/test_buckets.py::test_buckets_grow_and_shrink_and_read_as_they_were_written",
+        "a segment is removed before the batch that has moved what lived in it",
+        _LOG + "after_a_power_cut_at_any_moment_all_is_as_the_newest_block_left_it",
         Edit(
-            "storage/buckets.py", "            self._mark(_number(key), True)", "            pass"
+            "storage/bucket_log.py",
+            "            self._emptied = []\n            return self._append(buckets)\n",
+            "            self._emptied = []\n            puts = self._append(buckets)\n"
+            "            if self._emptying is not None and puts:\n"
+            "                self._disk.remove(self._path(self._emptying.number))\n"
+            "            return puts\n",
+        ),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "what is moved overwrites what the block writes",
+        _LOG + "buckets_come_and_go_and_read_as_they_were_written",
+        Edit(
+            "storage/bucket_log.py",
+            " and record.segment is self._emptying and index not in buckets:",
+            " and record.segment is self._emptying:",
+        ),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "a bucket is read where it lies after the next block",
+        "tests/storage/test_state.py::test_a_reader_whom_a_block_overtakes_sees_the_block_before",
+        Edit(
+            "storage/bucket_log.py",
+            "            return self._append(buckets)\n",
+            "            puts = self._append(buckets)\n            self._take(self._next)\n"
+            "            return puts\n",
+        ),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "after a batch of unknown outcome the next one is written",
+        _LOG + "after_a_batch_that_failed_nothing_is_written_before_a_restart",
+        Edit("storage/bucket_log.py", "if self._closed or self._unsure:", "if self._closed:"),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "a record of a bucket is not held against its checksum",
+        _LOG + "a_flipped_bit_is_no_bucket",
+        Edit(
+            "storage/bucket_log.py",
+            "crc32(content, index).to_bytes(CRC_BYTES) != record[:CRC_BYTES]",
+            "False",
         ),
         why="likewise",
     ),
