@@ -12,23 +12,23 @@ whether a block came after it or a crash before.
 
 import struct
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from zlib import crc32
 
 from salus.statemap import BUCKET_BITS_MAX
 from storage import keys
-from storage.buckets import former_rows, scan_former
+from storage.buckets import BucketRows
 from storage.disk import AppendFile, Disk, ReadFile, io_errors
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import KeyValue, Put, View
 
 SEGMENT_SUFFIX = ".seg"
-# A small state leaves two of them in garbage.
+# A small state leaves three of them in garbage.
 SEGMENT_BYTES_MIN = 16 * 2**20
-# Of a large state a segment is this part of what lives, so there are never many more than twice as many. Each
-# is an open file.
+# Of a large state a segment is this part of what lives, so there are some seventy. Each is an open file.
 SEGMENTS = 32
+SEGMENT_BYTES_MAX = 2**30  # an offset has four octets
 # A block moves so much out of the segment that is being emptied, and twice what it writes itself: it makes less garbage
 # than goes, and takes no more than three times as long.
 MOVED_BYTES_MIN = 64 * 2**10
@@ -45,8 +45,9 @@ CRC_BYTES = 4
 class BucketLog:
     """One thread writes at a time; the lock that guards `written` guards `find`."""
 
-    def __init__(self, kv: KeyValue, directory: str, disk: Disk) -> None:
-        """`kv`: the store whose rows name the records. Raises `StoreDamaged`, `StoreUnavailable`."""
+    def __init__(self, kv: KeyValue, directory: str, disk: Disk, older: Sequence[Put] = ()) -> None:
+        """`kv`: the store whose rows name the records; `older`: what belongs into the batch that moves the buckets of an
+        older version here. Raises `StoreDamaged`, `StoreUnavailable`."""
         self._directory, self._disk = directory, disk
         # By bucket, as of the newest block on disk: segment and offset, 0 for an empty one; and the length.
         self._places, self._lengths = array("Q"), array("I")
@@ -56,12 +57,12 @@ class BucketLog:
         self._next: dict[int, tuple[int, int]] = {}
         self._emptying: _Segment | None = None
         self._to_move: Iterator[int] = iter(())  # buckets whose records lived in it
-        self._emptied: list[int] = []
+        self._emptied: list[int] = []  # no row names these segments; they stay for a while
+        self._unnamed: list[int] = []  # nor these, and they go when something is written
         self._unsure = self._closed = False  # unsure: what is on the disk
         with io_errors(directory):
-            disk.make_directory(directory)
             self._load(kv)
-            self._adopt(kv)
+        self._adopt(kv, older)
 
     def find(self, index: int, view: Callable[[], View] | None = None) -> "Record | None":
         """Of the newest block on disk, for as long as anybody holds it; None for an empty bucket."""
@@ -83,7 +84,8 @@ class BucketLog:
     def close(self) -> None:
         """Whoever is inside a file keeps it open: a dead disk may hold him."""
         self._closed = True
-        self._segments, self._writer, self._emptying = {}, None, None
+        if not self._unsure:
+            self._segments, self._writer, self._emptying = {}, None, None
 
     # --- writing
 
@@ -94,9 +96,9 @@ class BucketLog:
             raise StoreUnavailable(f"{self._directory} failed before; restart the node")
         self._unsure = True
         with io_errors(self._directory):
-            for number in self._emptied:
+            for number in self._unnamed:
                 self._disk.remove(self._path(number))
-            self._emptied = []
+            self._unnamed = []
             return self._append(buckets)
 
     def _append(self, buckets: Mapping[int, bytes]) -> list[Put]:
@@ -106,7 +108,7 @@ class BucketLog:
         number, at, pack = segment.number, segment.size, _ROW.pack
         base = number << _OFFSET_BITS
         for index, content in chain(buckets.items(), moved):
-            key = keys.place_key(index)
+            key = keys.PLACE + index.to_bytes(4)  # as `place_key`
             if not content:
                 new[index] = 0, 0
                 puts.append((key, None))
@@ -130,7 +132,10 @@ class BucketLog:
         self._next, self._unsure = {}, False
         if self._emptying is not None and not self._emptying.living:
             del self._segments[self._emptying.number]
-            self._emptied.append(self._emptying.number)
+            # Not at once: of batches that were synced LevelDB may lose the last ones when its log is damaged, and
+            # the node fetches them again (storage/kv.py). Their rows may name what the next ones have moved.
+            self._unnamed += self._emptied
+            self._emptied = [self._emptying.number]
             self._emptying = None
 
     def _take(self, new: Mapping[int, tuple[int, int]]) -> None:
@@ -153,6 +158,7 @@ class BucketLog:
         segment, writer = self._segments.get(number), self._writer
         if segment is None or segment.size >= self._segment_bytes():
             number += 1
+            self._disk.make_directory(self._directory)
             writer = _Writer(self._disk.create(self._path(number)))
             self._disk.sync_directory(self._directory)  # before a row says its name
             segment = self._segments[number] = self._opened(number)
@@ -178,26 +184,25 @@ class BucketLog:
                 yield index, content
 
     def _choose(self) -> None:
-        """Empty the segment in which least lives, if more is garbage than lives, and a segment over.
-
-        Half of all may be garbage: then in the emptiest segment a fifth lives (Rosenblum and Ousterhout, LFS, 1992),
-        and moving it costs a quarter of what blocks write."""
+        """Empty the segment of which least lives, if more is garbage than lives, and a segment over (Rosenblum and
+        Ousterhout, LFS, 1992). At least half of that one is garbage, and if buckets are written at random
+        four fifths: so moving what lives costs a quarter of what blocks write."""
         living, newest = self._living(), max(self._segments)
         all_bytes = sum(segment.size for segment in self._segments.values())
         if all_bytes - living <= living + self._segment_bytes():
             return
         older = (segment for number, segment in self._segments.items() if number != newest)
-        self._emptying = min(older, key=lambda segment: segment.living, default=None)
+        self._emptying = min(older, key=lambda one: one.living / one.size, default=None)
         if self._emptying is not None:
             low = self._emptying.number << _OFFSET_BITS
             high = low + (1 << _OFFSET_BITS)
-            self._to_move = iter([i for i, at in enumerate(self._places) if low <= at < high])
+            self._to_move = (i for i, place in enumerate(self._places) if low <= place < high)
 
     def _living(self) -> int:
         return sum(segment.living for segment in self._segments.values())
 
     def _segment_bytes(self) -> int:
-        return max(SEGMENT_BYTES_MIN, self._living() // SEGMENTS)
+        return min(SEGMENT_BYTES_MAX, max(SEGMENT_BYTES_MIN, self._living() // SEGMENTS))
 
     # --- opening
 
@@ -221,19 +226,21 @@ class BucketLog:
         # Emptied, or begun for a batch that was not written. They go when a block is written, and not before: if
         # a row is damaged, it may be the one that named them.
         found = {int(stem) for stem in stems if stem.isdecimal()}
-        self._emptied = sorted(found.difference(self._segments))
+        self._unnamed = sorted(found.difference(self._segments))
 
-    def _adopt(self, kv: KeyValue) -> None:
-        """Of a store that an older version wrote, or that was founded in rows alone."""
-        former: list[Put] = [(key, None) for key in former_rows(kv)]
-        if not former:
-            return
-        puts: list[Put] = []
-        rows = scan_former(kv)
-        while part := dict(islice(rows, ADOPTED_AT_ONCE)):
-            puts += self.puts(part)
-            self.written()  # not on the disk yet; but nobody reads before it is
-        kv.write(puts + former, sync=True)
+    def _adopt(self, kv: KeyValue, older: Sequence[Put]) -> None:
+        """Of a store that an older version wrote, or that was founded in rows alone: in one batch, before which
+        nothing has changed for whoever goes back to that version."""
+        former = [key for kind in (keys.BUCKET, keys.CHANGED) for key, _ in kv.scan(kind)]
+        puts = [*older]
+        if former:
+            rows = BucketRows(kv).scan()
+            while part := dict(islice(rows, ADOPTED_AT_ONCE)):
+                puts += self.puts(part)
+                self.written()  # not on the disk yet; but nobody reads before it is
+            puts += [(key, None) for key in former]
+        if puts:
+            kv.write(puts, sync=True)
 
     def _opened(self, number: int) -> "_Segment":
         file = self._disk.open_read(self._path(number))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from salus.hashing import HASH_BYTES, ZERO_HASH
-from salus.statemap import ENTRY_BYTES, change_entry
+from salus.statemap import BUCKET_BITS_MAX, ENTRY_BYTES, change_entry
 from storage import keys
 from storage.errors import StoreDamaged
 from storage.kv import KeyValue, Put, View
@@ -38,21 +38,31 @@ class Buckets(Protocol):
 
 
 class BucketRows:
-    """In the store itself."""
+    """In the store itself. Those of an older version are read, and not written."""
 
     def __init__(self, kv: KeyValue) -> None:
         self._kv = kv
-        if any(next(kv.scan(kind), None) for kind in (keys.PLACE, keys.CHANGED)):
+        if next(kv.scan(keys.PLACE), None) is not None:
             raise StoreDamaged("the state store has buckets that do not lie in rows")
+        self._older = next(kv.scan(keys.CHANGED), None) is not None
 
     def find(self, index: int, view: Callable[[], View]) -> Content:
-        return _Row(view(), keys.bucket_key(index))
+        return _Row(view(), index, older=self._older)
 
     def scan(self) -> Iterator[tuple[int, bytes]]:
+        """Raises `StoreDamaged` if rows are not such as any version wrote."""
+        changed = {_number(key) for key, _ in self._kv.scan(keys.CHANGED)}
         for key, content in self._kv.scan(keys.BUCKET):
-            yield int.from_bytes(key[1:]), content
+            index = _number(key)
+            if index in changed:
+                changed.remove(index)
+                content = _patched(content, self._kv.get(keys.changed_key(index)) or b"")
+            yield index, content
+        if changed:
+            raise StoreDamaged(f"the state store has of bucket {min(changed)} only what changed")
 
     def puts(self, buckets: Mapping[int, bytes]) -> list[Put]:
+        assert not self._older, "who only looks writes nothing"
         return [(keys.bucket_key(index), content or None) for index, content in buckets.items()]
 
     def written(self) -> None:
@@ -63,24 +73,28 @@ class BucketRows:
 
 
 class _Row:
-    def __init__(self, view: View, key: bytes) -> None:
-        self._view, self._key = view, key
+    def __init__(self, view: View, index: int, *, older: bool) -> None:
+        self._view, self._index, self._older = view, index, older
 
     def read(self) -> bytes:
-        return self._view.get(self._key) or b""
+        content = self._view.get(keys.bucket_key(self._index)) or b""
+        changed = self._view.get(keys.changed_key(self._index)) if self._older else None
+        return content if changed is None else _patched(content, changed)
 
 
-def former_rows(kv: KeyValue) -> list[bytes]:
-    """The keys of all rows in which versions 2 and 3 of the store kept buckets."""
-    return [key for kind in (keys.BUCKET, keys.CHANGED) for key, _ in kv.scan(kind)]
+def _patched(content: bytes, changed: bytes) -> bytes:
+    """A row k with its row d put into it."""
+    if len(changed) % ENTRY_BYTES:
+        raise StoreDamaged("the state store has a row «d» that nobody wrote")
+    for at in range(0, len(changed), ENTRY_BYTES):
+        hashed_key = changed[at : at + HASH_BYTES]
+        leaf = changed[at + HASH_BYTES : at + ENTRY_BYTES]
+        content, _ = change_entry(content, hashed_key, None if leaf == ZERO_HASH else leaf)
+    return content
 
 
-def scan_former(kv: KeyValue) -> Iterator[tuple[int, bytes]]:
-    """The buckets in those rows."""
-    for key, content in kv.scan(keys.BUCKET):
-        changed = kv.get(keys.CHANGED + key[1:]) or b""
-        for at in range(0, len(changed), ENTRY_BYTES):
-            hashed_key = changed[at : at + HASH_BYTES]
-            leaf = changed[at + HASH_BYTES : at + ENTRY_BYTES]
-            content, _ = change_entry(content, hashed_key, None if leaf == ZERO_HASH else leaf)
-        yield int.from_bytes(key[1:]), content
+def _number(key: bytes) -> int:
+    index = int.from_bytes(key[1:])
+    if len(key) != len(keys.bucket_key(0)) or index >> BUCKET_BITS_MAX:
+        raise StoreDamaged("the state store has a bucket that no state has")
+    return index

@@ -3,7 +3,8 @@
 From genesis upwards: parent hashes, certificates under the set of each epoch, bodies, roots,
 indexes; then the state: values ↔ leaves ↔ buckets ↔ the state root of the head, and the write
 sets of the last blocks against it. Findings come in that order, so the first one names the first fault. Law of the file: every byte that either
-store holds takes part in some comparison, except what only the node itself can judge (`m…node/`).
+store holds takes part in some comparison, except what only the node itself can judge (`m…node/`), and what lies in
+the log of buckets and no row names.
 """
 
 from collections import Counter
@@ -329,7 +330,7 @@ class _Check:
             keys.EPOCH: self._epochs,
             keys.WRITE_SET: len(self._kept_heights()),
         }
-        known = {*expected, keys.META, keys.VALUE, keys.PLACE, keys.BUCKET}
+        known = {*expected, keys.META, keys.VALUE, keys.PLACE, keys.BUCKET, keys.CHANGED}
         found = Counter(key[:1] for key, _ in self._state.kv.scan(b""))
         for kind in sorted(known | set(found)):
             if kind not in known:

@@ -65,7 +65,7 @@ def _chain(
 ) -> Iterator[Finding]:
     try:
         blocks = BlockStore(blocks_kv, genesis.hash())
-        state = StateStore(state_kv, genesis.hash(), log=log_beside(state_kv.path))
+        state = StateStore(state_kv, genesis.hash(), log=log_beside(state_kv.path), as_it_is=True)
     except StorageError as error:
         yield Finding("store", error.message)
         return

@@ -120,6 +120,8 @@ class RealDisk:
         for directory in reversed(missing):
             directory.mkdir(mode=0o700, exist_ok=True)
             self.sync_directory(str(directory.parent))
+        if not missing:  # but made in a moment in which the power went
+            self.sync_directory(str(Path(path).parent))
 
     def names(self, path: str) -> list[str]:
         return sorted(os.listdir(path)) if os.path.isdir(path) else []

@@ -119,7 +119,7 @@ class LevelKV:
         # Strongly, and not the views: the collector clears weak references to garbage before `__del__`.
         self._opened: set[_Opened] = set()
         self._inside = 0
-        self._scans = 0  # of these: mostly they wait at a `yield`
+        self._resting = 0  # of these: scans at their `yield`
         self._closed = False
 
     def get(self, key: bytes) -> bytes | None:
@@ -146,7 +146,7 @@ class LevelKV:
         elif start is not None:
             low = max(start, prefix)
         with (
-            _Entered(self, scan=True),
+            _Entered(self),
             closing(
                 self._db.iterator(
                     start=low,
@@ -161,7 +161,11 @@ class LevelKV:
             found = False
             for item in iterator:
                 found = True
-                yield item
+                self._rest(+1)
+                try:
+                    yield item
+                finally:
+                    self._rest(-1)
                 if self._closed:
                     raise StoreUnavailable(f"{self.path} is closed")
             if (
@@ -173,6 +177,10 @@ class LevelKV:
                 value = self._db.get(low, verify_checksums=True) if low else None
                 if value is not None:
                     yield low, value
+
+    def _rest(self, more: int) -> None:
+        with self._idle:
+            self._resting += more
 
     def view(self) -> View:
         with _Entered(self):
@@ -196,7 +204,7 @@ class LevelKV:
         with self._idle:
             self._closed = True
             self._idle.wait_for(lambda: self._inside == 0, CLOSE_WAIT_S)
-            held = self._inside > self._scans
+            held = self._inside > self._resting
         while not held and (opened := self._any_opened()) is not None:
             if opened.lock.acquire(timeout=max(0.0, until - time.monotonic())):
                 try:
@@ -280,10 +288,10 @@ class _Opened:
 class _Entered:
     """Inside LevelDB: `close` waits, and its errors become ours."""
 
-    __slots__ = ("_kv", "_scan")
+    __slots__ = ("_kv",)
 
-    def __init__(self, kv: LevelKV, *, scan: bool = False) -> None:
-        self._kv, self._scan = kv, scan
+    def __init__(self, kv: LevelKV) -> None:
+        self._kv = kv
 
     def __enter__(self) -> None:
         kv = self._kv
@@ -291,7 +299,6 @@ class _Entered:
             if kv._closed:
                 raise StoreUnavailable(f"{kv.path} is closed")
             kv._inside += 1
-            kv._scans += self._scan
 
     def __exit__(
         self,
@@ -302,7 +309,6 @@ class _Entered:
         kv = self._kv
         with kv._idle:
             kv._inside -= 1
-            kv._scans -= self._scan
             if kv._closed and kv._inside == 0:
                 kv._idle.notify_all()
         if isinstance(error, plyvel.Error):

@@ -6,7 +6,7 @@ raised whenever an older reader would misread what is written, or a newer one wh
 
 from storage import keys
 from storage.errors import StoreDamaged, StoreVersion
-from storage.kv import KeyValue
+from storage.kv import KeyValue, Put
 
 VERSION_BYTES = 4
 
@@ -44,15 +44,16 @@ def check_version(store: str, found: int) -> None:
         )
 
 
-def open_schema(kv: KeyValue, store: str, genesis_hash: bytes) -> None:
-    """Stamp an empty store with version and chain, or check the stamp of one that is in use."""
+def open_schema(kv: KeyValue, store: str, genesis_hash: bytes) -> list[Put]:
+    """Stamp an empty store with version and chain, or check the stamp of one that is in use. What must be in
+    the batch that brings an older store to this version; nothing if it is of this version."""
     stamp, chain = kv.get(keys.META_FORMAT), kv.get(keys.META_GENESIS)
     if stamp is None and chain is None:
         if next(iter(kv.scan(b"")), None) is not None:
             raise StoreDamaged(f"the {store} store has data but no format version")
         version = VERSIONS[store].to_bytes(VERSION_BYTES)
         kv.write([(keys.META_FORMAT, version), (keys.META_GENESIS, genesis_hash)], sync=True)
-        return
+        return []
     if stamp is None or len(stamp) != VERSION_BYTES:
         raise StoreDamaged(f"the format version of the {store} store is none")
     found = int.from_bytes(stamp)
@@ -63,8 +64,8 @@ def open_schema(kv: KeyValue, store: str, genesis_hash: bytes) -> None:
             code="WRONG_CHAIN",
             hint="Check genesis.json; a home serves one chain for ever.",
         )
-    if found < VERSIONS[store]:
-        if found < ROWS_CHANGED_SINCE and next(iter(kv.scan(keys.CHANGED)), None) is not None:
-            raise StoreDamaged(f"the {store} store has rows that its format version does not know")
-        # Before the first row that the older software would misread.
-        kv.write([(keys.META_FORMAT, VERSIONS[store].to_bytes(VERSION_BYTES))], sync=True)
+    if found == VERSIONS[store]:
+        return []
+    if found < ROWS_CHANGED_SINCE and next(iter(kv.scan(keys.CHANGED)), None) is not None:
+        raise StoreDamaged(f"the {store} store has rows that its format version does not know")
+    return [(keys.META_FORMAT, VERSIONS[store].to_bytes(VERSION_BYTES))]

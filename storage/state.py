@@ -64,14 +64,24 @@ class BlockBatch:
 
 class StateStore:
     def __init__(
-        self, kv: KeyValue, genesis_hash: bytes, *, log: tuple[str, Disk] | None = None
+        self,
+        kv: KeyValue,
+        genesis_hash: bytes,
+        *,
+        log: tuple[str, Disk] | None = None,
+        as_it_is: bool = False,
     ) -> None:
-        """`log`: the directory where the buckets lie; None: in the store itself, which is for memory.
+        """`log`: the directory where the buckets lie; None: in the store itself, which is for memory. `as_it_is`: for who
+        only looks; a store of an older version stays one.
         Raises `StoreVersion`, or `StoreDamaged` if the store is of another chain."""
-        open_schema(kv, "state", genesis_hash)
+        older = open_schema(kv, "state", genesis_hash)
         self.kv = kv  # for storage/check.py, and for cli/bench/founding.py; everybody else uses the methods
         self._values: ByteBoundCache[bytes] = ByteBoundCache(VALUE_CACHE_BYTES)
-        self.bucket_store: Buckets = BucketRows(kv) if log is None else BucketLog(kv, *log)
+        self.bucket_store: Buckets
+        if log is None or (older and as_it_is):
+            self.bucket_store = BucketRows(kv)
+        else:
+            self.bucket_store = BucketLog(kv, *log, older)
         # Guards the cache, the buckets and the height against a commit in another thread; never held
         # while the disk is written.
         self._lock = threading.Lock()
@@ -93,6 +103,7 @@ class StateStore:
         *,
         create: bool = True,
         cache_bytes: int = CACHE_BYTES,
+        as_it_is: bool = False,
     ) -> "StateStore":
         """That of a node, in the directory `path`."""
         kv = LevelKV(
@@ -102,7 +113,7 @@ class StateStore:
             write_buffer_bytes=STATE_WRITE_BUFFER_BYTES,
         )
         try:
-            return cls(kv, genesis_hash, log=log_beside(path))
+            return cls(kv, genesis_hash, log=log_beside(path), as_it_is=as_it_is)
         except BaseException:
             kv.close()
             raise

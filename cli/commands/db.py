@@ -91,8 +91,9 @@ def _height(data: Path, founding: "Genesis") -> int:
     from storage.state import StateStore
 
     try:
-        with closing(StateStore.open(data / "state", founding.hash(), create=False)) as state:
-            return state.height()
+        opened = StateStore.open(data / "state", founding.hash(), create=False, as_it_is=True)
+        with closing(opened) as state:
+            return state.height() if state.initialised else 0
     except StorageError as error:
         if error.code == "STORE_LOCKED":
             raise

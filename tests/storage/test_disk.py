@@ -53,7 +53,7 @@ def test_new_directories_are_synced_into_their_parents(tmp_path: Path, calls: li
     disk.make_directory(f"{tmp_path}/a/b")
     assert calls == [f"sync {tmp_path.name}", "sync a"]
     disk.make_directory(f"{tmp_path}/a/b")
-    assert len(calls) == 2
+    assert calls[2:] == ["sync a"], "the power may have gone between the two"
 
 
 def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

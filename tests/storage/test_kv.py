@@ -290,11 +290,14 @@ def test_a_store_of_an_older_version_is_refused_and_not_misread() -> None:
     assert "CHANGELOG.md" in refused.value.hint
 
 
-def test_a_state_store_without_rows_of_changes_is_read_and_stamped_anew() -> None:
-    """Version 2 wrote every bucket whole. Its software would not see the rows that follow."""
-    kv = stamped(2)
-    open_schema(kv, "state", CHAIN)
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_older_state_store_is_read_and_its_stamp_is_left_to_who_changes_it(version: int) -> None:
+    """Until then who goes back to that version finds all as it was."""
+    kv = stamped(version)
+    assert kv.get(META_FORMAT) == version.to_bytes(4)
+    kv.write(open_schema(kv, "state", CHAIN), sync=True)
     assert kv.get(META_FORMAT) == schema.VERSIONS["state"].to_bytes(4)
+    assert open_schema(kv, "state", CHAIN) == []
 
 
 def test_a_stamp_older_than_the_rows_is_damage() -> None:
@@ -471,7 +474,45 @@ def test_a_scan_ends_when_the_store_closes_and_one_that_rests_is_not_waited_for(
     assert level._db.closed
     with pytest.raises(StoreUnavailable, match="is closed"):
         next(scan)
-    assert (level._inside, level._scans) == (0, 0)
+    assert (level._inside, level._resting) == (0, 0)
+
+
+def test_a_store_in_which_a_scan_hangs_on_its_way_to_a_row_is_left_open(
+    level: LevelKV, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is inside LevelDB, and does not rest at a row."""
+    monkeypatch.setattr("storage.kv.CLOSE_WAIT_S", 0.01)
+    inside, go_on = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    class Hangs:
+        def iterator(self, **bounds: object) -> "Hangs":
+            return self
+
+        def __iter__(self) -> "Hangs":
+            return self
+
+        def __next__(self) -> tuple[bytes, bytes]:
+            inside.set()
+            assert go_on.wait(60)
+            raise StopIteration
+
+        def close(self) -> None:
+            done.append("closed")
+
+    real = level._db
+    level._db = cast(Any, Hangs())
+    reader = threading.Thread(target=lambda: list(level.scan(b"a")))
+    reader.start()
+    assert inside.wait(60)
+    with pytest.raises(StoreUnavailable, match="stays open"):
+        level.close()
+    assert done == []
+    go_on.set()
+    reader.join(60)
+    assert done == ["closed"], "the scan its iterator"
+    level._db = real
+    level.close()
 
 
 @pytest.mark.parametrize("kind", ["memory", "disk"])

@@ -39,8 +39,11 @@ from salus.consent.terms import Code, Effect, Rule, Terms, encode_terms, terms_c
 from salus.epoch import EpochRecord
 from salus.errors import BadMessage, SalusError
 from salus.vote import JournalEntry
+from storage import keys
+from storage.bucket_log import BucketLog
 from storage.errors import StorageError
 from storage.journal import JournalIdentity, VoteJournal
+from storage.kv import MemoryKV
 from storage.schema import open_schema
 from storage.sealing import (
     DOCUMENT_HEADER_BYTES,
@@ -104,6 +107,31 @@ def journal(data: bytes) -> Any:
         return opened.entries(), opened.floor
     finally:
         opened.close()
+
+
+@cache
+def _bucket_log() -> tuple[bytes, bytes, bytes]:
+    """The key of a row, the row, and the file that it names."""
+    kv, disk = MemoryKV(), MemoryDisk()
+    kv.write(BucketLog(kv, "log", disk).puts({7: b"an entry", 9: b"another"}), sync=True)
+    ((key, row), _) = kv.scan(keys.PLACE)
+    return key, row, disk.read(f"log/{disk.names('log')[0]}") or b""
+
+
+def _bucket_log_with(row: bytes, file: bytes) -> Any:
+    kv, disk = MemoryKV(), MemoryDisk()
+    disk.make_directory("log")
+    disk.create("log/00000001.seg").write(file)
+    kv.write([(_bucket_log()[0], row)], sync=True)
+    return dict(BucketLog(kv, "log", disk).scan())
+
+
+def bucket_place(data: bytes) -> Any:
+    return _bucket_log_with(data, _bucket_log()[2])
+
+
+def bucket_record(data: bytes) -> Any:
+    return _bucket_log_with(_bucket_log()[1], data)
 
 
 def document(data: bytes) -> Any:
@@ -325,6 +353,22 @@ DECODERS = (
         ("storage.journal:_replayed",),
         journal,
         lambda: [segment_bytes()],
+        errors=(StorageError,),
+        form="bytes",
+    ),
+    Decoder(
+        "bucket-place",
+        ("storage.bucket_log:BucketLog._load",),
+        bucket_place,
+        lambda: [_bucket_log()[1]],
+        errors=(StorageError,),
+        form="bytes",
+    ),
+    Decoder(
+        "bucket-record",
+        (),
+        bucket_record,
+        lambda: [_bucket_log()[2]],
         errors=(StorageError,),
         form="bytes",
     ),

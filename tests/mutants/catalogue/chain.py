@@ -226,8 +226,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _LOG + "after_a_power_cut_at_any_moment_all_is_as_the_newest_block_left_it",
         Edit(
             "storage/bucket_log.py",
-            "            self._emptied = []\n            return self._append(buckets)\n",
-            "            self._emptied = []\n            puts = self._append(buckets)\n"
+            "            self._unnamed = []\n            return self._append(buckets)\n",
+            "            self._unnamed = []\n            puts = self._append(buckets)\n"
             "            if self._emptying is not None and puts:\n"
             "                self._disk.remove(self._path(self._emptying.number))\n"
             "            return puts\n",
