@@ -13,6 +13,7 @@ whether a block came after it or a crash before.
 import struct
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from zlib import crc32
 
@@ -29,9 +30,9 @@ SEGMENT_BYTES_MIN = 16 * 2**20
 # Of a large state a segment is this part of what lives, so there are some seventy. Each is an open file.
 SEGMENTS = 32
 SEGMENT_BYTES_MAX = 2**30  # an offset has four octets
-# A block moves so much out of the segment that is being emptied, and twice what it writes itself: it makes less garbage
-# than goes, and takes no more than three times as long.
-MOVED_BYTES_MIN = 64 * 2**10
+# A block moves this part of a segment out of the one that is being emptied, and twice what it writes itself: it makes
+# less garbage than goes, and takes no more than three times as long.
+MOVED_SHARE = 256
 ADOPTED_AT_ONCE = 4_096  # buckets of a store that an older version wrote
 
 _ROW = struct.Struct(">III")
@@ -42,13 +43,23 @@ _OFFSET_MAX = (1 << _OFFSET_BITS) - 1
 CRC_BYTES = 4
 
 
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """Where a log lies."""
+
+    directory: str
+    disk: Disk
+    segment_bytes_min: int = SEGMENT_BYTES_MIN
+
+
 class BucketLog:
     """One thread writes at a time; the lock that guards `written` guards `find`."""
 
-    def __init__(self, kv: KeyValue, directory: str, disk: Disk, older: Sequence[Put] = ()) -> None:
+    def __init__(self, kv: KeyValue, place: LogPlace, older: Sequence[Put] = ()) -> None:
         """`kv`: the store whose rows name the records; `older`: what belongs into the batch that moves the buckets of an
         older version here. Raises `StoreDamaged`, `StoreUnavailable`."""
-        self._directory, self._disk = directory, disk
+        self._directory, self._disk = place.directory, place.disk
+        self._segment_bytes_min = place.segment_bytes_min
         # By bucket, as of the newest block on disk: segment and offset, 0 for an empty one; and the length.
         self._places, self._lengths = array("Q"), array("I")
         self._segments: dict[int, _Segment] = {}
@@ -60,7 +71,7 @@ class BucketLog:
         self._emptied: list[int] = []  # no row names these segments; they stay for a while
         self._unnamed: list[int] = []  # nor these, and they go when something is written
         self._unsure = self._closed = False  # unsure: what is on the disk
-        with io_errors(directory):
+        with io_errors(self._directory):
             self._load(kv)
         self._adopt(kv, older)
 
@@ -103,7 +114,8 @@ class BucketLog:
 
     def _append(self, buckets: Mapping[int, bytes]) -> list[Put]:
         segment, writer = self._newest()
-        moved = self._moved(buckets, MOVED_BYTES_MIN + 2 * sum(map(len, buckets.values())))
+        least = self._segment_bytes_min // MOVED_SHARE
+        moved = self._moved(buckets, least + 2 * sum(map(len, buckets.values())))
         new, puts, parts = dict[int, tuple[int, int]](), list[Put](), list[bytes]()
         number, at, pack = segment.number, segment.size, _ROW.pack
         base = number << _OFFSET_BITS
@@ -202,7 +214,7 @@ class BucketLog:
         return sum(segment.living for segment in self._segments.values())
 
     def _segment_bytes(self) -> int:
-        return min(SEGMENT_BYTES_MAX, max(SEGMENT_BYTES_MIN, self._living() // SEGMENTS))
+        return min(SEGMENT_BYTES_MAX, max(self._segment_bytes_min, self._living() // SEGMENTS))
 
     # --- opening
 

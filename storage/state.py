@@ -23,10 +23,10 @@ from salus.hashing import HASH_BYTES
 from salus.statemap import CHANGE_BYTES, SALT_BYTES
 from salus.writeset import seal
 from storage import keys
-from storage.bucket_log import BucketLog
+from storage.bucket_log import BucketLog, LogPlace
 from storage.buckets import BucketRows, Buckets
 from storage.cache import ByteBoundCache
-from storage.disk import Disk, RealDisk
+from storage.disk import RealDisk
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import CACHE_BYTES, STATE_WRITE_BUFFER_BYTES, KeyValue, LevelKV, Put, View
 from storage.schema import open_schema
@@ -68,7 +68,7 @@ class StateStore:
         kv: KeyValue,
         genesis_hash: bytes,
         *,
-        log: tuple[str, Disk] | None = None,
+        log: LogPlace | None = None,
         as_it_is: bool = False,
     ) -> None:
         """`log`: the directory where the buckets lie; None: in the store itself, which is for memory. `as_it_is`: for who
@@ -81,7 +81,7 @@ class StateStore:
         if log is None or (older and as_it_is):
             self.bucket_store = BucketRows(kv)
         else:
-            self.bucket_store = BucketLog(kv, *log, older)
+            self.bucket_store = BucketLog(kv, log, older)
         # Guards the cache, the buckets and the height against a commit in another thread; never held
         # while the disk is written.
         self._lock = threading.Lock()
@@ -374,9 +374,9 @@ class StateStore:
         return _decoded(stored, kind, f"entry {prefix.decode()}{number}")
 
 
-def log_beside(path: str | Path) -> tuple[str, Disk]:
-    """Where the buckets of the store in `path` lie."""
-    return f"{path}/{BUCKETS}", RealDisk()
+def log_beside(path: str | Path) -> LogPlace:
+    """Of the store in `path`."""
+    return LogPlace(f"{path}/{BUCKETS}", RealDisk())
 
 
 def replay_rows(tx_ids: Sequence[bytes], expiries: Sequence[int]) -> bytes:

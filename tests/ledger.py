@@ -19,7 +19,7 @@ from salus.statemap import StateTree
 from salus.transaction import ParsedTransaction
 from salus.validators import ValidatorSet
 from storage.blocks import BlockStore
-from storage.disk import Disk
+from storage.bucket_log import LogPlace
 from storage.kv import KeyValue, MemoryKV
 from storage.state import StateStore
 from tests import factories
@@ -30,7 +30,7 @@ class Ledger:
         self,
         genesis: Genesis | None = None,
         kv: Callable[[str], KeyValue] = lambda name: MemoryKV(),
-        log: tuple[str, Disk] | None = None,
+        log: LogPlace | None = None,
     ) -> None:
         """`kv`: makes the stores `state` and `blocks`; `log`: where the buckets lie, if not in the first."""
         self.genesis = genesis or factories.genesis()

@@ -13,12 +13,16 @@ from random import Random
 
 from node.standing import BIRTH_MARK
 from salus.vote import JOURNAL_FLOOR, JOURNAL_NEW_VIEW, JournalEntry, VoteType
+from storage.bucket_log import LogPlace
 from storage.segment import SEGMENT_SUFFIX, read_segment
+from storage.state import BUCKETS
 from tests.sim.files import Files, Image
 from tests.sim.kv import SimKV
 from tests.sim.power import UNCUT, Power
 
 _VIEW_KINDS = (int(VoteType.VIEW_CHANGE), int(VoteType.NEW_VIEW), JOURNAL_NEW_VIEW)
+
+LOG_SEGMENT_BYTES = 4_000
 
 Place = tuple[int, int, int, int]  # kind, epoch, view, sequence
 
@@ -49,6 +53,11 @@ class Disks:
     @property
     def journal(self) -> str:
         return str(self.data / "journal")
+
+    @property
+    def log(self) -> LogPlace:
+        """Of the buckets; its segments are small, so that a run meets those that are emptied."""
+        return LogPlace(str(self.data / "state" / BUCKETS), self.files, LOG_SEGMENT_BYTES)
 
     @property
     def met_damage(self) -> bool:
@@ -137,6 +146,9 @@ class Disks:
         """The state store alone comes from the backup: the journal's floor lies above it (S12)."""
         assert self.backup is not None
         self.state.restore(self.backup.state)
+        now = self.files.image()
+        now[self.log.directory] = self.backup.files.get(self.log.directory, {})
+        self.files.restore(now, same_inodes=True)
 
     @property
     def backup_records(self) -> int:

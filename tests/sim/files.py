@@ -63,7 +63,8 @@ class Files:
         return None if inode is None else bytes(inode.content)
 
     def open_read(self, path: str) -> ReadFile | None:
-        raise NotImplementedError("the vault is not simulated")
+        inode = self._find(path)
+        return None if inode is None else File(self.power, inode)
 
     def create(self, path: str) -> AppendFile:
         directory, name = self._split(path)
@@ -187,6 +188,18 @@ class File:
         self._power.spend()
         del self._inode.content[size:]
         self._inode.synced_bytes = min(self._inode.synced_bytes, size)
+
+    def read_at(self, position: int, size: int) -> bytes:
+        return bytes(self._inode.content[position : position + size])
+
+    def size(self) -> int:
+        return len(self._inode.content)
+
+    def read(self, size: int) -> bytes:
+        raise NotImplementedError("the vault is not simulated")
+
+    def seek(self, position: int) -> None:
+        raise NotImplementedError("the vault is not simulated")
 
     def close(self) -> None:
         pass

@@ -29,7 +29,7 @@ def born(seed: int) -> Disks:
 
 
 def voter(disks: Disks) -> Voter:
-    state = StateStore(disks.state, FOUNDING.hash)
+    state = StateStore(disks.state, FOUNDING.hash, log=disks.log)
     return Voter(disks.data, state, FOUNDING.hash, KEY, disks.files, disks.random.randbytes)
 
 

@@ -143,7 +143,7 @@ class Worker(Machine):
             disks.state.restore(founding.state)
             disks.blocks.restore(founding.blocks)
         self.blocks = BlockStore(disks.blocks, genesis_hash)
-        self.state = StateStore(disks.state, genesis_hash)
+        self.state = StateStore(disks.state, genesis_hash, log=disks.log)
         self.voter = Voter(
             disks.data, self.state, genesis_hash, self.node_key, disks.files, self.random.randbytes
         )
@@ -357,7 +357,7 @@ class Worker(Machine):
         batch, bodies = self.pipeline.due()
         height, digest = batch.header.height, batch.header.proposal_digest
         if armed is not None and armed.mode is CrashMode.PERSIST:
-            self.disks.power.left = int(self.random.random() * 2)
+            self.disks.power.left = int(self.random.random() * 6)
         try:
             if bodies:
                 self.blocks.put_bodies(bodies, sync=True)

@@ -11,9 +11,9 @@ import pytest
 
 from salus.statemap import BUCKET_BITS_MAX, ENTRY_BYTES
 from storage import bucket_log, keys
-from storage.bucket_log import CRC_BYTES, BucketLog
+from storage.bucket_log import CRC_BYTES, BucketLog, LogPlace
 from storage.buckets import BucketRows
-from storage.disk import RealDisk
+from storage.disk import Disk, RealDisk
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import KeyValue, LevelKV, MemoryKV, Put
 from storage.schema import VERSIONS
@@ -26,11 +26,12 @@ BLOCK_BUCKETS = 6
 SEGMENT_BYTES = 6_000
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Segments of a few blocks: else no test would meet the second one. To empty one takes two blocks, now and then."""
-    monkeypatch.setattr(bucket_log, "SEGMENT_BYTES_MIN", SEGMENT_BYTES)
-    monkeypatch.setattr(bucket_log, "MOVED_BYTES_MIN", 200)
+def opened(
+    kv: KeyValue, disk: Disk, segment_bytes: int = SEGMENT_BYTES, place: str = PLACE
+) -> BucketLog:
+    """With segments of a few blocks: else no test would meet the second one. To empty one takes two blocks, now and
+    then."""
+    return BucketLog(kv, LogPlace(place, disk, segment_bytes))
 
 
 class Model:
@@ -74,7 +75,7 @@ def sizes(disk: MemoryDisk) -> dict[str, int]:
 @pytest.mark.parametrize("seed", range(4))
 def test_buckets_come_and_go_and_read_as_they_were_written(seed: int) -> None:
     kv, disk, model = MemoryKV(), MemoryDisk(), Model(seed)
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk)
     removed, in_parts = set[str](), 0
     for height in range(250):
         before = set(sizes(disk))
@@ -86,7 +87,7 @@ def test_buckets_come_and_go_and_read_as_they_were_written(seed: int) -> None:
         assert read(log) == model.buckets
         if height % 10 == 0:
             log.close()
-            log = BucketLog(kv, PLACE, disk)  # as a restart finds it
+            log = opened(kv, disk)  # as a restart finds it
             assert read(log) == model.buckets
     assert len(removed) > 5, "the walk meets segments that are emptied"
     assert in_parts, "in more blocks than one"
@@ -95,7 +96,7 @@ def test_buckets_come_and_go_and_read_as_they_were_written(seed: int) -> None:
 def test_half_of_what_lies_there_is_garbage_and_a_segment_over_at_the_most() -> None:
     """However long the chain; and what is emptied is gone from the disk."""
     kv, disk, model = MemoryKV(), MemoryDisk(), Model(1)
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk)
     block_bytes = BLOCK_BUCKETS * (3 * ENTRY_BYTES + CRC_BYTES)
     largest = 0
     for _ in range(300):
@@ -110,13 +111,10 @@ def test_half_of_what_lies_there_is_garbage_and_a_segment_over_at_the_most() -> 
     assert largest > 2 * living, "it comes near to the bound"
 
 
-def test_the_segment_with_the_least_that_lives_is_emptied_whatever_its_size(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_segment_with_the_least_that_lives_is_emptied_whatever_its_size() -> None:
     """A state that has shrunk: large segments with little in them, and small ones that are full."""
-    monkeypatch.setattr(bucket_log, "SEGMENT_BYTES_MIN", 1_000)
     kv, disk, random = MemoryKV(), MemoryDisk(), Random(9)
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk, 1_000)
     for index in range(0, 4_000, 20):
         written(kv, log, {index + n: random.randbytes(64) for n in range(20)})
     large = log._segment_bytes()
@@ -133,7 +131,7 @@ def test_the_segment_with_the_least_that_lives_is_emptied_whatever_its_size(
 def test_a_block_moves_no_more_than_twice_what_it_writes_and_a_little() -> None:
     """So the slowest block is bounded by its own size, not by that of the state."""
     kv, disk, model = MemoryKV(), MemoryDisk(), Model(2)
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk)
     most = 0.0
     for _ in range(200):
         block = model.block(gone=0.0)
@@ -141,7 +139,7 @@ def test_a_block_moves_no_more_than_twice_what_it_writes_and_a_little() -> None:
         puts = log.puts(block)
         moved = [key for key, _ in puts if int.from_bytes(key[1:]) not in block]
         moved_bytes = sum(len(model.buckets[int.from_bytes(key[1:])]) for key in moved)
-        assert moved_bytes <= 200 + 2 * own + 3 * ENTRY_BYTES
+        assert moved_bytes <= SEGMENT_BYTES // 256 + 2 * own + 3 * ENTRY_BYTES
         most = max(most, moved_bytes / own)
         kv.write(puts, sync=True)
         log.written()
@@ -158,7 +156,7 @@ def _cut(at: int, keep: Callable[[int], int], *, names_kept: bool) -> bool:
     disk.crash_at = at
     block: dict[int, bytes] = {}
     try:
-        log = BucketLog(kv, PLACE, disk)
+        log = opened(kv, disk)
         for _ in range(30):
             block = model.block()
             puts = log.puts(block)
@@ -173,14 +171,14 @@ def _cut(at: int, keep: Callable[[int], int], *, names_kept: bool) -> bool:
         return False
     kv.crash()
     disk.lose(bytes_kept=keep, names_kept=names_kept)
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk)
     assert read(log) == model.buckets
     for _ in range(12):  # and it goes on, over what the cut has left
         block = model.block()
         written(kv, log, block)
         model.apply(block)
         assert read(log) == model.buckets
-    assert read(BucketLog(kv, PLACE, disk)) == model.buckets
+    assert read(opened(kv, disk)) == model.buckets
     return True
 
 
@@ -199,7 +197,7 @@ def test_the_record_is_on_the_disk_before_the_batch_and_its_file_before_a_row_sa
     None
 ):
     kv, disk = MemoryKV(), MemoryDisk()
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk)
     log.puts({1: bytes(64)})
     name = "00000001.seg"
     assert disk.operations == [f"create {name}", "sync directory", f"write {name}", f"sync {name}"]
@@ -212,7 +210,7 @@ def test_after_a_batch_that_failed_nothing_is_written_before_a_restart() -> None
     """Whether it is on the disk nobody knows: what it named must not be taken for garbage, nor what it did not."""
     kv, disk, model = MemoryKV(), MemoryDisk(), Model(4)
     for height in range(90):
-        log = BucketLog(kv, PLACE, disk)
+        log = opened(kv, disk)
         block = model.block(gone=0.0)
         puts = log.puts(block)
         if height % 2:
@@ -222,7 +220,7 @@ def test_after_a_batch_that_failed_nothing_is_written_before_a_restart() -> None
             log.puts(block)
         if height % 2:
             model.apply(block)
-        log = BucketLog(kv, PLACE, disk)
+        log = opened(kv, disk)
         assert read(log) == model.buckets
         for _ in range(3):
             block = model.block(gone=0.0)
@@ -232,7 +230,7 @@ def test_after_a_batch_that_failed_nothing_is_written_before_a_restart() -> None
 
 def test_a_full_disk_is_said_and_nothing_more_is_written_before_a_restart() -> None:
     kv, disk, model = MemoryKV(), MemoryDisk(), Model(5)
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk)
     block = model.block()
     written(kv, log, block)
     model.apply(block)
@@ -243,16 +241,16 @@ def test_a_full_disk_is_said_and_nothing_more_is_written_before_a_restart() -> N
     with pytest.raises(StoreUnavailable, match="restart"):
         log.puts(model.block())
     assert read(log) == model.buckets
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk)
     for _ in range(20):
         block = model.block()
         written(kv, log, block)
         model.apply(block)
-    assert read(log) == read(BucketLog(kv, PLACE, disk)) == model.buckets
+    assert read(log) == read(opened(kv, disk)) == model.buckets
 
 
 def one(kv: KeyValue, disk: MemoryDisk) -> None:
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk)
     written(kv, log, {1: b"a" * 64, 2: b"b" * 64})
 
 
@@ -261,7 +259,7 @@ def test_a_flipped_bit_is_no_bucket(at: int) -> None:
     kv, disk = MemoryKV(), MemoryDisk()
     one(kv, disk)
     disk._inode(f"{PLACE}/00000001.seg").content[at] ^= 1
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk)
     record = log.find(1)
     assert record is not None
     with pytest.raises(StoreDamaged, match=r"00000001\.seg: the record of bucket 1"):
@@ -275,7 +273,7 @@ def test_the_record_of_another_bucket_is_damage() -> None:
     kv, disk = MemoryKV(), MemoryDisk()
     one(kv, disk)
     kv.write([(keys.place_key(2), kv.get(keys.place_key(1)))], sync=True)
-    record = BucketLog(kv, PLACE, disk).find(2)
+    record = opened(kv, disk).find(2)
     assert record is not None
     with pytest.raises(StoreDamaged):
         record.read()
@@ -287,12 +285,12 @@ def test_a_file_that_ends_before_its_records_is_damage(cut: int) -> None:
     one(kv, disk)
     del disk._inode(f"{PLACE}/00000001.seg").content[-cut:]
     with pytest.raises(StoreDamaged, match=r"00000001\.seg ends before"):
-        BucketLog(kv, PLACE, disk)
+        opened(kv, disk)
 
 
 def test_a_file_that_is_not_there_is_damage_and_the_others_stay() -> None:
     kv, disk, model = MemoryKV(), MemoryDisk(), Model(6)
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk)
     for _ in range(24):
         written(kv, log, model.block(gone=0))
     names = disk.names(PLACE)
@@ -300,7 +298,7 @@ def test_a_file_that_is_not_there_is_damage_and_the_others_stay() -> None:
     assert len(names) > 2
     disk.remove(f"{PLACE}/{gone}")
     with pytest.raises(StoreDamaged, match=f"{gone} is not there"):
-        BucketLog(kv, PLACE, disk)
+        opened(kv, disk)
     assert disk.names(PLACE) == [name for name in names if name != gone]
 
 
@@ -323,7 +321,7 @@ def test_a_row_that_nobody_wrote_is_damage(key: bytes, row: bytes) -> None:
     one(kv, disk)
     kv.write([(key, row)], sync=True)
     with pytest.raises(StoreDamaged):
-        BucketLog(kv, PLACE, disk)
+        opened(kv, disk)
 
 
 def test_a_file_that_no_row_names_goes_with_the_first_block_and_not_before() -> None:
@@ -332,7 +330,7 @@ def test_a_file_that_no_row_names_goes_with_the_first_block_and_not_before() -> 
     one(kv, disk)
     for name in ("notes.txt", "old.seg", "00000002.seg", "00000009.seg"):
         disk.create(f"{PLACE}/{name}")
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk)
     assert len(disk.names(PLACE)) == 5
     written(kv, log, {3: bytes(64)})
     assert disk.names(PLACE) == ["00000001.seg", "notes.txt", "old.seg"]
@@ -347,7 +345,7 @@ def test_who_holds_a_record_reads_it_after_its_file_is_gone(tmp_path: Path) -> N
     kv: KeyValue = LevelKV(tmp_path / "kv")
     gc.collect()  # what other tests have left
     open_before = len(os.listdir("/proc/self/fd"))
-    log, model = BucketLog(kv, str(tmp_path / "log"), RealDisk()), Model(7)
+    log, model = opened(kv, RealDisk(), place=str(tmp_path / "log")), Model(7)
     written(kv, log, {index: bytes([index + 1]) * 64 for index in range(BUCKETS)})
     held = log.find(3)
     assert held is not None
@@ -368,11 +366,10 @@ def test_who_holds_a_record_reads_it_after_its_file_is_gone(tmp_path: Path) -> N
     kv.close()
 
 
-def test_a_large_state_lies_in_few_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_state_lies_in_few_files() -> None:
     """Each is an open file of the node."""
-    monkeypatch.setattr(bucket_log, "SEGMENT_BYTES_MIN", 100)
     kv, disk, random = MemoryKV(), MemoryDisk(), Random(8)
-    log = BucketLog(kv, PLACE, disk)
+    log = opened(kv, disk, 100)
     for index in range(2_000):
         written(kv, log, {index: random.randbytes(640)})
     for _ in range(4_000):
@@ -404,7 +401,7 @@ def test_a_store_of_an_older_version_moves_its_buckets_to_the_log(
     kv, disk = MemoryKV(), MemoryDisk()
     expected = former(kv)
     for _ in range(2):
-        assert read(BucketLog(kv, PLACE, disk)) == expected
+        assert read(opened(kv, disk)) == expected
         assert not list(kv.scan(keys.BUCKET))
         assert not list(kv.scan(keys.CHANGED))
 
@@ -415,10 +412,10 @@ def test_a_power_cut_while_they_move_changes_nothing() -> None:
         expected = former(kv)
         disk.crash_at = at
         try:
-            BucketLog(kv, PLACE, disk)
+            opened(kv, disk)
         except PowerCut:
             disk.lose(names_kept=True)
-            assert read(BucketLog(kv, PLACE, disk)) == expected
+            assert read(opened(kv, disk)) == expected
         else:
             assert at > 3
             return
@@ -455,7 +452,7 @@ def test_rows_that_no_version_wrote_are_damage_and_stay(key: bytes, row: bytes) 
     kv.write([(key, row)], sync=True)
     before = list(kv.scan(b""))
     with pytest.raises(StoreDamaged):
-        BucketLog(kv, PLACE, MemoryDisk())
+        opened(kv, MemoryDisk())
     with pytest.raises(StoreDamaged):
         dict(BucketRows(kv).scan())
     assert list(kv.scan(b"")) == before
@@ -469,13 +466,13 @@ def test_a_full_disk_leaves_an_older_store_as_it_was() -> None:
     before = list(kv.scan(b""))
     disk.fail_with = OSError(errno.ENOSPC, "no space left")
     with pytest.raises(StoreUnavailable) as full:
-        StateStore(kv, bytes(32), log=(PLACE, disk))
+        StateStore(kv, bytes(32), log=LogPlace(PLACE, disk))
     assert full.value.code == "DISK_FULL"
     assert list(kv.scan(b"")) == before
-    state = StateStore(kv, bytes(32), log=(PLACE, disk), as_it_is=True)
+    state = StateStore(kv, bytes(32), log=LogPlace(PLACE, disk), as_it_is=True)
     assert dict(state.buckets()) == expected
     assert list(kv.scan(b"")) == before
-    state = StateStore(kv, bytes(32), log=(PLACE, disk))
+    state = StateStore(kv, bytes(32), log=LogPlace(PLACE, disk))
     assert dict(state.buckets()) == expected
     assert kv.get(keys.META_FORMAT) == VERSIONS["state"].to_bytes(4)
 

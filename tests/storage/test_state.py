@@ -26,8 +26,8 @@ from salus.statemap import (
 from storage import keys
 from storage import state as state_module
 from storage.blocks import BlockStore
+from storage.bucket_log import LogPlace
 from storage.cache import ENTRY_OVERHEAD_BYTES, ROOM_SHARE, ByteBoundCache
-from storage.disk import Disk
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import LevelKV, MemoryKV, Put, View
 from storage.state import BlockBatch, StateStore, log_beside
@@ -64,7 +64,7 @@ class Watched:
 class Stored:
     """A chain of the factory in a state store."""
 
-    def __init__(self, kv: MemoryKV | None = None, log: tuple[str, Disk] | None = None) -> None:
+    def __init__(self, kv: MemoryKV | None = None, log: LogPlace | None = None) -> None:
         self.chain = Chain()
         self.kv, self.log = kv or MemoryKV(), log
         self.state = self.reopened()

@@ -40,7 +40,7 @@ from salus.epoch import EpochRecord
 from salus.errors import BadMessage, SalusError
 from salus.vote import JournalEntry
 from storage import keys
-from storage.bucket_log import BucketLog
+from storage.bucket_log import BucketLog, LogPlace
 from storage.errors import StorageError
 from storage.journal import JournalIdentity, VoteJournal
 from storage.kv import MemoryKV
@@ -113,7 +113,7 @@ def journal(data: bytes) -> Any:
 def _bucket_log() -> tuple[bytes, bytes, bytes]:
     """The key of a row, the row, and the file that it names."""
     kv, disk = MemoryKV(), MemoryDisk()
-    kv.write(BucketLog(kv, "log", disk).puts({7: b"an entry", 9: b"another"}), sync=True)
+    kv.write(BucketLog(kv, LogPlace("log", disk)).puts({7: b"an entry", 9: b"another"}), sync=True)
     ((key, row), _) = kv.scan(keys.PLACE)
     return key, row, disk.read(f"log/{disk.names('log')[0]}") or b""
 
@@ -123,7 +123,7 @@ def _bucket_log_with(row: bytes, file: bytes) -> Any:
     disk.make_directory("log")
     disk.create("log/00000001.seg").write(file)
     kv.write([(_bucket_log()[0], row)], sync=True)
-    return dict(BucketLog(kv, "log", disk).scan())
+    return dict(BucketLog(kv, LogPlace("log", disk)).scan())
 
 
 def bucket_place(data: bytes) -> Any:
