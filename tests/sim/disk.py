@@ -22,7 +22,7 @@ from tests.sim.power import UNCUT, Power
 
 _VIEW_KINDS = (int(VoteType.VIEW_CHANGE), int(VoteType.NEW_VIEW), JOURNAL_NEW_VIEW)
 
-LOG_SEGMENT_BYTES = 4_000
+LOG_SEGMENT_BYTES = 200  # so that a run meets several, and empties one now and then
 
 Place = tuple[int, int, int, int]  # kind, epoch, view, sequence
 
@@ -56,7 +56,7 @@ class Disks:
 
     @property
     def log(self) -> LogPlace:
-        """Of the buckets; its segments are small, so that a run meets those that are emptied."""
+        """Of the buckets."""
         return LogPlace(str(self.data / "state" / BUCKETS), self.files, LOG_SEGMENT_BYTES)
 
     @property
