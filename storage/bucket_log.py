@@ -7,7 +7,8 @@ A block changes random buckets, one entry each. In LevelDB each would be merged 
 down, and sought through all levels when it is read. Keys apart from values: Lu et al., WiscKey (FAST 2016).
 Law of the file: a record is on disk before the batch that names it, and stays until a later batch on
 disk names none. So the batch of a block is the only commit point, and what no row names is nothing,
-whether a block came after it or a crash before.
+whether a block came after it or a crash before. What a small block changes lies in rows k, whole, until
+a larger one takes it along: so a quiet chain syncs once for a block.
 """
 
 import struct
@@ -17,26 +18,27 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from zlib import crc32
 
-from salus.statemap import BUCKET_BITS_MAX
 from storage import keys
-from storage.buckets import BucketRows
+from storage.buckets import BucketRows, Content, Held, number_of
 from storage.disk import AppendFile, Disk, ReadFile, io_errors
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import KeyValue, Put, View
 
 SEGMENT_SUFFIX = ".seg"
-# A small state leaves three of them in garbage.
+# A small state leaves two of them in garbage.
 SEGMENT_BYTES_MIN = 16 * 2**20
 # Of a large state a segment is this part of what lives, so there are some seventy. Each is an open file.
 SEGMENTS = 32
 SEGMENT_BYTES_MAX = 2**30  # an offset has four octets
-# A block moves this part of a segment out of the one that is being emptied, and twice what it writes itself: it makes
-# less garbage than goes, and takes no more than three times as long.
-MOVED_SHARE = 256
+# A block moves this much out of the segment that is being emptied, and twice what it writes itself: it makes less
+# garbage than goes.
+MOVED_SHARE = 256  # of the smallest segment
+# A sync costs 0.25 ms and more, as much as to write this. At 5,000 transactions a second blocks are smaller, at saturation larger.
+SMALL_BLOCK_BYTES = 32 * 2**10
+SMALL_BLOCKS = 32  # so much of them lies in rows, and in memory
 ADOPTED_AT_ONCE = 4_096  # buckets of a store that an older version wrote
 
 _ROW = struct.Struct(">III")
-_KEY_BYTES = len(keys.place_key(0))
 _OFFSET_BITS = 32
 _OFFSET_MAX = (1 << _OFFSET_BITS) - 1
 
@@ -45,11 +47,12 @@ CRC_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class LogPlace:
-    """Where a log lies."""
+    """Where a log lies, and in which portions."""
 
     directory: str
     disk: Disk
     segment_bytes_min: int = SEGMENT_BYTES_MIN
+    small_block_bytes: int = SMALL_BLOCK_BYTES
 
 
 class BucketLog:
@@ -60,37 +63,43 @@ class BucketLog:
         older version here. Raises `StoreDamaged`, `StoreUnavailable`."""
         self._directory, self._disk = place.directory, place.disk
         self._segment_bytes_min = place.segment_bytes_min
+        self._small_block_bytes = place.small_block_bytes
         # By bucket, as of the newest block on disk: segment and offset, 0 for an empty one; and the length.
         self._places, self._lengths = array("Q"), array("I")
+        self._rows: dict[int, bytes] = {}  # what lies in rows k, by bucket
+        self._rows_bytes = 0
         self._segments: dict[int, _Segment] = {}
         self._writer: _Writer | None = None  # of the newest segment, from the first block on
-        # The same as the block that is being written leaves it.
+        # As the block that is being written leaves it; and what it writes into rows, None: nothing stays in them.
         self._next: dict[int, tuple[int, int]] = {}
+        self._next_rows: Mapping[int, bytes] | None = {}
         self._emptying: _Segment | None = None
         self._to_move: Iterator[int] = iter(())  # buckets whose records lived in it
-        self._emptied: list[int] = []  # no row names these segments; they stay for a while
-        self._unnamed: list[int] = []  # nor these, and they go when something is written
+        self._unnamed: list[int] = []  # segments that go when something is written
         self._unsure = self._closed = False  # unsure: what is on the disk
         with io_errors(self._directory):
             self._load(kv)
-        self._adopt(kv, older)
+        if older:
+            self._adopt(kv, older)
+        else:
+            self._load_rows(kv)
 
-    def find(self, index: int, view: Callable[[], View] | None = None) -> "Record | None":
+    def find(self, index: int, view: Callable[[], View] | None = None) -> Content | None:
         """Of the newest block on disk, for as long as anybody holds it; None for an empty bucket."""
         if self._closed:
             raise StoreUnavailable(f"{self._directory} is closed")
         place = self._places[index] if index < len(self._places) else 0
-        if not place:
-            return None
-        return Record(self._segments[place >> _OFFSET_BITS], index, place, self._lengths[index])
+        if place:
+            return self._record(index)
+        return Held(self._rows[index]) if index in self._rows else None
 
     def scan(self) -> Iterator[tuple[int, bytes]]:
         """All buckets that are not empty, in the order in which they lie on the disk: a start reads it from
         end to end, not to and fro."""
         for index in sorted(range(len(self._places)), key=self._places.__getitem__):
-            record = self.find(index)
-            if record is not None:
-                yield index, record.read()
+            if self._places[index]:
+                yield index, self._record(index).read()
+        yield from self._rows.copy().items()
 
     def close(self) -> None:
         """Whoever is inside a file keeps it open: a dead disk may hold him."""
@@ -107,19 +116,31 @@ class BucketLog:
             raise StoreUnavailable(f"{self._directory} failed before; restart the node")
         self._unsure = True
         with io_errors(self._directory):
-            for number in self._unnamed:
-                self._disk.remove(self._path(number))
-            self._unnamed = []
-            return self._append(buckets)
+            size = sum(map(len, buckets.values()))
+            room = SMALL_BLOCKS * self._small_block_bytes - self._rows_bytes
+            if size <= min(self._small_block_bytes, room):
+                return self._put_in_rows(buckets)
+            self._remove_unnamed()
+            return self._append(buckets, size)
 
-    def _append(self, buckets: Mapping[int, bytes]) -> list[Put]:
+    def _put_in_rows(self, buckets: Mapping[int, bytes]) -> list[Put]:
+        self._next, self._next_rows = dict.fromkeys(buckets, (0, 0)), buckets
+        places, known = self._places, len(self._places)
+        puts: list[Put] = [
+            (keys.BUCKET + index.to_bytes(4), content or None) for index, content in buckets.items()
+        ]
+        named = (index for index in buckets if index < known and places[index])
+        return puts + [(keys.place_key(index), None) for index in named]
+
+    def _append(self, buckets: Mapping[int, bytes], size: int) -> list[Put]:
         segment, writer = self._newest()
-        least = self._segment_bytes_min // MOVED_SHARE
-        moved = self._moved(buckets, least + 2 * sum(map(len, buckets.values())))
-        new, puts, parts = dict[int, tuple[int, int]](), list[Put](), list[bytes]()
+        rows = {index: content for index, content in self._rows.items() if index not in buckets}
+        moved = self._moved(buckets, 2 * size + self._segment_bytes_min // MOVED_SHARE)
+        new, parts = dict[int, tuple[int, int]](), list[bytes]()
+        puts: list[Put] = [(keys.bucket_key(index), None) for index in self._rows]
         number, at, pack = segment.number, segment.size, _ROW.pack
         base = number << _OFFSET_BITS
-        for index, content in chain(buckets.items(), moved):
+        for index, content in chain(buckets.items(), rows.items(), moved):
             key = keys.PLACE + index.to_bytes(4)  # as `place_key`
             if not content:
                 new[index] = 0, 0
@@ -135,20 +156,27 @@ class BucketLog:
             writer.file.write(b"".join(parts))
             writer.file.sync()
             segment.size = at
-        self._next = new
+        self._next, self._next_rows = new, None
         return puts
 
     def written(self) -> None:
         """The rows of the last `puts` are on disk."""
         self._take(self._next)
-        self._next, self._unsure = {}, False
+        if self._next_rows is None:
+            self._rows, self._rows_bytes = {}, 0
+        else:
+            self._take_rows(self._next_rows)
+        self._next, self._next_rows, self._unsure = {}, {}, False
         if self._emptying is not None and not self._emptying.living:
             del self._segments[self._emptying.number]
-            # Not at once: of batches that were synced LevelDB may lose the last ones when its log is damaged, and
-            # the node fetches them again (storage/kv.py). Their rows may name what the next ones have moved.
-            self._unnamed += self._emptied
-            self._emptied = [self._emptying.number]
+            self._unnamed.append(self._emptying.number)
             self._emptying = None
+
+    def _take_rows(self, new: Mapping[int, bytes]) -> None:
+        for index, content in new.items():
+            self._rows_bytes += len(content) - len(self._rows.pop(index, b""))
+            if content:
+                self._rows[index] = content
 
     def _take(self, new: Mapping[int, tuple[int, int]]) -> None:
         places, lengths, segments = self._places, self._lengths, self._segments
@@ -169,7 +197,7 @@ class BucketLog:
         number = max(self._segments, default=0)
         segment, writer = self._segments.get(number), self._writer
         if segment is None or segment.size >= self._segment_bytes():
-            number += 1
+            number = max(number, *self._unnamed, 0) + 1
             self._disk.make_directory(self._directory)
             writer = _Writer(self._disk.create(self._path(number)))
             self._disk.sync_directory(self._directory)  # before a row says its name
@@ -189,9 +217,11 @@ class BucketLog:
             index = next(self._to_move, None)
             if index is None:
                 return
-            record = self.find(index)
-            if record is not None and record.segment is self._emptying and index not in buckets:
-                content = record.read()
+            if (
+                self._places[index] >> _OFFSET_BITS == self._emptying.number
+                and index not in buckets
+            ):
+                content = self._record(index).read()
                 bytes_max -= CRC_BYTES + len(content)
                 yield index, content
 
@@ -210,6 +240,19 @@ class BucketLog:
             high = low + (1 << _OFFSET_BITS)
             self._to_move = (i for i, place in enumerate(self._places) if low <= place < high)
 
+    def _record(self, index: int) -> "Record":
+        place = self._places[index]
+        return Record(self._segments[place >> _OFFSET_BITS], index, place, self._lengths[index])
+
+    def _remove_unnamed(self) -> None:
+        left = []
+        for number in self._unnamed:
+            try:
+                self._disk.remove(self._path(number))
+            except OSError:  # a place on the disk, and no more: tried again
+                left.append(number)
+        self._unnamed = left
+
     def _living(self) -> int:
         return sum(segment.living for segment in self._segments.values())
 
@@ -219,18 +262,15 @@ class BucketLog:
     # --- opening
 
     def _load(self, kv: KeyValue) -> None:
+        fault: StoreDamaged | None = None
         for key, row in kv.scan(keys.PLACE):
-            index = int.from_bytes(key[1:])
-            if (len(key), len(row)) != (_KEY_BYTES, _ROW.size) or index >> BUCKET_BITS_MAX:
-                raise StoreDamaged("the state store has a row «p» that nobody wrote")
-            number, offset, length = _ROW.unpack(row)
-            if number not in self._segments:
-                self._segments[number] = self._opened(number)
-            if offset + CRC_BYTES + length > self._segments[number].size:
-                raise StoreDamaged(
-                    f"{self._path(number)} ends before the records that it should have"
-                )
-            self._take({index: (number << _OFFSET_BITS | offset, length)})
+            try:
+                self._load_place(key, row)
+            except StoreDamaged as error:
+                fault = error
+                break  # out of the scan: while the error holds it the store would not close
+        if fault is not None:
+            raise fault
         names = self._disk.names(self._directory)
         stems = [
             name.removesuffix(SEGMENT_SUFFIX) for name in names if name.endswith(SEGMENT_SUFFIX)
@@ -240,19 +280,45 @@ class BucketLog:
         found = {int(stem) for stem in stems if stem.isdecimal()}
         self._unnamed = sorted(found.difference(self._segments))
 
+    def _load_place(self, key: bytes, row: bytes) -> None:
+        index = number_of(key)
+        if len(row) != _ROW.size:
+            raise StoreDamaged("the state store has a row «p» that nobody wrote")
+        number, offset, length = _ROW.unpack(row)
+        if number not in self._segments:
+            self._segments[number] = self._opened(number)
+        if offset + CRC_BYTES + length > self._segments[number].size:
+            raise StoreDamaged(f"{self._path(number)} ends before the records that it should have")
+        self._take({index: (number << _OFFSET_BITS | offset, length)})
+
+    def _load_rows(self, kv: KeyValue) -> None:
+        rows = dict(BucketRows(kv, beside_log=True).scan())
+        both = next((i for i in rows if i < len(self._places) and self._places[i]), None)
+        if both is not None:
+            raise StoreDamaged(f"the state store has bucket {both} twice")
+        self._take_rows(rows)
+
     def _adopt(self, kv: KeyValue, older: Sequence[Put]) -> None:
-        """Of a store that an older version wrote, or that was founded in rows alone: in one batch, before which
-        nothing has changed for whoever goes back to that version."""
-        former = [key for kind in (keys.BUCKET, keys.CHANGED) for key, _ in kv.scan(kind)]
+        """Of a store that an older version wrote: in one batch, before which nothing has changed for whoever goes
+        back to that version."""
+        self._remove_unnamed()
         puts = [*older]
-        if former:
-            rows = BucketRows(kv).scan()
+        rows = BucketRows(kv).scan()
+        try:
             while part := dict(islice(rows, ADOPTED_AT_ONCE)):
-                puts += self.puts(part)
+                with io_errors(self._directory):
+                    puts += self._append(part, 0)
                 self.written()  # not on the disk yet; but nobody reads before it is
-            puts += [(key, None) for key in former]
-        if puts:
+            puts += [
+                (key, None) for kind in (keys.BUCKET, keys.CHANGED) for key, _ in kv.scan(kind)
+            ]
             kv.write(puts, sync=True)
+        except StoreUnavailable:
+            self._unnamed += (
+                self._segments
+            )  # or a full disk would be full for the former software, too
+            self._remove_unnamed()
+            raise
 
     def _opened(self, number: int) -> "_Segment":
         file = self._disk.open_read(self._path(number))

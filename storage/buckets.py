@@ -40,9 +40,9 @@ class Buckets(Protocol):
 class BucketRows:
     """In the store itself. Those of an older version are read, and not written."""
 
-    def __init__(self, kv: KeyValue) -> None:
+    def __init__(self, kv: KeyValue, *, beside_log: bool = False) -> None:
         self._kv = kv
-        if next(kv.scan(keys.PLACE), None) is not None:
+        if not beside_log and next(kv.scan(keys.PLACE), None) is not None:
             raise StoreDamaged("the state store has buckets that do not lie in rows")
         self._older = next(kv.scan(keys.CHANGED), None) is not None
 
@@ -51,9 +51,9 @@ class BucketRows:
 
     def scan(self) -> Iterator[tuple[int, bytes]]:
         """Raises `StoreDamaged` if rows are not such as any version wrote."""
-        changed = {_number(key) for key, _ in self._kv.scan(keys.CHANGED)}
+        changed = {number_of(key) for key, _ in self._kv.scan(keys.CHANGED)}
         for key, content in self._kv.scan(keys.BUCKET):
-            index = _number(key)
+            index = number_of(key)
             if index in changed:
                 changed.remove(index)
                 content = _patched(content, self._kv.get(keys.changed_key(index)) or b"")
@@ -70,6 +70,18 @@ class BucketRows:
 
     def close(self) -> None:
         pass
+
+
+class Held:
+    """In memory."""
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def read(self) -> bytes:
+        return self._content
 
 
 class _Row:
@@ -93,7 +105,8 @@ def _patched(content: bytes, changed: bytes) -> bytes:
     return content
 
 
-def _number(key: bytes) -> int:
+def number_of(key: bytes) -> int:
+    """Of the bucket of a row; raises `StoreDamaged`."""
     index = int.from_bytes(key[1:])
     if len(key) != len(keys.bucket_key(0)) or index >> BUCKET_BITS_MAX:
         raise StoreDamaged("the state store has a bucket that no state has")

@@ -176,7 +176,11 @@ class LevelKV:
                 # plyvel, walking downwards, overlooks a lower bound that is the only key.
                 value = self._db.get(low, verify_checksums=True) if low else None
                 if value is not None:
-                    yield low, value
+                    self._rest(+1)
+                    try:
+                        yield low, value
+                    finally:
+                        self._rest(-1)
 
     def _rest(self, more: int) -> None:
         with self._idle:

@@ -8,6 +8,7 @@ moment on at which `height()` says so, and those of the block before until then.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -115,7 +116,8 @@ class StateStore:
         try:
             return cls(kv, genesis_hash, log=log_beside(path), as_it_is=as_it_is)
         except BaseException:
-            kv.close()
+            with suppress(StoreUnavailable):  # what went wrong before counts
+                kv.close()
             raise
 
     # --- writing

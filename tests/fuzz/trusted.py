@@ -104,7 +104,7 @@ TRUSTED: dict[str, str] = {
             "node.scales:Scales._docket",
             "node.ticket_files:TicketFiles._state",
             "storage.blocks:BlockStore.bodies",
-            "storage.buckets:_number",
+            "storage.buckets:number_of",
             "storage.check:_Check._body",
             "storage.check:_Check.rows",
             "storage.check:_Check.state",

@@ -23,6 +23,7 @@ from tests.sim.power import UNCUT, Power
 _VIEW_KINDS = (int(VoteType.VIEW_CHANGE), int(VoteType.NEW_VIEW), JOURNAL_NEW_VIEW)
 
 LOG_SEGMENT_BYTES = 200  # so that a run meets several, and empties one now and then
+LOG_SMALL_BLOCK_BYTES = 150
 
 Place = tuple[int, int, int, int]  # kind, epoch, view, sequence
 
@@ -57,7 +58,9 @@ class Disks:
     @property
     def log(self) -> LogPlace:
         """Of the buckets."""
-        return LogPlace(str(self.data / "state" / BUCKETS), self.files, LOG_SEGMENT_BYTES)
+        return LogPlace(
+            str(self.data / "state" / BUCKETS), self.files, LOG_SEGMENT_BYTES, LOG_SMALL_BLOCK_BYTES
+        )
 
     @property
     def met_damage(self) -> bool:

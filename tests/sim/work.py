@@ -357,7 +357,7 @@ class Worker(Machine):
         batch, bodies = self.pipeline.due()
         height, digest = batch.header.height, batch.header.proposal_digest
         if armed is not None and armed.mode is CrashMode.PERSIST:
-            self.disks.power.left = int(self.random.random() * 6)
+            self.disks.power.left = int(self.random.random() * 8)
         try:
             if bodies:
                 self.blocks.put_bodies(bodies, sync=True)

@@ -113,7 +113,12 @@ def journal(data: bytes) -> Any:
 def _bucket_log() -> tuple[bytes, bytes, bytes]:
     """The key of a row, the row, and the file that it names."""
     kv, disk = MemoryKV(), MemoryDisk()
-    kv.write(BucketLog(kv, LogPlace("log", disk)).puts({7: b"an entry", 9: b"another"}), sync=True)
+    kv.write(
+        BucketLog(kv, LogPlace("log", disk, small_block_bytes=0)).puts(
+            {7: b"an entry", 9: b"another"}
+        ),
+        sync=True,
+    )
     ((key, row), _) = kv.scan(keys.PLACE)
     return key, row, disk.read(f"log/{disk.names('log')[0]}") or b""
 
@@ -358,7 +363,7 @@ DECODERS = (
     ),
     Decoder(
         "bucket-place",
-        ("storage.bucket_log:BucketLog._load",),
+        ("storage.bucket_log:BucketLog._load_place",),
         bucket_place,
         lambda: [_bucket_log()[1]],
         errors=(StorageError,),
