@@ -217,10 +217,8 @@ class BucketLog:
             index = next(self._to_move, None)
             if index is None:
                 return
-            if (
-                self._places[index] >> _OFFSET_BITS == self._emptying.number
-                and index not in buckets
-            ):
+            lies_in = self._places[index] >> _OFFSET_BITS
+            if lies_in == self._emptying.number and index not in buckets:
                 content = self._record(index).read()
                 bytes_max -= CRC_BYTES + len(content)
                 yield index, content

@@ -3,6 +3,7 @@
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def stored_at(place: Path, *, on_disk: bool) -> Stored:
     if not on_disk:
         return Stored()
     kv: Any = LevelKV(place / "state")
-    return Stored(kv, log_beside(place / "state"))
+    return Stored(kv, replace(log_beside(place / "state"), small_block_bytes=0))
 
 
 @pytest.fixture

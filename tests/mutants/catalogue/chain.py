@@ -196,7 +196,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "            writer.file.sync()\n",
             "",
         ),
-        why="the simulator's buckets lie in rows",
+        why="a run writes few segments; the test cuts the power at every operation",
     ),
     by_test(
         "S12",
@@ -226,8 +226,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _LOG + "after_a_power_cut_at_any_moment_all_is_as_the_newest_block_left_it",
         Edit(
             "storage/bucket_log.py",
-            "            self._unnamed = []\n            return self._append(buckets)\n",
-            "            self._unnamed = []\n            puts = self._append(buckets)\n"
+            "            return self._append(buckets, size)\n",
+            "            puts = self._append(buckets, size)\n"
             "            if self._emptying is not None and puts:\n"
             "                self._disk.remove(self._path(self._emptying.number))\n"
             "            return puts\n",
@@ -240,8 +240,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _LOG + "buckets_come_and_go_and_read_as_they_were_written",
         Edit(
             "storage/bucket_log.py",
-            " and record.segment is self._emptying and index not in buckets:",
-            " and record.segment is self._emptying:",
+            "if lies_in == self._emptying.number and index not in buckets:",
+            "if lies_in == self._emptying.number:",
         ),
         why="likewise",
     ),
@@ -251,9 +251,31 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/storage/test_state.py::test_a_reader_whom_a_block_overtakes_sees_the_block_before",
         Edit(
             "storage/bucket_log.py",
-            "            return self._append(buckets)\n",
-            "            puts = self._append(buckets)\n            self._take(self._next)\n"
+            "            return self._append(buckets, size)\n",
+            "            puts = self._append(buckets, size)\n            self._take(self._next)\n"
             "            return puts\n",
+        ),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "what lay in rows is forgotten when a larger block comes",
+        _LOG + "buckets_come_and_go_and_read_as_they_were_written",
+        Edit(
+            "storage/bucket_log.py",
+            "chain(buckets.items(), rows.items(), moved)",
+            "chain(buckets.items(), moved)",
+        ),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "a bucket that moves into a row is still named in the log",
+        _LOG + "what_a_small_block_writes_lies_in_rows_until_a_larger_one_takes_it_along",
+        Edit(
+            "storage/bucket_log.py",
+            "return puts + [(keys.place_key(index), None) for index in named]",
+            "return puts",
         ),
         why="likewise",
     ),
