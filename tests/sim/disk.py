@@ -1,4 +1,4 @@
-"""All disks of one node: the files of the vote journal, the state and the block store.
+"""All disks of one node: the files of the vote journal and of the log of buckets, the state and the block store.
 
 They outlive the process; what a crash, a wipe, a backup or a flipped bit makes of them is written
 here. Law of the file: an account of the journal is kept beside it, and each group that the real

@@ -1,4 +1,4 @@
-"""The files of one node, under the real vote journal: `storage.disk.Disk` over memory.
+"""The files of one node, under the real vote journal and log of buckets: `storage.disk.Disk` over memory.
 
 What survives a power cut is what that file promises and no more: bytes after `sync` of the file,
 names after `sync_directory`. The rest is torn anywhere. A restored copy has other inodes.
