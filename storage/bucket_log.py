@@ -129,8 +129,11 @@ class BucketLog:
         puts: list[Put] = [
             (keys.BUCKET + index.to_bytes(4), content or None) for index, content in buckets.items()
         ]
-        named = (index for index in buckets if index < known and places[index])
-        return puts + [(keys.place_key(index), None) for index in named]
+        return puts + [
+            (keys.PLACE + index.to_bytes(4), None)
+            for index in buckets
+            if index < known and places[index]
+        ]
 
     def _append(self, buckets: Mapping[int, bytes], size: int) -> list[Put]:
         segment, writer = self._newest()

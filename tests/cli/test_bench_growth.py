@@ -42,9 +42,9 @@ def test_buckets_are_founded_as_blocks_leave_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As much lies there dead as alive, in every part of the log: else no block would have to make room."""
-    monkeypatch.setattr(founding, "BATCH_BUCKETS", 4)
-    chain = growth._Chain(tmp_path / "x", 6)
-    found(chain.place, chain.genesis, 2_000)
+    monkeypatch.setattr(founding, "BATCH_BUCKETS", 32)  # 60 kB: no small block
+    chain = growth._Chain(tmp_path / "x", 10)
+    found(chain.place, chain.genesis, 30_000)
     (segment,) = (tmp_path / "x" / "buckets").iterdir()
     half = segment.stat().st_size // 2
     kv = LevelKV(tmp_path / "x", create=False)
@@ -61,9 +61,10 @@ def test_buckets_are_founded_as_blocks_leave_them(
 def test_a_state_that_is_not_what_was_written_is_no_figure(tmp_path: Path) -> None:
     chain = growth._Chain(tmp_path / "x", 18)
     found(chain.place, chain.genesis, 300)
-    (segment,) = (tmp_path / "x" / "buckets").iterdir()
-    content = segment.read_bytes()
-    segment.write_bytes(content[:-1] + bytes((content[-1] ^ 1,)))
+    kv = LevelKV(tmp_path / "x", create=False)
+    place, content = next(iter(kv.scan(keys.BUCKET)))
+    kv.write([(place, content[:-1] + bytes((content[-1] ^ 1,)))], sync=True)
+    kv.close()
     with pytest.raises(CliError, match="not what was written"):
         chain.open()
 

@@ -274,8 +274,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _LOG + "what_a_small_block_writes_lies_in_rows_until_a_larger_one_takes_it_along",
         Edit(
             "storage/bucket_log.py",
-            "return puts + [(keys.place_key(index), None) for index in named]",
-            "return puts",
+            "            if index < known and places[index]\n",
+            "            if False\n",
         ),
         why="likewise",
     ),
