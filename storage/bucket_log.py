@@ -21,7 +21,7 @@ from zlib import crc32
 from storage import keys
 from storage.buckets import BucketRows, Content, Held, number_of
 from storage.disk import AppendFile, Disk, ReadFile, io_errors
-from storage.errors import StoreDamaged, StoreUnavailable
+from storage.errors import StorageError, StoreDamaged, StoreUnavailable
 from storage.kv import KeyValue, Put, View
 
 SEGMENT_SUFFIX = ".seg"
@@ -97,6 +97,8 @@ class BucketLog:
         """All buckets that are not empty, in the order in which they lie on the disk: a start reads it from
         end to end, not to and fro."""
         for index in sorted(range(len(self._places)), key=self._places.__getitem__):
+            if self._closed:
+                raise StoreUnavailable(f"{self._directory} is closed")
             if self._places[index]:
                 yield index, self._record(index).read()
         yield from self._rows.copy().items()
@@ -138,7 +140,8 @@ class BucketLog:
     def _append(self, buckets: Mapping[int, bytes], size: int) -> list[Put]:
         segment, writer = self._newest()
         rows = {index: content for index, content in self._rows.items() if index not in buckets}
-        moved = self._moved(buckets, 2 * size + self._segment_bytes_min // MOVED_SHARE)
+        written = size + sum(map(len, rows.values()))
+        moved = self._moved(buckets, 2 * written + self._segment_bytes_min // MOVED_SHARE)
         new, parts = dict[int, tuple[int, int]](), list[bytes]()
         puts: list[Put] = [(keys.bucket_key(index), None) for index in self._rows]
         number, at, pack = segment.number, segment.size, _ROW.pack
@@ -263,11 +266,11 @@ class BucketLog:
     # --- opening
 
     def _load(self, kv: KeyValue) -> None:
-        fault: StoreDamaged | None = None
+        fault: Exception | None = None
         for key, row in kv.scan(keys.PLACE):
             try:
                 self._load_place(key, row)
-            except StoreDamaged as error:
+            except (StoreDamaged, OSError) as error:
                 fault = error
                 break  # out of the scan: while the error holds it the store would not close
         if fault is not None:
@@ -295,6 +298,8 @@ class BucketLog:
     def _load_rows(self, kv: KeyValue) -> None:
         rows = dict(BucketRows(kv, beside_log=True).scan())
         both = next((i for i in rows if i < len(self._places) and self._places[i]), None)
+        if not all(rows.values()):
+            raise StoreDamaged("the state store has a row «k» that nobody wrote")
         if both is not None:
             raise StoreDamaged(f"the state store has bucket {both} twice")
         self._take_rows(rows)
@@ -310,16 +315,14 @@ class BucketLog:
                 with io_errors(self._directory):
                     puts += self._append(part, 0)
                 self.written()  # not on the disk yet; but nobody reads before it is
-            puts += [
-                (key, None) for kind in (keys.BUCKET, keys.CHANGED) for key, _ in kv.scan(kind)
-            ]
-            kv.write(puts, sync=True)
-        except StoreUnavailable:
-            self._unnamed += (
-                self._segments
-            )  # or a full disk would be full for the former software, too
+            for kind in (keys.BUCKET, keys.CHANGED):
+                puts += [(key, None) for key, _ in kv.scan(kind)]
+        except StorageError:
+            # Or a disk that is full would be full for the former software, too.
+            self._unnamed += self._segments
             self._remove_unnamed()
             raise
+        kv.write(puts, sync=True)  # if this fails, nobody knows whether rows name them
 
     def _opened(self, number: int) -> "_Segment":
         file = self._disk.open_read(self._path(number))

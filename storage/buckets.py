@@ -1,8 +1,8 @@
 """Where the state store keeps its buckets: in a log beside it (storage/bucket_log.py), or in rows of its own.
 
-In rows, whole, in memory; and as versions 2 and 3 of the store kept them on disk: row k = the
-entries of the bucket, row d = entries of the same form that were written since, 32 zero bytes
-for a key that is gone.
+Row k = the entries of the bucket: of all in memory, on disk of those that small blocks wrote. Versions 2
+and 3 of the store had all in rows; in 3, row d = entries of the same form that were written since,
+32 zero bytes for a key that is gone.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -45,6 +45,8 @@ class BucketRows:
         if not beside_log and next(kv.scan(keys.PLACE), None) is not None:
             raise StoreDamaged("the state store has buckets that do not lie in rows")
         self._older = next(kv.scan(keys.CHANGED), None) is not None
+        if beside_log and self._older:
+            raise StoreDamaged("the state store has rows that its format version does not know")
 
     def find(self, index: int, view: Callable[[], View]) -> Content:
         return _Row(view(), index, older=self._older)

@@ -24,7 +24,7 @@ EPOCH = b"e"  # ‖ epoch (8 bytes) → epoch record
 VALUE = b"s"  # ‖ raw state key → salt ‖ value
 WRITE_SET = b"w"  # ‖ height → seal ‖ changes of the block; of the last 2L heights (L24)
 PLACE = b"p"  # ‖ bucket number (4 bytes) → where its entries lie (storage/bucket_log.py); absent = empty
-BUCKET = b"k"  # ‖ bucket number → its entries, of a store in memory and of an older version
+BUCKET = b"k"  # ‖ bucket number → its entries, if they do not lie there
 CHANGED = b"d"  # ‖ bucket number → entries written since row k was, of an older version
 
 

@@ -3,7 +3,7 @@
 import errno
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 
@@ -136,6 +136,19 @@ def test_the_segment_with_the_least_that_lives_is_emptied_whatever_its_size() ->
     living = log._living()
     # One more that waits for the next, the one that is being emptied, and what a block writes and moves.
     assert sum(sizes(disk).values()) <= 2 * living + 4 * log._segment_bytes() + 3_000
+
+
+def test_small_blocks_alone_leave_no_more_garbage() -> None:
+    """What lay in rows and is taken along counts as written."""
+    kv, disk, random = MemoryKV(), MemoryDisk(), Random(11)
+    log = opened(kv, disk, 2_000, small=64)
+    written(kv, log, {index: random.randbytes(64) for index in range(400)})
+    largest = 0.0
+    for _ in range(6_000):
+        written(kv, log, {random.randrange(400): random.randbytes(64)})
+        largest = max(largest, sum(sizes(disk).values()) / (400 * (64 + CRC_BYTES)))
+    taken = bucket_log.SMALL_BLOCKS * (64 + CRC_BYTES)
+    assert 1.8 < largest <= 2 + (4 * 2_000 + 3 * taken) / (400 * 64)
 
 
 def test_a_block_moves_no_more_than_twice_what_it_writes_and_a_little() -> None:
@@ -502,6 +515,34 @@ def test_a_power_cut_while_they_move_changes_nothing() -> None:
             assert at > 3
             return
     pytest.fail("it never ends")
+
+
+def test_the_files_of_a_move_stay_if_nobody_knows_whether_its_batch_is_on_the_disk() -> None:
+    """LevelDB had written it, and could not sync: the next opening may find it."""
+
+    class Unsure(MemoryKV):
+        failing = False
+
+        def write(self, puts: Iterable[Put], *, sync: bool) -> None:
+            super().write(puts, sync=sync)
+            if self.failing:
+                raise StoreUnavailable("no space left", code="DISK_FULL")
+
+    kv, disk = Unsure(), MemoryDisk()
+    expected = former(kv)
+    kv.failing = True
+    with pytest.raises(StoreUnavailable):
+        adopted(kv, disk)
+    assert read(opened(kv, disk)) == expected
+
+
+def test_rows_of_an_older_version_in_a_store_of_this_one_are_damage() -> None:
+    for key, row in ((keys.changed_key(1), bytes(64)), (keys.bucket_key(3), b"")):
+        kv, disk = MemoryKV(), MemoryDisk()
+        one(kv, disk)
+        kv.write([(key, row)], sync=True)
+        with pytest.raises(StoreDamaged):
+            opened(kv, disk)
 
 
 def test_who_only_looks_reads_an_older_store_as_it_is() -> None:
