@@ -103,6 +103,10 @@ class BucketLog:
                 yield index, self._record(index).read()
         yield from self._rows.copy().items()
 
+    def _record(self, index: int) -> "Record":
+        place = self._places[index]
+        return Record(self._segments[place >> _OFFSET_BITS], index, place, self._lengths[index])
+
     def close(self) -> None:
         """Whoever is inside a file keeps it open: a dead disk may hold him."""
         self._closed = True
@@ -129,7 +133,8 @@ class BucketLog:
         self._next, self._next_rows = dict.fromkeys(buckets, (0, 0)), buckets
         places, known = self._places, len(self._places)
         puts: list[Put] = [
-            (keys.BUCKET + index.to_bytes(4), content or None) for index, content in buckets.items()
+            (keys.BUCKET + index.to_bytes(4), content or None)  # as `bucket_key`, without a call
+            for index, content in buckets.items()
         ]
         return puts + [
             (keys.PLACE + index.to_bytes(4), None)
@@ -147,7 +152,7 @@ class BucketLog:
         number, at, pack = segment.number, segment.size, _ROW.pack
         base = number << _OFFSET_BITS
         for index, content in chain(buckets.items(), rows.items(), moved):
-            key = keys.PLACE + index.to_bytes(4)  # as `place_key`
+            key = keys.PLACE + index.to_bytes(4)  # as `place_key`, without a call
             if not content:
                 new[index] = 0, 0
                 puts.append((key, None))
@@ -243,10 +248,6 @@ class BucketLog:
             low = self._emptying.number << _OFFSET_BITS
             high = low + (1 << _OFFSET_BITS)
             self._to_move = (i for i, place in enumerate(self._places) if low <= place < high)
-
-    def _record(self, index: int) -> "Record":
-        place = self._places[index]
-        return Record(self._segments[place >> _OFFSET_BITS], index, place, self._lengths[index])
 
     def _remove_unnamed(self) -> None:
         left = []

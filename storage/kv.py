@@ -161,11 +161,8 @@ class LevelKV:
             found = False
             for item in iterator:
                 found = True
-                self._rest(+1)
-                try:
+                with _Resting(self):
                     yield item
-                finally:
-                    self._rest(-1)
                 if self._closed:
                     raise StoreUnavailable(f"{self.path} is closed")
             if (
@@ -176,15 +173,8 @@ class LevelKV:
                 # plyvel, walking downwards, overlooks a lower bound that is the only key.
                 value = self._db.get(low, verify_checksums=True) if low else None
                 if value is not None:
-                    self._rest(+1)
-                    try:
+                    with _Resting(self):
                         yield low, value
-                    finally:
-                        self._rest(-1)
-
-    def _rest(self, more: int) -> None:
-        with self._idle:
-            self._resting += more
 
     def view(self) -> View:
         with _Entered(self):
@@ -317,6 +307,23 @@ class _Entered:
                 kv._idle.notify_all()
         if isinstance(error, plyvel.Error):
             raise _translated(error, kv.path) from error
+
+
+class _Resting:
+    """A scan at its `yield`: inside, and `close` does not wait for it."""
+
+    __slots__ = ("_kv",)
+
+    def __init__(self, kv: LevelKV) -> None:
+        self._kv = kv
+
+    def __enter__(self) -> None:
+        with self._kv._idle:
+            self._kv._resting += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._kv._idle:
+            self._kv._resting -= 1
 
 
 def _translated(error: Exception, path: Path) -> StoreDamaged | StoreUnavailable:

@@ -18,7 +18,7 @@ VERSIONS = {
     "journal": 1,
     "vault": 2,  # after 0.1.0: keys that are sealed to a keeper, which an older eraser would lose
 }
-# The oldest that is read as well; its stores are stamped anew by whoever opens them.
+# The oldest that is read as well; its stores are stamped anew when they are changed.
 OLDEST = {"vault": 1, "state": 2}
 ROWS_CHANGED_SINCE = 3  # of the state store: it may have rows d
 

@@ -76,7 +76,8 @@ class StateStore:
         only looks; a store of an older version stays one.
         Raises `StoreVersion`, or `StoreDamaged` if the store is of another chain."""
         older = open_schema(kv, "state", genesis_hash)
-        self.kv = kv  # for storage/check.py, and for cli/bench/founding.py; everybody else uses the methods
+        # This and `bucket_store` are for storage/check.py and cli/bench; everybody else uses the methods.
+        self.kv = kv
         self._values: ByteBoundCache[bytes] = ByteBoundCache(VALUE_CACHE_BYTES)
         self.bucket_store: Buckets
         if log is None or (older and as_it_is):
