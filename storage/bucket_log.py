@@ -1,7 +1,7 @@
 """What the buckets hold, in files that only grow: a block writes what it changes at the end of the newest.
 
-◆ segment = *record;  record = CRC-32 u32 ‖ content; the CRC begins with the bucket's number. Row p of the
-state store says where the record of a bucket lies: segment u32 ‖ offset u32 ‖ length of the content u32.
+◆ segment = *record;  record = CRC-32 u32 ‖ content; the CRC begins with the bucket's number. Rows l of the
+state store name the records: they say where that of a bucket lies (storage/place_rows.py).
 
 A block changes random buckets, one entry each. In LevelDB each would be merged a dozen times on its way
 down, and sought through all levels when it is read. Keys apart from values: Lu et al., WiscKey (FAST 2016).
@@ -11,18 +11,17 @@ whether a block came after it or a crash before. What a small block changes lies
 a larger one takes it along: so a quiet chain syncs once for a block.
 """
 
-import struct
-from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from zlib import crc32
 
 from storage import keys
-from storage.buckets import BucketRows, Content, Held, number_of
+from storage.buckets import BucketRows, Content, Held
 from storage.disk import AppendFile, Disk, ReadFile, io_errors
 from storage.errors import StorageError, StoreDamaged, StoreUnavailable
 from storage.kv import KeyValue, Put, View
+from storage.place_rows import AGAIN_MIN, PlaceRows, former_places, put_into
 
 SEGMENT_SUFFIX = ".seg"
 # A small state leaves two of them in garbage.
@@ -38,7 +37,6 @@ SMALL_BLOCK_BYTES = 32 * 2**10
 SMALL_BLOCKS = 32  # so much of them lies in rows, and in memory
 ADOPTED_AT_ONCE = 4_096  # buckets of a store that an older version wrote
 
-_ROW = struct.Struct(">III")
 _OFFSET_BITS = 32
 _OFFSET_MAX = (1 << _OFFSET_BITS) - 1
 
@@ -53,19 +51,20 @@ class LogPlace:
     disk: Disk
     segment_bytes_min: int = SEGMENT_BYTES_MIN
     small_block_bytes: int = SMALL_BLOCK_BYTES
+    places_again_min: int = AGAIN_MIN
 
 
 class BucketLog:
     """One thread writes at a time; the lock that guards `written` guards `find`."""
 
-    def __init__(self, kv: KeyValue, place: LogPlace, older: Sequence[Put] = ()) -> None:
-        """`kv`: the store whose rows name the records; `older`: what belongs into the batch that moves the buckets of an
-        older version here. Raises `StoreDamaged`, `StoreUnavailable`."""
-        self._directory, self._disk = place.directory, place.disk
+    def __init__(
+        self, kv: KeyValue, place: LogPlace, older: Sequence[Put] = (), *, as_it_is: bool = False
+    ) -> None:
+        """`kv`: the store whose rows name the records; `older`: what belongs into the batch that makes a store of an older
+        version one of this; `as_it_is`: it stays one, and nothing is written. Raises `StoreDamaged`, `StoreUnavailable`."""
+        self._directory, self._disk, self._as_it_is = place.directory, place.disk, as_it_is
         self._segment_bytes_min = place.segment_bytes_min
         self._small_block_bytes = place.small_block_bytes
-        # By bucket, as of the newest block on disk: segment and offset, 0 for an empty one; and the length.
-        self._places, self._lengths = array("Q"), array("I")
         self._rows: dict[int, bytes] = {}  # what lies in rows k, by bucket
         self._rows_bytes = 0
         self._segments: dict[int, _Segment] = {}
@@ -77,12 +76,19 @@ class BucketLog:
         self._to_move: Iterator[int] = iter(())  # buckets whose records lived in it
         self._unnamed: list[int] = []  # segments that go when something is written
         self._unsure = self._closed = False  # unsure: what is on the disk
+        # By bucket, as of the newest block on disk: segment and offset, 0 for an empty one; and the length.
+        self._place_rows = PlaceRows(place.places_again_min)
+        self._places, self._lengths = self._place_rows.load(kv)
+        former = former_places(kv)
+        if (self._places and (former or older)) or (former and not older):
+            raise StoreDamaged("the state store has rows that its format version does not know")
+        put_into(self._places, self._lengths, former)
         with io_errors(self._directory):
-            self._load(kv)
-        if older:
-            self._adopt(kv, older)
-        else:
+            self._load()
+        if former or not older:
             self._load_rows(kv)
+        if older and not as_it_is:
+            self._adopt_places(kv, older, former) if former else self._adopt(kv, older)
 
     def find(self, index: int, view: Callable[[], View] | None = None) -> Content | None:
         """Of the newest block on disk, for as long as anybody holds it; None for an empty bucket."""
@@ -118,6 +124,7 @@ class BucketLog:
     def puts(self, buckets: Mapping[int, bytes]) -> list[Put]:
         """Brings the contents that a block leaves to the disk; the rows that name them, for its batch. If that or
         the batch fails nothing more is accepted: what reached the disk is known only after a restart."""
+        assert not self._as_it_is, "who only looks writes nothing"
         if self._closed or self._unsure:
             raise StoreUnavailable(f"{self._directory} failed before; restart the node")
         self._unsure = True
@@ -136,11 +143,8 @@ class BucketLog:
             (keys.BUCKET + index.to_bytes(4), content or None)  # as `bucket_key`, without a call
             for index, content in buckets.items()
         ]
-        return puts + [
-            (keys.PLACE + index.to_bytes(4), None)
-            for index in buckets
-            if index < known and places[index]
-        ]
+        left = {index: (0, 0) for index in buckets if index < known and places[index]}
+        return [*puts, self._place_rows.put_alone(left)] if left else puts
 
     def _append(self, buckets: Mapping[int, bytes], size: int) -> list[Put]:
         segment, writer = self._newest()
@@ -149,26 +153,21 @@ class BucketLog:
         moved = self._moved(buckets, 2 * written + self._segment_bytes_min // MOVED_SHARE)
         new, parts = dict[int, tuple[int, int]](), list[bytes]()
         puts: list[Put] = [(keys.bucket_key(index), None) for index in self._rows]
-        number, at, pack = segment.number, segment.size, _ROW.pack
-        base = number << _OFFSET_BITS
+        base, at = segment.number << _OFFSET_BITS, segment.size
         for index, content in chain(buckets.items(), rows.items(), moved):
-            key = keys.PLACE + index.to_bytes(4)  # as `place_key`, without a call
             if not content:
                 new[index] = 0, 0
-                puts.append((key, None))
                 continue
-            length = len(content)
             parts += (crc32(content, index).to_bytes(CRC_BYTES), content)
-            puts.append((key, pack(number, at, length)))
-            new[index] = base | at, length
-            at += CRC_BYTES + length
+            new[index] = base | at, len(content)
+            at += CRC_BYTES + len(content)
             assert at <= _OFFSET_MAX, "no block changes 4 GB of buckets"
         if parts:
             writer.file.write(b"".join(parts))
             writer.file.sync()
             segment.size = at
         self._next, self._next_rows = new, None
-        return puts
+        return puts + self._place_rows.puts(self._places, self._lengths, new)
 
     def written(self) -> None:
         """The rows of the last `puts` are on disk."""
@@ -191,17 +190,14 @@ class BucketLog:
 
     def _take(self, new: Mapping[int, tuple[int, int]]) -> None:
         places, lengths, segments = self._places, self._lengths, self._segments
-        short = max(new, default=-1) + 1 - len(places)
-        if short > 0:
-            places.extend(array("Q", bytes(8 * short)))
-            lengths.extend(array("I", bytes(4 * short)))
+        known = len(places)
         for index, (place, length) in new.items():
-            old = places[index]
+            old = places[index] if index < known else 0
             if old:
                 segments[old >> _OFFSET_BITS].living -= CRC_BYTES + lengths[index]
             if place:
                 segments[place >> _OFFSET_BITS].living += CRC_BYTES + length
-            places[index], lengths[index] = place, length
+        put_into(places, lengths, new)
 
     def _newest(self) -> "tuple[_Segment, _Writer]":
         """The segment that grows; a new one where that is full, or there is none."""
@@ -266,16 +262,13 @@ class BucketLog:
 
     # --- opening
 
-    def _load(self, kv: KeyValue) -> None:
-        fault: Exception | None = None
-        for key, row in kv.scan(keys.PLACE):
-            try:
-                self._load_place(key, row)
-            except (StoreDamaged, OSError) as error:
-                fault = error
-                break  # out of the scan: while the error holds it the store would not close
-        if fault is not None:
-            raise fault
+    def _load(self) -> None:
+        for index, place in enumerate(self._places):
+            length = self._lengths[index]
+            if place:
+                self._name(place, length)
+            elif length:
+                raise StoreDamaged(f"the state store has bucket {index} nowhere")
         names = self._disk.names(self._directory)
         stems = [
             name.removesuffix(SEGMENT_SUFFIX) for name in names if name.endswith(SEGMENT_SUFFIX)
@@ -285,16 +278,15 @@ class BucketLog:
         found = {int(stem) for stem in stems if stem.isdecimal()}
         self._unnamed = sorted(found.difference(self._segments))
 
-    def _load_place(self, key: bytes, row: bytes) -> None:
-        index = number_of(key)
-        if len(row) != _ROW.size:
-            raise StoreDamaged("the state store has a row «p» that nobody wrote")
-        number, offset, length = _ROW.unpack(row)
+    def _name(self, place: int, length: int) -> None:
+        """A row names the record there."""
+        number, offset = place >> _OFFSET_BITS, place & _OFFSET_MAX
         if number not in self._segments:
             self._segments[number] = self._opened(number)
-        if offset + CRC_BYTES + length > self._segments[number].size:
-            raise StoreDamaged(f"{self._path(number)} ends before the records that it should have")
-        self._take({index: (number << _OFFSET_BITS | offset, length)})
+        segment = self._segments[number]
+        if offset + CRC_BYTES + length > segment.size:
+            raise StoreDamaged(f"{segment.path} ends before the records that it should have")
+        segment.living += CRC_BYTES + length
 
     def _load_rows(self, kv: KeyValue) -> None:
         rows = dict(BucketRows(kv, beside_log=True).scan())
@@ -325,6 +317,16 @@ class BucketLog:
             raise
         kv.write(puts, sync=True)  # if this fails, nobody knows whether rows name them
 
+    def _adopt_places(
+        self, kv: KeyValue, older: Sequence[Put], former: dict[int, tuple[int, int]]
+    ) -> None:
+        """Of version 4: the records stay where they are."""
+        puts, entries = [*older], iter(former.items())
+        while part := dict(islice(entries, ADOPTED_AT_ONCE)):
+            puts.append(self._place_rows.put_alone(part))
+        puts += [(keys.place_key(index), None) for index in former]
+        kv.write(puts, sync=True)
+
     def _opened(self, number: int) -> "_Segment":
         file = self._disk.open_read(self._path(number))
         if file is None:
@@ -332,11 +334,7 @@ class BucketLog:
         return _Segment(number, self._path(number), file)
 
     def _path(self, number: int) -> str:
-        return f"{self._directory}/{self._name(number)}"
-
-    @staticmethod
-    def _name(number: int) -> str:
-        return f"{number:08d}{SEGMENT_SUFFIX}"
+        return f"{self._directory}/{number:08d}{SEGMENT_SUFFIX}"
 
 
 class Record:

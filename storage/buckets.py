@@ -42,7 +42,8 @@ class BucketRows:
 
     def __init__(self, kv: KeyValue, *, beside_log: bool = False) -> None:
         self._kv = kv
-        if not beside_log and next(kv.scan(keys.PLACE), None) is not None:
+        in_log = (next(kv.scan(kind), None) for kind in (keys.PLACES, keys.PLACE))
+        if not beside_log and any(in_log):
             raise StoreDamaged("the state store has buckets that do not lie in rows")
         self._older = next(kv.scan(keys.CHANGED), None) is not None
         if beside_log and self._older:

@@ -330,7 +330,8 @@ class _Check:
             keys.EPOCH: self._epochs,
             keys.WRITE_SET: len(self._kept_heights()),
         }
-        known = {*expected, keys.META, keys.VALUE, keys.PLACE, keys.BUCKET, keys.CHANGED}
+        buckets = {keys.PLACES, keys.BUCKET, keys.PLACE, keys.CHANGED}
+        known = {*expected, *buckets, keys.META, keys.VALUE}
         found = Counter(key[:1] for key, _ in self._state.kv.scan(b""))
         for kind in sorted(known | set(found)):
             if kind not in known:

@@ -23,8 +23,11 @@ TRANSACTION = b"t"  # ‖ transaction id → height ‖ index (4 bytes) where it
 EPOCH = b"e"  # ‖ epoch (8 bytes) → epoch record
 VALUE = b"s"  # ‖ raw state key → salt ‖ value
 WRITE_SET = b"w"  # ‖ height → seal ‖ changes of the block; of the last 2L heights (L24)
-PLACE = b"p"  # ‖ bucket number (4 bytes) → where its entries lie (storage/bucket_log.py); absent = empty
-BUCKET = b"k"  # ‖ bucket number → its entries, if they do not lie there
+PLACES = (
+    b"l"  # ‖ number of the row → where entries of buckets lie in the log (storage/place_rows.py)
+)
+BUCKET = b"k"  # ‖ bucket number (4 bytes) → its entries, if they do not lie there
+PLACE = b"p"  # ‖ bucket number → where its entries lie, of an older version
 CHANGED = b"d"  # ‖ bucket number → entries written since row k was, of an older version
 
 
@@ -37,12 +40,16 @@ def body_key(height: int, digest: bytes) -> bytes:
     return BODY + number(height) + digest
 
 
-def place_key(index: int) -> bytes:
-    return PLACE + index.to_bytes(4)
+def places_key(row: int) -> bytes:
+    return PLACES + number(row)
 
 
 def bucket_key(index: int) -> bytes:
     return BUCKET + index.to_bytes(4)
+
+
+def place_key(index: int) -> bytes:
+    return PLACE + index.to_bytes(4)
 
 
 def changed_key(index: int) -> bytes:

@@ -13,8 +13,9 @@ VERSION_BYTES = 4
 VERSIONS = {
     "blocks": 1,
     # After 0.1.0: 2, write sets, and the birth time in the identity of the vote journal; 3, rows d
-    # beside large buckets; 4, buckets in files of their own, of which an older reader would see none.
-    "state": 4,
+    # beside large buckets; 4, buckets in files of their own, of which an older reader would see none; 5, rows l,
+    # which say where they lie, instead of rows p.
+    "state": 5,
     "journal": 1,
     "vault": 2,  # after 0.1.0: keys that are sealed to a keeper, which an older eraser would lose
 }

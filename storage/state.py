@@ -30,6 +30,7 @@ from storage.cache import ByteBoundCache
 from storage.disk import RealDisk
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import CACHE_BYTES, STATE_WRITE_BUFFER_BYTES, KeyValue, LevelKV, Put, View
+from storage.place_rows import has_former_places
 from storage.schema import open_schema
 
 T = TypeVar("T")
@@ -80,10 +81,10 @@ class StateStore:
         self.kv = kv
         self._values: ByteBoundCache[bytes] = ByteBoundCache(VALUE_CACHE_BYTES)
         self.bucket_store: Buckets
-        if log is None or (older and as_it_is):
+        if log is None or (older and as_it_is and not has_former_places(kv)):
             self.bucket_store = BucketRows(kv)
         else:
-            self.bucket_store = BucketLog(kv, log, older)
+            self.bucket_store = BucketLog(kv, log, older, as_it_is=as_it_is and bool(older))
         # Guards the cache, the buckets and the height against a commit in another thread; never held
         # while the disk is written.
         self._lock = threading.Lock()

@@ -45,7 +45,7 @@ MODULES = {
     "uncertified verified window",
     "node/net": "clock queues",
     "salus": "governance hashing merkle staff writeset",
-    "storage": "blocks bucket_log buckets cache disk keys kv segment state votes",
+    "storage": "blocks bucket_log buckets cache disk keys kv place_rows segment state votes",
     "tests/sim": "checkers choices cluster disk duties execution files forgeries kv liars lies "
     "founding lawful light machine network observer parts patience plan politics power promises "
     "reference_adapter reference_disk reference_duties rules shell signatures trace work",

@@ -24,6 +24,7 @@ _VIEW_KINDS = (int(VoteType.VIEW_CHANGE), int(VoteType.NEW_VIEW), JOURNAL_NEW_VI
 
 LOG_SEGMENT_BYTES = 200  # so that a run meets several, and empties one now and then
 LOG_SMALL_BLOCK_BYTES = 150
+LOG_PLACES_AGAIN_MIN = 2
 
 Place = tuple[int, int, int, int]  # kind, epoch, view, sequence
 
@@ -59,7 +60,11 @@ class Disks:
     def log(self) -> LogPlace:
         """Of the buckets."""
         return LogPlace(
-            str(self.data / "state" / BUCKETS), self.files, LOG_SEGMENT_BYTES, LOG_SMALL_BLOCK_BYTES
+            str(self.data / "state" / BUCKETS),
+            self.files,
+            LOG_SEGMENT_BYTES,
+            LOG_SMALL_BLOCK_BYTES,
+            LOG_PLACES_AGAIN_MIN,
         )
 
     @property

@@ -16,14 +16,17 @@ from storage.buckets import BucketRows
 from storage.disk import Disk, RealDisk
 from storage.errors import StoreDamaged, StoreUnavailable
 from storage.kv import KeyValue, LevelKV, MemoryKV, Put
+from storage.place_rows import PlaceRows
 from storage.schema import VERSIONS
 from storage.state import StateStore
 from tests.storage.memory_disk import MemoryDisk, PowerCut
 
 PLACE = "state/buckets"
+SEGMENT_1 = 1 << 32  # the place of its first record
 BUCKETS = 40
 BLOCK_BUCKETS = 6
 SMALL = [0, 700]  # bytes: no block lies in rows, or half of them
+AGAIN_MIN = 3  # a round of the places takes some blocks
 SEGMENT_BYTES = 6_000
 
 
@@ -37,7 +40,7 @@ def opened(
 ) -> BucketLog:
     """With segments of a few blocks: else no test would meet the second one. To empty one takes two blocks, now and
     then. `small`: from no block to most."""
-    return BucketLog(kv, LogPlace(place, disk, segment_bytes, small))
+    return BucketLog(kv, LogPlace(place, disk, segment_bytes, small, AGAIN_MIN))
 
 
 class Model:
@@ -64,6 +67,13 @@ class Model:
 def written(kv: KeyValue, log: BucketLog, block: dict[int, bytes]) -> None:
     kv.write(log.puts(block), sync=True)
     log.written()
+
+
+def row(number: int, new: dict[int, tuple[int, int]]) -> Put:
+    """A row l."""
+    rows = PlaceRows()
+    rows._next = number
+    return rows.put_alone(new)
 
 
 def read(log: BucketLog) -> dict[int, bytes]:
@@ -160,8 +170,7 @@ def test_a_block_moves_no_more_than_twice_what_it_writes_and_a_little() -> None:
         block = model.block(gone=0.0)
         own = sum(map(len, block.values()))
         puts = log.puts(block)
-        moved = [key for key, _ in puts if int.from_bytes(key[1:]) not in block]
-        moved_bytes = sum(len(model.buckets[int.from_bytes(key[1:])]) for key in moved)
+        moved_bytes = sum(len(model.buckets[index]) for index in log._next if index not in block)
         assert moved_bytes <= SEGMENT_BYTES // 256 + 2 * own + 3 * ENTRY_BYTES
         most = max(most, moved_bytes / own)
         kv.write(puts, sync=True)
@@ -283,10 +292,10 @@ def test_what_a_small_block_writes_lies_in_rows_until_a_larger_one_takes_it_alon
     written(kv, log, {2: b"", 3: b"c" * 64})
     assert read(log) == read(opened(kv, disk, small=128)) == {1: b"a" * 64, 3: b"c" * 64}
     written(kv, log, {3: b"d" * 192})
-    assert [key for key, _ in kv.scan(b"")] == [keys.place_key(1), keys.place_key(3)]
+    assert not list(kv.scan(keys.BUCKET))
     assert read(log) == read(opened(kv, disk, small=128)) == {1: b"a" * 64, 3: b"d" * 192}
     written(kv, log, {3: b"e" * 64, 1: b""})
-    assert dict(kv.scan(b"")) == {keys.bucket_key(3): b"e" * 64}
+    assert list(kv.scan(keys.BUCKET)) == [(keys.bucket_key(3), b"e" * 64)]
     assert read(log) == read(opened(kv, disk, small=128)) == {3: b"e" * 64}
     largest = 0
     for index in range(4, 200):
@@ -359,7 +368,7 @@ def test_the_record_of_another_bucket_is_damage() -> None:
     """A row that names a sound record, but not its own."""
     kv, disk = MemoryKV(), MemoryDisk()
     one(kv, disk)
-    kv.write([(keys.place_key(2), kv.get(keys.place_key(1)))], sync=True)
+    kv.write([row(1, {2: (SEGMENT_1, 64)})], sync=True)
     record = opened(kv, disk).find(2)
     assert record is not None
     with pytest.raises(StoreDamaged):
@@ -389,24 +398,20 @@ def test_a_file_that_is_not_there_is_damage_and_the_others_stay() -> None:
     assert disk.names(PLACE) == [name for name in names if name != gone]
 
 
-ROW = (1).to_bytes(4) + bytes(4) + (64).to_bytes(4)  # of the first record
-
-
 @pytest.mark.parametrize(
-    ("key", "row"),
+    ("place", "length"),
     [
-        (keys.place_key(1 << BUCKET_BITS_MAX), ROW),  # memory is laid out up to there
-        (keys.PLACE + b"\1", ROW),
-        (keys.place_key(0) + b"\0", ROW),
-        (keys.place_key(0), b""),
-        (keys.place_key(0), bytes(13)),
-        (keys.place_key(0), bytes(12)),  # there is no segment 0
+        (bucket_log.CRC_BYTES, 64),  # there is no segment 0
+        (2 << 32, 64),
+        (SEGMENT_1 + 2**20, 64),
+        (SEGMENT_1, 2**20),
+        (0, 64),
     ],
 )
-def test_a_row_that_nobody_wrote_is_damage(key: bytes, row: bytes) -> None:
+def test_a_row_that_names_no_record_is_damage(place: int, length: int) -> None:
     kv, disk = MemoryKV(), MemoryDisk()
     one(kv, disk)
-    kv.write([(key, row)], sync=True)
+    kv.write([row(1, {0: (place, length)})], sync=True)
     with pytest.raises(StoreDamaged):
         opened(kv, disk)
 
@@ -534,6 +539,92 @@ def test_the_files_of_a_move_stay_if_nobody_knows_whether_its_batch_is_on_the_di
     with pytest.raises(StoreUnavailable):
         adopted(kv, disk)
     assert read(opened(kv, disk)) == expected
+
+
+def of_version_4(kv: MemoryKV, disk: MemoryDisk) -> dict[int, bytes]:
+    """A log whose places stand in rows p, some buckets in rows k; what it holds."""
+    model, log = Model(12), opened(kv, disk, small=700)
+    while not (log._rows and any(log._places)):
+        block = model.block()
+        written(kv, log, block)
+        model.apply(block)
+    puts: list[Put] = [(key, None) for key, _ in kv.scan(keys.PLACES)]
+    puts += [
+        (keys.place_key(index), place.to_bytes(8) + log._lengths[index].to_bytes(4))
+        for index, place in enumerate(log._places)
+        if place
+    ]
+    kv.write(puts, sync=True)
+    return model.buckets
+
+
+@pytest.mark.parametrize("at_once", [1, 4_096])
+def test_a_store_of_version_4_says_anew_where_its_records_lie(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(bucket_log, "ADOPTED_AT_ONCE", at_once)
+    kv, disk = MemoryKV(), MemoryDisk()
+    expected = of_version_4(kv, disk)
+    rows, files = list(kv.scan(keys.BUCKET)), sizes(disk)
+    log = adopted(kv, disk)
+    assert read(log) == read(opened(kv, disk)) == expected
+    assert kv.get(keys.META_FORMAT) == VERSIONS["state"].to_bytes(4)
+    assert not list(kv.scan(keys.PLACE))
+    assert (list(kv.scan(keys.BUCKET)), sizes(disk)) == (rows, files), "and nothing moves"
+    model = Model(13)
+    model.buckets = expected
+    for _ in range(60):
+        block = model.block()
+        written(kv, log, block)
+        model.apply(block)
+    assert read(log) == read(opened(kv, disk)) == model.buckets
+
+
+def test_if_that_fails_a_store_of_version_4_is_as_it_was() -> None:
+    class Full(MemoryKV):
+        failing = False
+
+        def write(self, puts: Iterable[Put], *, sync: bool) -> None:
+            if self.failing:
+                raise StoreUnavailable("no space left", code="DISK_FULL")
+            super().write(puts, sync=sync)
+
+    kv, disk = Full(), MemoryDisk()
+    expected = of_version_4(kv, disk)
+    before, files = list(kv.scan(b"")), sizes(disk)
+    kv.failing = True
+    with pytest.raises(StoreUnavailable):
+        adopted(kv, disk)
+    assert (list(kv.scan(b"")), sizes(disk)) == (before, files)
+    kv.failing = False
+    assert read(adopted(kv, disk)) == expected
+
+
+def test_who_only_looks_reads_version_4_as_it_is() -> None:
+    kv, disk = MemoryKV(), MemoryDisk()
+    kv.write([(keys.META_FORMAT, (4).to_bytes(4)), (keys.META_GENESIS, bytes(32))], sync=True)
+    expected = of_version_4(kv, disk)
+    disk.create(f"{PLACE}/00000999.seg")
+    before, files = list(kv.scan(b"")), sizes(disk)
+    state = StateStore(kv, bytes(32), log=LogPlace(PLACE, disk), as_it_is=True)
+    assert dict(state.buckets()) == expected
+    with pytest.raises(AssertionError, match="only looks"):
+        state.bucket_store.puts({})
+    assert (list(kv.scan(b"")), sizes(disk)) == (before, files)
+
+
+def test_places_in_rows_that_the_version_does_not_know_are_damage() -> None:
+    kv, disk = MemoryKV(), MemoryDisk()
+    one(kv, disk)
+    with pytest.raises(StoreDamaged, match="does not know"):
+        adopted(kv, disk)
+    kv, disk = MemoryKV(), MemoryDisk()
+    of_version_4(kv, disk)
+    with pytest.raises(StoreDamaged, match="does not know"):
+        opened(kv, disk)
+    kv.write([(keys.place_key(0), bytes(11))], sync=True)
+    with pytest.raises(StoreDamaged, match="«p» that nobody wrote"):
+        adopted(kv, disk)
 
 
 def test_rows_of_an_older_version_in_a_store_of_this_one_are_damage() -> None:

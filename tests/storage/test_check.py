@@ -104,7 +104,8 @@ def test_one_flipped_byte_in_any_row_of_any_kind_is_found(ledger: Ledger) -> Non
             for at in sorted({0, len(value) // 3, len(value) // 2, len(value) - 1}):
                 if not value or (len(value) > 1 and at == 0 and key[:1] in seen):
                     continue
-                flipped = value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]
+                # Not the last bit: version 4 of this store would differ in its stamp alone.
+                flipped = value[:at] + bytes([value[at] ^ 2]) + value[at + 1 :]
                 with Changed(kv, key, flipped):
                     found = findings(ledger)
                     assert found, f"{key!r} byte {at}"
@@ -280,8 +281,8 @@ def test_a_flipped_byte_of_a_bucket_or_of_its_place_is_found(home: Path, ledger:
         assert check(home, ledger)[0].what == "store", at
     segment.write_bytes(content)
     with closing(LevelKV(home / "state")) as kv:
-        rows = dict(kv.scan(keys.PLACE))
-    assert len(rows) == 2
+        rows = dict(kv.scan(keys.PLACES))
+    assert len(rows) == 1
     for key, row in rows.items():
         for at in range(len(row)):
             with closing(LevelKV(home / "state")) as kv:
@@ -291,7 +292,7 @@ def test_a_flipped_byte_of_a_bucket_or_of_its_place_is_found(home: Path, ledger:
                 kv.write([(key, row)], sync=True)
         with closing(LevelKV(home / "state")) as kv:
             kv.write([(key, None)], sync=True)
-        assert check(home, ledger), "a bucket that nobody names"
+        assert check(home, ledger), "buckets that nobody names"
         with closing(LevelKV(home / "state")) as kv:
             kv.write([(key, row)], sync=True)
     assert check(home, ledger) == []

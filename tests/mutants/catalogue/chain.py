@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Edit, Mutant, by_test, simulated
 
 _LOG = "tests/storage/test_bucket_log.py::test_"
+_PLACES = "tests/storage/test_place_rows.py::test_"
 
 MUTANTS: tuple[Mutant, ...] = (
     # -- S12 --------------------------------------------------------------------------------------
@@ -274,8 +275,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _LOG + "what_a_small_block_writes_lies_in_rows_until_a_larger_one_takes_it_along",
         Edit(
             "storage/bucket_log.py",
-            "            if index < known and places[index]\n",
-            "            if False\n",
+            "for index in buckets if index < known and places[index]}",
+            "for index in buckets if False}",
         ),
         why="likewise",
     ),
@@ -294,6 +295,40 @@ MUTANTS: tuple[Mutant, ...] = (
             "storage/bucket_log.py",
             "crc32(content, index).to_bytes(CRC_BYTES) != record[:CRC_BYTES]",
             "False",
+        ),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "a row of places goes before all of it has been said again",
+        _PLACES + "a_restart_finds_what_the_last_block_left",
+        Edit(
+            "storage/place_rows.py",
+            "for row in range(self._first, self._began)]",
+            "for row in range(self._first, self._next - 1)]",
+        ),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "where a bucket lay counts more than where the block has put it",
+        _PLACES + "a_restart_finds_what_the_last_block_left",
+        Edit(
+            "storage/place_rows.py",
+            "self._put(range(low, high), places[low:high], lengths[low:high], new)",
+            'self._put((), array("Q"), array("I"), '
+            "dict(new) | {i: (places[i], lengths[i]) for i in range(low, high)})",
+        ),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "a place is left out of the round",
+        _PLACES + "a_restart_finds_what_the_last_block_left",
+        Edit(
+            "storage/place_rows.py",
+            "        self._again = high\n",
+            "        self._again = min(high + 1, len(places))\n",
         ),
         why="likewise",
     ),
