@@ -80,7 +80,7 @@ class BucketLog:
         self._place_rows = PlaceRows(place.places_again_min)
         self._places, self._lengths = self._place_rows.load(kv)
         former = former_places(kv)
-        if (self._places and (former or older)) or (former and not older):
+        if former and not older:
             raise StoreDamaged("the state store has rows that its format version does not know")
         put_into(self._places, self._lengths, former)
         with io_errors(self._directory):
@@ -125,9 +125,9 @@ class BucketLog:
         """Brings the contents that a block leaves to the disk; the rows that name them, for its batch. If that or
         the batch fails nothing more is accepted: what reached the disk is known only after a restart."""
         assert not self._as_it_is, "who only looks writes nothing"
-        if self._closed or self._unsure:
+        unsure, self._unsure = self._unsure, True  # first: who closes now leaves the segments
+        if self._closed or unsure:
             raise StoreUnavailable(f"{self._directory} failed before; restart the node")
-        self._unsure = True
         with io_errors(self._directory):
             size = sum(map(len, buckets.values()))
             room = SMALL_BLOCKS * self._small_block_bytes - self._rows_bytes
@@ -144,7 +144,7 @@ class BucketLog:
             for index, content in buckets.items()
         ]
         left = {index: (0, 0) for index in buckets if index < known and places[index]}
-        return [*puts, self._place_rows.put_alone(left)] if left else puts
+        return puts + self._place_rows.put_alone(left) if left else puts
 
     def _append(self, buckets: Mapping[int, bytes], size: int) -> list[Put]:
         segment, writer = self._newest()
@@ -323,7 +323,7 @@ class BucketLog:
         """Of version 4: the records stay where they are."""
         puts, entries = [*older], iter(former.items())
         while part := dict(islice(entries, ADOPTED_AT_ONCE)):
-            puts.append(self._place_rows.put_alone(part))
+            puts += self._place_rows.put_alone(part)
         puts += [(keys.place_key(index), None) for index in former]
         kv.write(puts, sync=True)
 

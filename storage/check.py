@@ -3,8 +3,8 @@
 From genesis upwards: parent hashes, certificates under the set of each epoch, bodies, roots,
 indexes; then the state: values ↔ leaves ↔ buckets ↔ the state root of the head, and the write
 sets of the last blocks against it. Findings come in that order, so the first one names the first fault. Law of the file: every byte that either
-store holds takes part in some comparison, except what only the node itself can judge (`m…node/`), and what lies in
-the log of buckets and no row names.
+store holds takes part in some comparison, except what only the node itself can judge (`m…node/`), and of the log of
+buckets what no row names any more, and the rows that did.
 """
 
 from collections import Counter

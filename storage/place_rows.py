@@ -5,12 +5,14 @@ offset u32; it is 0, as the length is, for an empty bucket. Of a bucket counts w
 
 A row for each bucket cost LevelDB 4 % of all that a transaction costs, and a twelfth of an operation
 (docs/decisions/0028-place-rows.md). So a block writes one row: some of the places as they were, one bucket after the
-other, and behind them those that it changes. Law of the file: once all have been said since a row, those before it go.
+other, and behind them those that it changes. Law of the file: a row goes once later ones say all that it says and all
+before it have gone; so an empty bucket need not be said again.
 """
 
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from itertools import compress
 
 from salus.statemap import BUCKET_BITS_MAX
 from storage import keys
@@ -18,11 +20,15 @@ from storage.buckets import number_of
 from storage.errors import StoreDamaged
 from storage.kv import KeyValue, Put
 
-# So many are said again for each that is changed: two rounds lie there at most, three entries for each bucket.
+# So many are said again for each that is changed: two rounds lie there, three entries for each bucket.
 AGAIN = 2
 AGAIN_MIN = 64  # a kilobyte; blocks of a few large buckets would leave a row for each of them
+GONE_MAX = (
+    4  # with each row that is written: small blocks may have left as many rows as there are buckets
+)
 
 ENTRY_BYTES = 4 + 8 + 4
+ROWS_MAX = 2**63  # at a thousand blocks a second, 300 million years
 FORMER_ROW_BYTES = 8 + 4
 
 Places = Mapping[int, tuple[int, int]]  # by bucket: place and length
@@ -32,63 +38,88 @@ class PlaceRows:
     def __init__(self, again_min: int = AGAIN_MIN) -> None:
         self._again_min = again_min
         self._first = self._next = 0  # the oldest row that is there, and the one that comes
-        # The bucket that is said again next, and the row with which this round of them began.
+        self._needed = 0  # later rows say all that those before this one say
+        # The bucket that is said again next; those before it have been since this row.
         self._again = self._began = 0
 
     def load(self, kv: KeyValue) -> tuple["array[int]", "array[int]"]:
         """Place and length by the number of the bucket. Raises `StoreDamaged`."""
-        places, lengths = array("Q"), array("I")
+        places, lengths, said = array("Q"), array("I"), array("Q")
         fault: StoreDamaged | None = None
         for key, row in kv.scan(keys.PLACES):
             try:
-                self._load_row(key, row, places, lengths)
+                self._load_row(key, row, places, lengths, said)
             except StoreDamaged as error:
                 fault = error
                 break  # out of the scan: while the error holds it the store would not close
         if fault is not None:
             raise fault
-        self._began = self._next
+        self._go_on(places, said)
         return places, lengths
 
     def _load_row(
-        self, key: bytes, row: bytes, places: "array[int]", lengths: "array[int]"
+        self,
+        key: bytes,
+        row: bytes,
+        places: "array[int]",
+        lengths: "array[int]",
+        said: "array[int]",
     ) -> None:
         number = int.from_bytes(key[1:])
-        if len(key) != len(keys.places_key(0)):
+        if len(key) != len(keys.places_key(0)) or number >= ROWS_MAX:
             raise _nobody_wrote()
         if not places:
             self._first = self._next = number
         if number != self._next:
             raise StoreDamaged(f"the state store lacks its row «l» {self._next}")
         self._next = number + 1
-        put_into(places, lengths, _entries(row))
+        entries = _entries(row)
+        put_into(places, lengths, entries)
+        said.extend([0] * (len(places) - len(said)))
+        for bucket in entries:
+            said[bucket] = number
+
+    def _go_on(self, places: "array[int]", said: "array[int]") -> None:
+        """Where the round was: with the bucket that was said least lately. `said`: the last row of each."""
+        living = list(compress(range(len(places)), places))
+        self._again = min(living, key=said.__getitem__, default=0)
+        self._needed = said[self._again] if living else self._next
+        before = (said[bucket] for bucket in living if bucket < self._again)
+        self._began = min(before, default=self._next)
 
     def puts(self, places: "array[int]", lengths: "array[int]", new: Places) -> list[Put]:
         """For the batch of a block that changes `new`; `places`, `lengths`: as the one before has left them. The
         batch is written, or nothing is asked for any more."""
         low = self._again
         high = min(len(places), low + max(self._again_min, AGAIN * len(new)))
-        puts = [self._put(range(low, high), places[low:high], lengths[low:high], new)]
+        some = places[low:high]
+        puts = self._put(
+            array("I", compress(range(low, high), some)),
+            array("Q", compress(some, some)),
+            array("I", compress(lengths[low:high], some)),
+            new,
+        )
         self._again = high
         if high == len(places):
-            puts += [(keys.places_key(row), None) for row in range(self._first, self._began)]
-            self._first, self._began, self._again = self._began, self._next, 0
+            self._needed, self._began, self._again = self._began, self._next, 0
         return puts
 
-    def put_alone(self, new: Places) -> Put:
-        """Of a small block: it says nothing again."""
-        return self._put((), array("Q"), array("I"), new)
+    def put_alone(self, new: Places) -> list[Put]:
+        """As `puts`, of a small block: it says nothing again."""
+        return self._put(array("I"), array("Q"), array("I"), new)
 
     def _put(
-        self, buckets: Iterable[int], places: "array[int]", lengths: "array[int]", new: Places
-    ) -> Put:
-        numbers = array("I", buckets)
-        numbers.extend(new)
+        self, buckets: "array[int]", places: "array[int]", lengths: "array[int]", new: Places
+    ) -> list[Put]:
+        buckets.extend(new)
         places.extend([place for place, _ in new.values()])
         lengths.extend([length for _, length in new.values()])
-        self._next += 1
-        row = b"".join(_big_endian(column).tobytes() for column in (numbers, places, lengths))
-        return keys.places_key(self._next - 1), row
+        row = b"".join(_big_endian(column).tobytes() for column in (buckets, places, lengths))
+        gone = range(self._first, min(self._first + GONE_MAX, self._needed))
+        puts: list[Put] = [(keys.places_key(self._next), row)]
+        puts += [(keys.places_key(number), None) for number in gone]
+        self._first, self._next = gone.stop, self._next + 1
+        return puts
 
 
 def has_former_places(kv: KeyValue) -> bool:

@@ -21,7 +21,7 @@ VERSIONS = {
 }
 # The oldest that is read as well; its stores are stamped anew when they are changed.
 OLDEST = {"vault": 1, "state": 2}
-ROWS_CHANGED_SINCE = 3  # of the state store: it may have rows d
+ROWS_SINCE = {keys.CHANGED: 3, keys.PLACE: 4, keys.PLACES: 5}  # of the state store
 
 _OLDER_HINT = (
     "Go on with the version of the software that wrote it; CHANGELOG.md names the way to this one."
@@ -67,6 +67,7 @@ def open_schema(kv: KeyValue, store: str, genesis_hash: bytes) -> list[Put]:
         )
     if found == VERSIONS[store]:
         return []
-    if found < ROWS_CHANGED_SINCE and next(iter(kv.scan(keys.CHANGED)), None) is not None:
-        raise StoreDamaged(f"the {store} store has rows that its format version does not know")
+    for kind, since in ROWS_SINCE.items():
+        if found < since and next(iter(kv.scan(kind)), None) is not None:
+            raise StoreDamaged(f"the {store} store has rows that its format version does not know")
     return [(keys.META_FORMAT, VERSIONS[store].to_bytes(VERSION_BYTES))]

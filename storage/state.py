@@ -84,7 +84,7 @@ class StateStore:
         if log is None or (older and as_it_is and not has_former_places(kv)):
             self.bucket_store = BucketRows(kv)
         else:
-            self.bucket_store = BucketLog(kv, log, older, as_it_is=as_it_is and bool(older))
+            self.bucket_store = BucketLog(kv, log, older, as_it_is=as_it_is)
         # Guards the cache, the buckets and the height against a commit in another thread; never held
         # while the disk is written.
         self._lock = threading.Lock()

@@ -73,7 +73,7 @@ def row(number: int, new: dict[int, tuple[int, int]]) -> Put:
     """A row l."""
     rows = PlaceRows()
     rows._next = number
-    return rows.put_alone(new)
+    return rows.put_alone(new)[0]
 
 
 def read(log: BucketLog) -> dict[int, bytes]:
@@ -614,14 +614,23 @@ def test_who_only_looks_reads_version_4_as_it_is() -> None:
 
 
 def test_places_in_rows_that_the_version_does_not_know_are_damage() -> None:
+    for version in (2, 3, 4):
+        kv, disk = MemoryKV(), MemoryDisk()
+        stamp = (keys.META_FORMAT, version.to_bytes(4))
+        kv.write([stamp, (keys.META_GENESIS, bytes(32))], sync=True)
+        one(kv, disk)
+        for as_it_is in (False, True):
+            with pytest.raises(StoreDamaged, match="does not know"):
+                StateStore(kv, bytes(32), log=LogPlace(PLACE, disk), as_it_is=as_it_is)
     kv, disk = MemoryKV(), MemoryDisk()
-    one(kv, disk)
-    with pytest.raises(StoreDamaged, match="does not know"):
-        adopted(kv, disk)
-    kv, disk = MemoryKV(), MemoryDisk()
+    kv.write([(keys.META_FORMAT, (3).to_bytes(4)), (keys.META_GENESIS, bytes(32))], sync=True)
     of_version_4(kv, disk)
     with pytest.raises(StoreDamaged, match="does not know"):
+        StateStore(kv, bytes(32), log=LogPlace(PLACE, disk))
+    with pytest.raises(StoreDamaged, match="does not know"):
         opened(kv, disk)
+    with pytest.raises(StoreDamaged, match="do not lie in rows"):
+        BucketRows(kv)
     kv.write([(keys.place_key(0), bytes(11))], sync=True)
     with pytest.raises(StoreDamaged, match="«p» that nobody wrote"):
         adopted(kv, disk)

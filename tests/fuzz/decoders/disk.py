@@ -43,7 +43,7 @@ from storage import keys
 from storage.bucket_log import BucketLog, LogPlace
 from storage.errors import StorageError
 from storage.journal import JournalIdentity, VoteJournal
-from storage.kv import MemoryKV
+from storage.kv import MemoryKV, Put
 from storage.schema import open_schema
 from storage.sealing import (
     DOCUMENT_HEADER_BYTES,
@@ -110,33 +110,38 @@ def journal(data: bytes) -> Any:
 
 
 @cache
-def _bucket_log() -> tuple[bytes, bytes, bytes]:
-    """The key of a row, the row, and the file that it names."""
+def _bucket_log() -> tuple[bytes, bytes, bytes, bytes]:
+    """The key of a row l, the row, one as version 4 had it for bucket 7, and the file that they name."""
     kv, disk = MemoryKV(), MemoryDisk()
-    kv.write(
-        BucketLog(kv, LogPlace("log", disk, small_block_bytes=0)).puts(
-            {7: b"an entry", 9: b"another"}
-        ),
-        sync=True,
-    )
-    ((key, row), _) = kv.scan(keys.PLACE)
-    return key, row, disk.read(f"log/{disk.names('log')[0]}") or b""
+    log = BucketLog(kv, LogPlace("log", disk, small_block_bytes=0))
+    kv.write(log.puts({7: b"an entry", 9: b"another"}), sync=True)
+    log.written()
+    ((key, row),) = kv.scan(keys.PLACES)
+    former = log._places[7].to_bytes(8) + log._lengths[7].to_bytes(4)
+    return key, row, former, disk.read(f"log/{disk.names('log')[0]}") or b""
 
 
-def _bucket_log_with(row: bytes, file: bytes) -> Any:
+def _bucket_log_with(put: Put, file: bytes, *older: Put) -> Any:
     kv, disk = MemoryKV(), MemoryDisk()
     disk.make_directory("log")
     disk.create("log/00000001.seg").write(file)
-    kv.write([(_bucket_log()[0], row)], sync=True)
-    return dict(BucketLog(kv, LogPlace("log", disk)).scan())
+    kv.write([put], sync=True)
+    return dict(BucketLog(kv, LogPlace("log", disk), older).scan())
+
+
+def bucket_places(data: bytes) -> Any:
+    key, _, _, file = _bucket_log()
+    return _bucket_log_with((key, data), file)
 
 
 def bucket_place(data: bytes) -> Any:
-    return _bucket_log_with(data, _bucket_log()[2])
+    file = _bucket_log()[3]
+    return _bucket_log_with((keys.place_key(7), data), file, (keys.META_FORMAT, bytes(4)))
 
 
 def bucket_record(data: bytes) -> Any:
-    return _bucket_log_with(_bucket_log()[1], data)
+    key, row, _, _ = _bucket_log()
+    return _bucket_log_with((key, row), data)
 
 
 def document(data: bytes) -> Any:
@@ -362,10 +367,18 @@ DECODERS = (
         form="bytes",
     ),
     Decoder(
-        "bucket-place",
-        ("storage.bucket_log:BucketLog._load_place",),
-        bucket_place,
+        "bucket-places",
+        ("storage.place_rows:PlaceRows._load_row", "storage.bucket_log:BucketLog.__init__"),
+        bucket_places,
         lambda: [_bucket_log()[1]],
+        errors=(StorageError,),
+        form="bytes",
+    ),
+    Decoder(
+        "bucket-place",
+        ("storage.place_rows:former_places",),
+        bucket_place,
+        lambda: [_bucket_log()[2]],
         errors=(StorageError,),
         form="bytes",
     ),
@@ -373,7 +386,7 @@ DECODERS = (
         "bucket-record",
         (),
         bucket_record,
-        lambda: [_bucket_log()[2]],
+        lambda: [_bucket_log()[3]],
         errors=(StorageError,),
         form="bytes",
     ),

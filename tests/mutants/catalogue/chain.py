@@ -284,7 +284,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "S12",
         "after a batch of unknown outcome the next one is written",
         _LOG + "after_a_batch_that_failed_nothing_is_written_before_a_restart",
-        Edit("storage/bucket_log.py", "if self._closed or self._unsure:", "if self._closed:"),
+        Edit("storage/bucket_log.py", "if self._closed or unsure:", "if self._closed:"),
         why="likewise",
     ),
     by_test(
@@ -304,8 +304,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _PLACES + "a_restart_finds_what_the_last_block_left",
         Edit(
             "storage/place_rows.py",
-            "for row in range(self._first, self._began)]",
-            "for row in range(self._first, self._next - 1)]",
+            "self._needed, self._began, self._again = self._began, self._next, 0",
+            "self._needed, self._began, self._again = self._next, self._next, 0",
         ),
         why="likewise",
     ),
@@ -315,9 +315,12 @@ MUTANTS: tuple[Mutant, ...] = (
         _PLACES + "a_restart_finds_what_the_last_block_left",
         Edit(
             "storage/place_rows.py",
-            "self._put(range(low, high), places[low:high], lengths[low:high], new)",
-            'self._put((), array("Q"), array("I"), '
-            "dict(new) | {i: (places[i], lengths[i]) for i in range(low, high)})",
+            "        buckets.extend(new)\n"
+            "        places.extend([place for place, _ in new.values()])\n"
+            "        lengths.extend([length for _, length in new.values()])\n",
+            '        buckets = array("I", new) + buckets\n'
+            '        places = array("Q", [place for place, _ in new.values()]) + places\n'
+            '        lengths = array("I", [length for _, length in new.values()]) + lengths\n',
         ),
         why="likewise",
     ),
@@ -329,6 +332,17 @@ MUTANTS: tuple[Mutant, ...] = (
             "storage/place_rows.py",
             "        self._again = high\n",
             "        self._again = min(high + 1, len(places))\n",
+        ),
+        why="likewise",
+    ),
+    by_test(
+        "S12",
+        "after a restart a round ends before all places have been said",
+        _PLACES + "a_restart_finds_what_the_last_block_left",
+        Edit(
+            "storage/place_rows.py",
+            "        self._began = min(before, default=self._next)\n",
+            "        self._began = self._next\n",
         ),
         why="likewise",
     ),
