@@ -22,7 +22,8 @@ NUMBER = 40
 
 @pytest.fixture(scope="module")
 def validator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Validator]:
-    made = Validator(tmp_path_factory.mktemp("validator"), "guard", 1_000)
+    # Of an empty chain: where a small block takes a bucket out of the log, which is chance, it writes a row more.
+    made = Validator(tmp_path_factory.mktemp("validator"), "guard", 0)
     made.block(made.transactions(NUMBER))
     yield made
     made.close()
