@@ -67,7 +67,7 @@ from salus.genesis import Genesis
 from salus.keys import address
 from salus.parameters import Parameters
 from salus.statemap import SALT_BYTES
-from salus.transaction import ParsedTransaction, check_signature, parse
+from salus.transaction import ParsedTransaction, Transaction, check_signature, parse
 from storage.state import StateStore
 
 
@@ -391,7 +391,7 @@ class Facade:
             return TransactionView(tx_id, TransactionState.UNKNOWN)
         ordered = self._pool.is_ordered(tx_id)
         state = TransactionState.ORDERED if ordered else TransactionState.PENDING
-        return TransactionView(tx_id, state, waiting.raw)
+        return TransactionView(tx_id, state, waiting.body)
 
     def known(self, tx: ParsedTransaction) -> Submitted | None:
         """For admission: what became of a transaction that comes again."""
@@ -406,9 +406,11 @@ class Facade:
         recent = self.feed.recent(height)  # whoever waits asks at once: spare it the decoding
         block = recent if recent is not None else self._state.receipts(height)
         receipts = tuple(r for r in block if r.tx_id == tx_id)
-        body = self._source.blocks.body(height, header.proposal_digest)
-        raw = None if body is None else decode(body, Proposal).transactions[index]
-        return _certified(tx_id, raw, Outcome(header, index, receipts))
+        proposal = self._source.blocks.body(height, header.proposal_digest)
+        body = None
+        if proposal is not None:
+            body = decode(decode(proposal, Proposal).transactions[index], Transaction)
+        return _certified(tx_id, body, Outcome(header, index, receipts))
 
     async def wait(self, tx_id: bytes, timeout_s: float) -> TransactionView:
         # What is in the pool is not certified: it leaves when its block wakes the waiters. So
@@ -421,7 +423,7 @@ class Facade:
         outcome = await self._waiters.for_transaction(tx_id, timeout_s)
         if waiting is None or outcome is None or _is_duplicate(outcome.receipts):
             return self.transaction(tx_id)
-        return _certified(tx_id, waiting.raw, outcome)
+        return _certified(tx_id, waiting.body, outcome)
 
     async def simulate(self, transaction: bytes) -> SimulationView:
         tx = parse(
@@ -438,12 +440,12 @@ class Facade:
         return await self._proofs.file(tx_id, operation, as_of=as_of)
 
 
-def _certified(tx_id: bytes, raw: bytes | None, outcome: Outcome) -> TransactionView:
+def _certified(tx_id: bytes, body: Transaction | None, outcome: Outcome) -> TransactionView:
     committed = any(receipt.ok for receipt in outcome.receipts)
     return TransactionView(
         tx_id,
         TransactionState.COMMITTED if committed else TransactionState.REJECTED,
-        raw,
+        body,
         outcome.header.height,
         outcome.index,
         outcome.header.time_ms,

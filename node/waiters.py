@@ -5,13 +5,13 @@ Bounded: a waiter is an HTTP request, and those are bounded by the API.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from salus.block import Header, Receipt
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """Where a transaction stands in a certified block, and what came of its operations."""
 
     header: Header

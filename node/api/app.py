@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from node.api import gauges
 from node.api.guard import Guard
@@ -65,8 +65,10 @@ class Api:
         return app
 
     def _wrap(self, route: Route) -> Next:
+        name, clock, counted = route.name, self.clock, self.view.metrics.request
+
         async def handle(request: web.Request) -> web.StreamResponse:
-            began = self.clock()
+            began = clock()
             self.in_flight += 1
             status = 499  # the client left before an answer
             try:
@@ -75,7 +77,7 @@ class Api:
                 return response
             finally:
                 self.in_flight -= 1
-                self.view.metrics.request(route.name, status, self.clock() - began)
+                counted(name, status, clock() - began)
 
         return handle
 
@@ -84,7 +86,9 @@ class Api:
             if self.in_flight > self.settings.requests_in_flight_max:
                 raise ApiError("BUSY")
             session = self.guard.check(request, route.access, self.sessions)
-            await self._catch_up(request)
+            seen = request.headers.get(SEEN_HEIGHT)
+            if seen is not None:
+                await self._catch_up(request, seen)
             args = arguments(request, route.arguments)
             if isinstance(args, Read) and args.min_height is not None:
                 await self._reach(args.min_height)
@@ -96,7 +100,7 @@ class Api:
                 self.sessions,
                 session,
                 self.tally,
-                self.guard.trusted(request),
+                self.guard.trusted,
             )
             return await route.handler(call, args)
         except SalusError as error:
@@ -122,10 +126,10 @@ class Api:
         if not await self._wait(height, self.settings.read_wait_seconds_max):
             raise ApiError("HEIGHT_NOT_REACHED", f"certified here is {self.view.height()}")
 
-    async def _catch_up(self, request: web.Request) -> None:
+    async def _catch_up(self, request: web.Request, named: str) -> None:
         """A client that was told of a block by another node reads here no older state, if this node
         gets there soon. Whether it did, X-Height says; probes ask how the node is now."""
-        seen = named_height(request.headers.get(SEEN_HEIGHT, ""))
+        seen = named_height(named)
         if seen <= self.view.height() or not request.path.startswith("/v1/"):
             return
         if self.catching_up >= self.settings.height_waits_max:
@@ -155,8 +159,9 @@ class Api:
                 response = problem_response(refusal, "")
         if not response.prepared:
             self.guard.cors(request, response)
-            response.headers["X-Content-Type-Options"] = "nosniff"
-            response.headers.setdefault("Cache-Control", "no-store")
+            headers = response.headers
+            headers[hdrs.X_CONTENT_TYPE_OPTIONS] = "nosniff"
+            headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
         return response
 
     def _gauges(self) -> None:

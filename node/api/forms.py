@@ -68,12 +68,12 @@ def receipt(value: Receipt) -> forms.ReceiptForm:
         value.operation,
         value.code,
         facts(value.facts),
-        tuple(forms.EventForm(event.kind, facts(event.data)) for event in value.events),
+        tuple([forms.EventForm(event.kind, facts(event.data)) for event in value.events]),
     )
 
 
 def facts(values: dict[str, Fact]) -> dict[str, Any]:
-    return {name: fact_json(value) for name, value in values.items()}
+    return {name: fact_json(value) for name, value in values.items()} if values else {}
 
 
 def block(value: BlockView) -> forms.Block:
@@ -96,8 +96,7 @@ def parameters(epoch: int, value: Parameters) -> ParametersForm:
 
 def transaction(value: TransactionView, contracts: ContractsView | None) -> forms.TransactionForm:
     """`contracts` decodes the operations; None leaves them as bytes."""
-    tx = None if value.raw is None else decode(value.raw, Transaction)
-    tx_id = value.tx_id.hex()
+    tx, tx_id = value.body, value.tx_id.hex()
     links = {"self": f"/v1/txs/{tx_id}"}
     if value.height is not None:
         links |= {"proof": f"/v1/txs/{tx_id}/proof", "block": f"/v1/blocks/{value.height}"}
@@ -111,7 +110,7 @@ def transaction(value: TransactionView, contracts: ContractsView | None) -> form
         expiry_height=None if tx is None else tx.expiry_height,
         sender=None if tx is None else address(tx.sender),
         operations=() if tx is None else operations(tx, contracts),
-        receipts=tuple(receipt(entry) for entry in value.receipts),
+        receipts=tuple([receipt(entry) for entry in value.receipts]),
         links=links,
     )
 
@@ -165,7 +164,10 @@ def rows(value: BlockView) -> list[forms.TransactionRow]:
 
 def summary(receipts: tuple[Receipt, ...]) -> str:
     """OK, or the first refusal."""
-    return next((entry.code for entry in receipts if not entry.ok), OK)
+    for entry in receipts:
+        if entry.code != OK:
+            return entry.code
+    return OK
 
 
 def event(value: FeedEvent) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from node.api.problems import ApiError
 from node.api.route import Access
@@ -33,12 +33,14 @@ class Guard:
         """The session of the request, if it has one. Raises FOREIGN_HOST, FOREIGN_ORIGIN,
         RATE_LIMITED, UNAUTHENTICATED or NO_SESSION."""
         self._host(request)
-        self._origin(request)
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is not None:
+            self._origin(request, origin)
         pause_s = self._rate.take(request.remote or "")
         if pause_s > 0:
             raise ApiError("RATE_LIMITED", retry_after_s=math.ceil(pause_s))
         session = sessions.of(request)
-        bare = request.method not in READ_METHODS and "Origin" not in request.headers
+        bare = origin is None and request.method not in READ_METHODS
         if session is not None and session.by_cookie and bare:
             # A browser names the origin with every POST; what carries a cookie and no origin is
             # none of our pages.
@@ -62,7 +64,7 @@ class Guard:
         """Has it the node's token, or is none needed?"""
         if self._token is None:
             return True
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token)
         return scheme.lower() == "bearer" and same
 
@@ -71,10 +73,9 @@ class Guard:
         if hosts and _without_port(request.host) not in hosts:
             raise ApiError("FOREIGN_HOST")
 
-    def _origin(self, request: web.Request) -> None:
+    def _origin(self, request: web.Request, origin: str) -> None:
         """Browsers name the page's origin with every POST and every WebSocket."""
-        origin = request.headers.get("Origin")
-        if origin is None or origin in self._settings.cors_origins:
+        if origin in self._settings.cors_origins:
             return
         reads = request.method in READ_METHODS and "Upgrade" not in request.headers
         if not reads and origin != own_origin(request):
@@ -82,7 +83,7 @@ class Guard:
 
     def cors(self, request: web.Request, response: web.StreamResponse) -> None:
         """Pages of the listed origins may read the answer."""
-        origin = request.headers.get("Origin")
+        origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and origin in self._settings.cors_origins:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"

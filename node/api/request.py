@@ -6,12 +6,12 @@ argument and its form, never its content.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from msgspec import Meta
 
 from node.api.problems import ApiError
@@ -29,6 +29,10 @@ PIECE_BYTES = 2**20  # as documents are cut and encrypted
 PIECE_SECONDS = 1.0  # whoever sends 100 MB has 130 s; slower ones hold a connection hostage
 WAIT_SECONDS_MAX = 60.0  # one request does not hold a connection for longer
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m)?")
+# Queries and durations that are read once: the few that clients send again and again are short. Many requests
+# may have the same arguments, which are frozen.
+KNOWN_MAX, KNOWN_CHARS_MAX = 64, 64
+_known: dict[tuple[type, str], Any] = {}  # (struct, query) → the arguments
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 
 # «10s», «250ms»; a plain number is seconds.
@@ -45,8 +49,7 @@ class Read(Request, frozen=True, kw_only=True):
     min_height: Uint | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):  # there is one for each request
     """What a handler is given."""
 
     request: web.Request
@@ -56,7 +59,12 @@ class Call:
     sessions: Sessions
     session: Session | None
     tally: EventTally
-    trusted: bool  # with the node's token, or where none is needed
+    trusts: Callable[[web.Request], bool]  # asked by the few who must know: it compares secrets
+
+    @property
+    def trusted(self) -> bool:
+        """Did the request come with the node's token, or where none is needed?"""
+        return self.trusts(self.request)
 
     def require_session(self) -> None:
         """For what outlives its request's beginning. Raises `ApiError` (UNAUTHENTICATED) once the session
@@ -140,13 +148,26 @@ class Call:
 
 def arguments(request: web.Request, kind: type[A]) -> A:
     """Path and query parameters as the route's struct; raises BAD_ARGUMENT."""
-    values: dict[str, str] = dict(request.match_info)
+    path, query = request.match_info, request.rel_url.raw_query_string
+    if path or len(query) > KNOWN_CHARS_MAX:  # a path names ids, which are not kept
+        return _read_arguments(path, request.query, kind)
+    found: A | None = _known.get((kind, query))
+    if found is None:
+        found = _read_arguments(path, request.query, kind)  # what is refused is read anew
+        if len(_known) >= KNOWN_MAX:
+            _known.clear()
+        _known[kind, query] = found
+    return found
+
+
+def _read_arguments(path: Mapping[str, str], query: Mapping[str, str], kind: type[A]) -> A:
+    values = dict(path)
     known = kind.__struct_encode_fields__
-    for name, value in request.query.items():
+    for name, value in query.items():
         if name in values:
             raise ApiError("BAD_ARGUMENT", "a parameter stands twice")
         if name not in known:
-            listed = ", ".join(sorted(set(known) - set(request.match_info))) or "none"
+            listed = ", ".join(sorted(set(known) - set(path))) or "none"
             raise ApiError("BAD_ARGUMENT", f"unknown parameter; this path knows: {listed}")
         values[name] = value
     try:
@@ -180,17 +201,20 @@ def plain_reason(error: Exception) -> str:
 def require_plain(request: web.Request) -> None:
     """Limits are of what was sent: a compressed body would unfold to a thousand times as much, and
     past its route's limit. Raises BAD_REQUEST."""
-    if "Content-Encoding" in request.headers:
+    if hdrs.CONTENT_ENCODING in request.headers:
         raise ApiError("BAD_REQUEST", "a body is sent without Content-Encoding")
 
 
 def require_type(request: web.Request, *allowed: str) -> str:
     """The content type of the body; raises UNSUPPORTED_MEDIA_TYPE."""
-    if request.content_type not in allowed:
+    raw = request.headers.get(hdrs.CONTENT_TYPE)
+    kind = raw if raw in allowed else request.content_type  # without parameters it is the type
+    if kind not in allowed:
         raise ApiError("UNSUPPORTED_MEDIA_TYPE", f"expected {' or '.join(allowed)}")
-    return request.content_type
+    return kind
 
 
+@lru_cache(maxsize=KNOWN_MAX)
 def seconds(duration: str) -> float:
     """«10s» → 10.0, capped at what one request may wait."""
     match = _DURATION.fullmatch(duration)

@@ -10,9 +10,10 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from node.api.request import Call, NoArguments
+from salus.height_headers import HEIGHT
 
 Handler = Callable[[Call, Any], Awaitable[web.StreamResponse]]
 
@@ -63,12 +64,11 @@ def answer(
     call: Call, form: object, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
     """A JSON answer that names the certified height it speaks of."""
-    return web.Response(
-        status=status,
-        body=msgspec.json.encode(form),
-        content_type=JSON,
-        headers={"X-Height": str(call.view.height()), **(headers or {})},
-    )
+    named = {HEIGHT: str(call.view.height())}
+    if headers is not None:
+        named.update(headers)
+    named[hdrs.CONTENT_TYPE] = JSON
+    return web.Response(status=status, body=msgspec.json.encode(form), headers=named)
 
 
 def unchanging(call: Call, tag: str, form: Callable[[], object]) -> web.Response:

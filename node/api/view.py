@@ -32,7 +32,7 @@ from salus.looks import LookOpening, Openings, SignedAsk
 from salus.parameters import Parameters
 from salus.reading import Ask, Decided, Found, Locate, Range
 from salus.trail import Start
-from salus.transaction import Operation
+from salus.transaction import Operation, Transaction
 
 
 class Submitted(msgspec.Struct, frozen=True, gc=False):  # there is one for each that comes
@@ -54,13 +54,12 @@ class HolderSaid:
     given: ShareGiven | None
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionView:
-    """One transaction: its state, and its bytes if this node holds them."""
+class TransactionView(msgspec.Struct, frozen=True):  # two for each that is waited for
+    """One transaction: its state, and what it says if this node holds its bytes."""
 
     tx_id: bytes
     state: TransactionState
-    raw: bytes | None = None
+    body: Transaction | None = None
     height: int | None = None
     index: int | None = None
     time_ms: int | None = None  # of its block

@@ -65,7 +65,8 @@ def parameters(name: str, kind: type) -> Decoder:
 
     def read(data: bytes) -> Any:
         url = URL.build(path="/", query_string=text(data), encoded=True)
-        return arguments(SimpleNamespace(match_info={}, query=url.query), kind)  # type: ignore[arg-type]
+        request = SimpleNamespace(match_info={}, query=url.query, rel_url=url)
+        return arguments(request, kind)  # type: ignore[arg-type]
 
     def written(value: Any) -> bytes:
         given = {
@@ -78,7 +79,7 @@ def parameters(name: str, kind: type) -> Decoder:
 
     return Decoder(
         f"query-{name}",
-        ("node.api.request:arguments",),
+        ("node.api.request:_read_arguments",),
         read,
         lambda: [written(simplest(kind))],
         values=values_of(kind).map(written),
@@ -220,7 +221,6 @@ DECODERS = (
             "node.api.queries:account",
             "node.api.transactions:show",
             "node.api.transactions:proof",
-            "node.api.forms:transaction",
             "node.api.forms:rows",
             "node.api.forms:_operation",
         ),

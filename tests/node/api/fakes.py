@@ -659,7 +659,7 @@ class FakeNode:
 
     def transaction(self, tx_id: bytes) -> TransactionView:
         if tx_id in self.pending:
-            return TransactionView(tx_id, TransactionState.PENDING, self.pending[tx_id].raw)
+            return TransactionView(tx_id, TransactionState.PENDING, self.pending[tx_id].body)
         for height, transactions in enumerate(self.chain.transactions):
             for index, tx in enumerate(transactions):
                 if tx.id == tx_id:
@@ -667,7 +667,7 @@ class FakeNode:
                     ok = any(receipt.ok for receipt in receipts)
                     state = TransactionState.COMMITTED if ok else TransactionState.REJECTED
                     time_ms = self.chain.headers[height].time_ms
-                    return TransactionView(tx_id, state, tx.raw, height, index, time_ms, receipts)
+                    return TransactionView(tx_id, state, tx.body, height, index, time_ms, receipts)
         return TransactionView(tx_id, TransactionState.UNKNOWN)
 
     async def wait(self, tx_id: bytes, timeout_s: float) -> TransactionView:
