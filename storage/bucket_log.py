@@ -146,7 +146,8 @@ class BucketLog:
         left = {index: (0, 0) for index in buckets if index < known and places[index]}
         return puts + self._place_rows.put_alone(left) if left else puts
 
-    def _append(self, buckets: Mapping[int, bytes], size: int) -> list[Put]:
+    def _append(self, buckets: Mapping[int, bytes], size: int, *, again: bool = True) -> list[Put]:
+        """`again`: what has not changed is said again, too (storage/place_rows.py)."""
         segment, writer = self._newest()
         rows = {index: content for index, content in self._rows.items() if index not in buckets}
         written = size + sum(map(len, rows.values()))
@@ -167,6 +168,8 @@ class BucketLog:
             writer.file.sync()
             segment.size = at
         self._next, self._next_rows = new, None
+        if not again:
+            return puts + self._place_rows.put_alone(new)
         return puts + self._place_rows.puts(self._places, self._lengths, new)
 
     def written(self) -> None:
@@ -306,7 +309,7 @@ class BucketLog:
         try:
             while part := dict(islice(rows, ADOPTED_AT_ONCE)):
                 with io_errors(self._directory):
-                    puts += self._append(part, 0)
+                    puts += self._append(part, 0, again=False)
                 self.written()  # not on the disk yet; but nobody reads before it is
             for kind in (keys.BUCKET, keys.CHANGED):
                 puts += [(key, None) for key, _ in kv.scan(kind)]

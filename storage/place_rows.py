@@ -20,7 +20,8 @@ from storage.buckets import number_of
 from storage.errors import StoreDamaged
 from storage.kv import KeyValue, Put
 
-# So many are said again for each that is changed: two rounds lie there, three entries for each bucket.
+# So many are said again for each that is changed. Two rounds lie there: three entries for each bucket, up to five
+# with those of small blocks.
 AGAIN = 2
 AGAIN_MIN = 64  # a kilobyte; blocks of a few large buckets would leave a row for each of them
 GONE_MAX = (
@@ -115,7 +116,8 @@ class PlaceRows:
         places.extend([place for place, _ in new.values()])
         lengths.extend([length for _, length in new.values()])
         row = b"".join(_big_endian(column).tobytes() for column in (buckets, places, lengths))
-        gone = range(self._first, min(self._first + GONE_MAX, self._needed))
+        gone_max = GONE_MAX + len(buckets) // 4
+        gone = range(self._first, min(self._first + gone_max, self._needed))
         puts: list[Put] = [(keys.places_key(self._next), row)]
         puts += [(keys.places_key(number), None) for number in gone]
         self._first, self._next = gone.stop, self._next + 1

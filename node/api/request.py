@@ -29,8 +29,7 @@ PIECE_BYTES = 2**20  # as documents are cut and encrypted
 PIECE_SECONDS = 1.0  # whoever sends 100 MB has 130 s; slower ones hold a connection hostage
 WAIT_SECONDS_MAX = 60.0  # one request does not hold a connection for longer
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m)?")
-# Queries and durations that are read once: the few that clients send again and again are short. Many requests
-# may have the same arguments, which are frozen.
+# Queries (`Brief`) and durations that are read once. Many requests may have the same arguments, which are frozen.
 KNOWN_MAX, KNOWN_CHARS_MAX = 64, 64
 _known: dict[tuple[type, str], Any] = {}  # (struct, query) → the arguments
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
@@ -39,7 +38,11 @@ _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 Duration = Annotated[str, Meta(pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m)?$(?!\n)")]
 
 
-class NoArguments(Request, frozen=True):
+class Brief(Request, frozen=True):
+    """Parameters that name nobody and nothing: the same few come again and again, and stay in memory."""
+
+
+class NoArguments(Brief, frozen=True):
     """The path takes no parameters."""
 
 
@@ -149,7 +152,7 @@ class Call(msgspec.Struct, frozen=True):  # there is one for each request
 def arguments(request: web.Request, kind: type[A]) -> A:
     """Path and query parameters as the route's struct; raises BAD_ARGUMENT."""
     path, query = request.match_info, request.rel_url.raw_query_string
-    if path or len(query) > KNOWN_CHARS_MAX:  # a path names ids, which are not kept
+    if path or not issubclass(kind, Brief) or len(query) > KNOWN_CHARS_MAX:
         return _read_arguments(path, request.query, kind)
     found: A | None = _known.get((kind, query))
     if found is None:

@@ -12,7 +12,16 @@ from msgspec import Meta
 
 from node.api import forms
 from node.api.problems import RETRY_AFTER_S, ApiError
-from node.api.request import Call, Duration, NoArguments, Read, from_json, require_type, seconds
+from node.api.request import (
+    Brief,
+    Call,
+    Duration,
+    NoArguments,
+    Read,
+    from_json,
+    require_type,
+    seconds,
+)
 from node.api.route import BYTES, JSON, MSGPACK, Access, Body, Route, answer
 from node.api.view import Submitted, TransactionView
 from salus.codec import Uint
@@ -20,7 +29,6 @@ from salus.codes import lookup
 from salus.forms import (
     TRANSACTIONS_PER_REQUEST_MAX,
     Hex32,
-    Request,
     Simulation,
     SubmitAnswer,
     SubmitItem,
@@ -43,7 +51,7 @@ _array = msgspec.msgpack.Decoder(
 Wait = Annotated[str, Meta(pattern=r"^commit$(?!\n)")]
 
 
-class SubmitArguments(Request, frozen=True):
+class SubmitArguments(Brief, frozen=True):
     wait: Wait | None = None  # «commit»: answer when it is certified, or the time is up
     timeout: Duration = "10s"
 

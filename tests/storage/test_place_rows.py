@@ -36,7 +36,8 @@ class Chain:
         else:
             puts = self.rows.puts(self.places, self.lengths, new)
         gone = [key for key, row in puts if row is None]
-        assert len(gone) <= GONE_MAX
+        assert puts[0][1] is not None
+        assert len(gone) <= GONE_MAX + len(puts[0][1]) // ENTRY_BYTES // 4
         assert all(self.kv.get(key) for key in gone), "nothing goes twice"
         self.kv.write(puts, sync=True)
         put_into(self.places, self.lengths, new)
@@ -98,6 +99,25 @@ def test_rows_of_small_blocks_go_too() -> None:
     for _ in range(2_000):
         chain.block(small=chain.random.random() < 0.7)
     assert len(list(chain.kv.scan(keys.PLACES))) < 2 * BUCKETS
+    assert chain.found_again()
+
+
+def test_larger_blocks_are_not_kept_by_the_rows_of_small_ones() -> None:
+    """Rows go from the oldest on: while thousands of small ones go, larger ones must not pile up behind them."""
+    chain = Chain(8, 1)
+    while len(list(chain.kv.scan(keys.PLACES))) < BUCKETS:
+        chain.rows._again, chain.rows._began = (
+            0,
+            chain.rows._next,
+        )  # a large block is a long time ago
+        new = {chain.random.randrange(BUCKETS): (chain.random.getrandbits(63) + 1, 64)}
+        chain.kv.write(chain.rows.put_alone(new), sync=True)
+        put_into(chain.places, chain.lengths, new)
+    most = 0
+    for _ in range(600):
+        chain.block()
+        most = max(most, chain.entries)
+    assert most <= 5 * BUCKETS, most
     assert chain.found_again()
 
 

@@ -8,7 +8,8 @@ from aiohttp.test_utils import make_mocked_request
 
 from node.api import request as reading
 from node.api.problems import ApiError
-from node.api.request import KNOWN_CHARS_MAX, KNOWN_MAX, NoArguments, arguments
+from node.api.request import KNOWN_CHARS_MAX, KNOWN_MAX, Brief, NoArguments, Read, arguments
+from node.api.routes import ROUTES
 from node.api.transactions import SubmitArguments, TransactionArguments
 
 ID = "ab" * 32
@@ -59,6 +60,14 @@ def test_neither_what_a_path_names_nor_a_long_query_is_kept(known: dict[Any, Any
     assert known == {}
     with pytest.raises(ApiError):
         arguments(get(f"id={ID}", id=ID), TransactionArguments)
+
+
+def test_nothing_is_kept_that_can_name_anybody(known: dict[Any, Any]) -> None:
+    kinds = {route.arguments for route in ROUTES if issubclass(route.arguments, Brief)}
+    names = {name for kind in kinds for name in kind.__struct_fields__}
+    assert names == {"wait", "timeout"}
+    arguments(get("min_height=3"), Read)
+    assert known == {}
 
 
 def test_so_many_are_kept_and_no_more(known: dict[Any, Any]) -> None:
