@@ -32,9 +32,11 @@ SEGMENT_BYTES_MAX = 2**30  # an offset has four octets
 # A block moves this much out of the segment that is being emptied, and twice what it writes itself: it makes less
 # garbage than goes.
 MOVED_SHARE = 256  # of the smallest segment
-# A sync costs 0.25 ms and more, as much as to write this. At 5,000 transactions a second blocks are smaller, at saturation larger.
+# A sync costs 0.25 ms and more, as much as so many buckets that are written twice, into rows and into the log. So much of
+# them lies in rows, and in memory: what a larger block takes along must not hold it up.
+SMALL_BLOCK_BUCKETS = 64
 SMALL_BLOCK_BYTES = 32 * 2**10
-SMALL_BLOCKS = 32  # so much of them lies in rows, and in memory
+SMALL_BLOCKS = 32
 ADOPTED_AT_ONCE = 4_096  # buckets of a store that an older version wrote
 
 _OFFSET_BITS = 32
@@ -130,11 +132,18 @@ class BucketLog:
             raise StoreUnavailable(f"{self._directory} failed before; restart the node")
         with io_errors(self._directory):
             size = sum(map(len, buckets.values()))
-            room = SMALL_BLOCKS * self._small_block_bytes - self._rows_bytes
-            if size <= min(self._small_block_bytes, room):
+            if self._is_small(len(buckets), size):
                 return self._put_in_rows(buckets)
             self._remove_unnamed()
             return self._append(buckets, size)
+
+    def _is_small(self, count: int, size: int) -> bool:
+        """A block of so many buckets, and so many bytes; and the rows have room for it."""
+        bytes_room = SMALL_BLOCKS * self._small_block_bytes - self._rows_bytes
+        room = SMALL_BLOCKS * SMALL_BLOCK_BUCKETS - len(self._rows)
+        return size <= min(self._small_block_bytes, bytes_room) and (
+            count <= min(SMALL_BLOCK_BUCKETS, room)
+        )
 
     def _put_in_rows(self, buckets: Mapping[int, bytes]) -> list[Put]:
         self._next, self._next_rows = dict.fromkeys(buckets, (0, 0)), buckets

@@ -304,6 +304,23 @@ def test_what_a_small_block_writes_lies_in_rows_until_a_larger_one_takes_it_alon
     assert largest == bucket_log.SMALL_BLOCKS * 128
 
 
+def test_a_block_of_many_buckets_is_not_small_and_rows_have_room_for_so_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To write them twice costs more than a sync; and the next larger block takes all of them along."""
+    monkeypatch.setattr(bucket_log, "SMALL_BLOCK_BUCKETS", 3)
+    kv, disk = MemoryKV(), MemoryDisk()
+    log = opened(kv, disk, small=2**20)
+    written(kv, log, dict.fromkeys(range(4), bytes(64)))
+    assert not log._rows
+    most = 0
+    for index in range(4, 400, 3):
+        written(kv, log, dict.fromkeys(range(index, index + 3), bytes(64)))
+        most = max(most, len(log._rows))
+    assert most == 3 * bucket_log.SMALL_BLOCKS
+    assert len(dict(log.scan())) == 400
+
+
 def test_a_bucket_in_a_row_and_in_the_log_is_damage() -> None:
     kv, disk = MemoryKV(), MemoryDisk()
     one(kv, disk)
