@@ -23,9 +23,7 @@ TRANSACTION = b"t"  # ‖ transaction id → height ‖ index (4 bytes) where it
 EPOCH = b"e"  # ‖ epoch (8 bytes) → epoch record
 VALUE = b"s"  # ‖ raw state key → salt ‖ value
 WRITE_SET = b"w"  # ‖ height → seal ‖ changes of the block; of the last 2L heights (L24)
-PLACES = (
-    b"l"  # ‖ number of the row → where entries of buckets lie in the log (storage/place_rows.py)
-)
+PLACES = b"l"  # ‖ number of the row → where buckets lie in the log (storage/place_rows.py)
 BUCKET = b"k"  # ‖ bucket number (4 bytes) → its entries, if they do not lie there
 PLACE = b"p"  # ‖ bucket number → where its entries lie, of an older version
 CHANGED = b"d"  # ‖ bucket number → entries written since row k was, of an older version

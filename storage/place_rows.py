@@ -24,9 +24,9 @@ from storage.kv import KeyValue, Put
 # with those of small blocks.
 AGAIN = 2
 AGAIN_MIN = 64  # a kilobyte; blocks of a few large buckets would leave a row for each of them
-GONE_MAX = (
-    4  # with each row that is written: small blocks may have left as many rows as there are buckets
-)
+# So many rows go with each that is written, and one more for every four entries of it: small blocks may have left
+# a row for each bucket, and until those have gone no larger row does.
+GONE_MIN, GONE_SHARE = 4, 4
 
 ENTRY_BYTES = 4 + 8 + 4
 ROWS_MAX = 2**63  # at a thousand blocks a second, 300 million years
@@ -116,7 +116,7 @@ class PlaceRows:
         places.extend([place for place, _ in new.values()])
         lengths.extend([length for _, length in new.values()])
         row = b"".join(_big_endian(column).tobytes() for column in (buckets, places, lengths))
-        gone_max = GONE_MAX + len(buckets) // 4
+        gone_max = GONE_MIN + len(buckets) // GONE_SHARE
         gone = range(self._first, min(self._first + gone_max, self._needed))
         puts: list[Put] = [(keys.places_key(self._next), row)]
         puts += [(keys.places_key(number), None) for number in gone]

@@ -489,6 +489,20 @@ def test_a_large_state_lies_in_few_files() -> None:
 # --- stores of older versions
 
 
+class Failing(MemoryKV):
+    """Says that there is no space left, and may have written all the same."""
+
+    def __init__(self, *, written: bool) -> None:
+        super().__init__()
+        self.failing, self._written = False, written
+
+    def write(self, puts: Iterable[Put], *, sync: bool) -> None:
+        if self._written or not self.failing:
+            super().write(puts, sync=sync)
+        if self.failing:
+            raise StoreUnavailable("no space left", code="DISK_FULL")
+
+
 def former(kv: KeyValue) -> dict[int, bytes]:
     """Rows as version 3 left them; what they hold."""
     leaf = [bytes([n]) * 32 for n in range(9)]
@@ -542,15 +556,7 @@ def test_a_power_cut_while_they_move_changes_nothing() -> None:
 def test_the_files_of_a_move_stay_if_nobody_knows_whether_its_batch_is_on_the_disk() -> None:
     """LevelDB had written it, and could not sync: the next opening may find it."""
 
-    class Unsure(MemoryKV):
-        failing = False
-
-        def write(self, puts: Iterable[Put], *, sync: bool) -> None:
-            super().write(puts, sync=sync)
-            if self.failing:
-                raise StoreUnavailable("no space left", code="DISK_FULL")
-
-    kv, disk = Unsure(), MemoryDisk()
+    kv, disk = Failing(written=True), MemoryDisk()
     expected = former(kv)
     kv.failing = True
     with pytest.raises(StoreUnavailable):
@@ -598,15 +604,7 @@ def test_a_store_of_version_4_says_anew_where_its_records_lie(
 
 
 def test_if_that_fails_a_store_of_version_4_is_as_it_was() -> None:
-    class Full(MemoryKV):
-        failing = False
-
-        def write(self, puts: Iterable[Put], *, sync: bool) -> None:
-            if self.failing:
-                raise StoreUnavailable("no space left", code="DISK_FULL")
-            super().write(puts, sync=sync)
-
-    kv, disk = Full(), MemoryDisk()
+    kv, disk = Failing(written=False), MemoryDisk()
     expected = of_version_4(kv, disk)
     before, files = list(kv.scan(b"")), sizes(disk)
     kv.failing = True

@@ -10,7 +10,7 @@ from salus.statemap import BUCKET_BITS_MAX
 from storage import keys
 from storage.errors import StoreDamaged
 from storage.kv import LevelKV, MemoryKV, Put
-from storage.place_rows import AGAIN_MIN, ENTRY_BYTES, GONE_MAX, PlaceRows, put_into
+from storage.place_rows import AGAIN_MIN, ENTRY_BYTES, GONE_MIN, GONE_SHARE, PlaceRows, put_into
 
 BUCKETS = 300
 CHANGED = 7
@@ -37,7 +37,7 @@ class Chain:
             puts = self.rows.puts(self.places, self.lengths, new)
         gone = [key for key, row in puts if row is None]
         assert puts[0][1] is not None
-        assert len(gone) <= GONE_MAX + len(puts[0][1]) // ENTRY_BYTES // 4
+        assert len(gone) <= GONE_MIN + len(puts[0][1]) // ENTRY_BYTES // GONE_SHARE
         assert all(self.kv.get(key) for key in gone), "nothing goes twice"
         self.kv.write(puts, sync=True)
         put_into(self.places, self.lengths, new)
